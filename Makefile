@@ -1,0 +1,38 @@
+# Two commands matter: `make demo` and `make test`. Each sets up what it lacks.
+.DEFAULT_GOAL := help
+.PHONY: help venv xds demo test lint types protos requirements clean
+BIN := .venv/bin
+
+help:  ## say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+venv:  ## make .venv with everything, so that .venv/bin/pdp runs
+	@scripts/venv .venv requirements/dev.txt project
+
+xds:
+	@scripts/venv .venv-xds requirements/xds.txt
+
+demo: venv  ## see it work: a real Envoy, real requests, allowed, refused, metered and charged
+	@$(BIN)/pdp demo $(ARGS)
+
+test: venv xds  ## all tests, with coverage
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@scripts/coverage
+
+lint: venv  ## style, types, import contracts, protos
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint protos
+
+protos: venv  ## regenerate the protobuf code
+	@scripts/protos
+
+requirements: venv  ## pin the newest versions into the hashed requirement files
+	@scripts/requirements
+
+clean:  ## remove what was built
+	rm -rf .venv .venv-xds .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

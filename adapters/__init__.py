@@ -1,0 +1,1 @@
+"""Adapters that let unmodified proxies ask the PDP and report usage."""

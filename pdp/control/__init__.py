@@ -1,0 +1,1 @@
+"""Use cases of the control plane; CLI, REST and the internal service call them."""

@@ -1,0 +1,1 @@
+"""The data plane's side of the line to the control plane."""

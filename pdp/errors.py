@@ -1,0 +1,60 @@
+"""What can go wrong, as types. A denial is not here: it is a value (`Decision`).
+
+Messages are lower case, without a full stop, with user input in backticks and
+what to do next. Library errors are translated to these at the boundary.
+"""
+
+from msgspec import Struct
+
+
+class PdpError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class Unavailable(PdpError):
+    """Could not decide or store now; trying again later can succeed.
+
+    `retry_after` is in seconds.
+    """
+
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class SpoolFailed(Unavailable):
+    """A record could not be written to the spool; nothing of it counts."""
+
+
+class StartRefused(PdpError):
+    """The process must not start as configured; the message is one line that says why."""
+
+
+class NotFound(PdpError):
+    """There is no such thing within the caller's reach."""
+
+
+class Conflict(PdpError):
+    """The change contradicts what is there already."""
+
+
+class Forbidden(PdpError):
+    """The caller has no right to do this."""
+
+
+class Problem(Struct, frozen=True):
+    """One fault in a document: where (`policy.statements[2].effect`) and what."""
+
+    location: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.location}: {self.message}"
+
+
+class InvalidDocument(PdpError):
+    """A document has faults; `problems` has them all, in document order."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = problems

@@ -1,0 +1,164 @@
+"""The nouns that both planes and the adapters speak.
+
+Units, everywhere below the parser: money in nano-USD (10^-9 USD), times in
+nanoseconds since the Unix epoch, both as `int`. Windows are named by the
+second since the epoch at which they start.
+"""
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+KeyType = Literal["organization", "team", "user", "application"]
+KeyStatus = Literal["active", "revoked", "suspended"]
+Access = Literal["full", "read_only", "custom"]
+UsageStatus = Literal["success", "error", "denied", "cancelled"]
+UsageSource = Literal["provider", "estimated", "none"]
+
+
+class Request(Struct, frozen=True):
+    """One request that a proxy is about to forward. Empty strings mean "not given".
+
+    `prompt_tokens` and `max_output_tokens` (None: the default) bound its size.
+    """
+
+    request_id: str
+    api_key: str
+    action: str
+    model: str = ""
+    provider: str = ""
+    client_ip: str = ""
+    user_agent: str = ""
+    prompt_tokens: int = 0
+    max_output_tokens: int | None = None
+    metadata: dict[str, str] | None = None
+    dry_run: bool = False
+    adapter: str = "grpc"
+
+    def __repr__(self) -> str:
+        """Leave the raw key out: a repr ends up in tracebacks and logs."""
+        return f"Request(request_id={self.request_id!r}, action={self.action!r})"
+
+    __str__ = __repr__
+
+
+class LimitStatus(Struct, frozen=True):
+    """A limit as it stood: `limit`, `spent`, `held` in `unit`; `reset_at` in ns or None."""
+
+    name: str
+    key_id: str
+    unit: str
+    limit: int
+    spent: int
+    held: int
+    reset_at: int | None
+
+    @property
+    def remaining(self) -> int:
+        """What is left, never below zero."""
+        return max(0, self.limit - self.spent - self.held)
+
+
+class Decision(Struct, frozen=True):
+    """The verdict on a request. `retry_after` is in ns; None: waiting does not help."""
+
+    allowed: bool
+    reason: str
+    message: str
+    http_status: int
+    decision_id: str
+    key_id: str = ""
+    key_name: str = ""
+    organization_id: str = ""
+    team_id: str = ""
+    user_id: str = ""
+    provider: str = ""
+    reservation_id: str = ""
+    retry_after: int | None = None
+    limits: tuple[LimitStatus, ...] = ()
+    policy_revision: str = ""
+    matched_statement: str = ""
+    response_headers: dict[str, str] = {}
+
+
+class Usage(Struct, frozen=True):
+    """What a request really used. Empty strings mean "as checked" or "not given".
+
+    `cost` is in nano-USD; None: priced here.
+    """
+
+    request_id: str = ""
+    reservation_id: str = ""
+    key_id: str = ""
+    action: str = ""
+    model: str = ""
+    provider: str = ""
+    status: UsageStatus = "success"
+    http_status: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    cost: int | None = None
+    latency_ms: int = 0
+    started_at: int | None = None
+    client_ip: str = ""
+    user_agent: str = ""
+    metadata: dict[str, str] | None = None
+    usage_source: UsageSource | Literal[""] = ""
+
+
+class Reported(Struct, frozen=True):
+    """What became of one usage: counted, counted before, or not taken (`error`)."""
+
+    result: Literal["accepted", "duplicate", "error"]
+    code: str = ""
+    message: str = ""
+
+
+class KeyRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A key as its author wrote it, without secrets. JSON between the planes.
+
+    `version` is the change sequence number of its last change. The dict and
+    list fields hold the authored documents, already validated once; the data
+    plane compiles them. `expires_at` is in ns.
+    """
+
+    id: str
+    name: str
+    version: int
+    status: KeyStatus = "active"
+    key_type: KeyType = "application"
+    organization_id: str
+    team_id: str = ""
+    user_id: str = ""
+    parent_key_id: str = ""
+    granted_by: str = ""
+    permissions_apply_to: Literal["self", "subtree"] = "self"
+    access: Access | None = None
+    permissions: dict[str, Any] | None = None
+    policy: dict[str, Any] | None = None
+    rate_limits: dict[str, Any] | None = None
+    budget_limits: dict[str, Any] | None = None
+    token_limits: dict[str, Any] | None = None
+    max_requests: int | None = None
+    ip_allowlist: dict[str, Any] | None = None
+    metadata: dict[str, str] | None = None
+    expires_at: int | None = None
+
+
+class Resolved(Struct, frozen=True, kw_only=True):
+    """A secret's key with everything that decides for it.
+
+    `parents` and `granters` are ids from the key itself up to the root;
+    `records` holds each key of both chains once. `secret_expires_at` (ns) ends
+    the grace period of a rotated secret; `secret_revoked`: it is dead already.
+    """
+
+    key_id: str
+    parents: tuple[str, ...]
+    granters: tuple[str, ...]
+    records: tuple[KeyRecord, ...]
+    timezone: str
+    revision: int
+    secret_expires_at: int | None = None
+    secret_revoked: bool = False

@@ -1,0 +1,1 @@
+"""Pure: IAM documents, compiled statements, evaluation."""

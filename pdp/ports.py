@@ -1,0 +1,106 @@
+"""The ports of the data plane: what the engine needs, and from whom it does not care.
+
+A method that may have to wait returns `T | Awaitable[T]`: an implementation that
+knows the answer returns it at once, and no coroutine is made for it.
+"""
+
+from collections.abc import Awaitable, Sequence
+from typing import Literal, Protocol
+
+from pdp.key import CompiledKey
+from pdp.model import LimitStatus
+from pdp.quota.hold import Absent, Hold, Reserve, Settlement, Verdict
+from pdp.quota.price import Price
+from pdp.quota.scope import Scope
+from pdp.spool.records import Record
+
+
+class Clock(Protocol):
+    """Returns ns since the Unix epoch."""
+
+    def __call__(self) -> int: ...
+
+
+class Ids(Protocol):
+    """Makes the ids of decisions and holds, unique over restarts."""
+
+    def __call__(self) -> str: ...
+
+
+class Counters(Protocol):
+    """Spend, holds and rates of every key, exact under concurrency.
+
+    Invariant NO-OVERSPEND: at every scope, at every instant, spent + held <=
+    limit at admission. Every method is all-or-nothing. Raises `Unavailable`
+    when the backend cannot answer.
+    """
+
+    def find_open(self, key_id: str, request_id: str) -> Hold | None:
+        """Return the live hold of a request, for a Check that is retried."""
+        ...
+
+    def reserve(self, op: Reserve) -> Verdict | Awaitable[Verdict]:
+        """Admit and hold, or refuse and move nothing."""
+        ...
+
+    def locate(
+        self, reservation_id: str, key_id: str, request_id: str
+    ) -> Hold | Absent | Awaitable[Hold | Absent]:
+        """Return the hold that a report settles (an expired one still waits for its
+        correction), or why there is none. `reservation_id` goes before the others.
+        """
+        ...
+
+    def settle(self, op: Settlement) -> bool | Awaitable[bool]:
+        """Settle; False if somebody settled it before and nothing moved."""
+        ...
+
+    def extend(self, reservation_id: str, expires_at: int) -> bool:
+        """Let a live hold expire later; False if there is none."""
+        ...
+
+    def due(self, now: int) -> Sequence[Hold]:
+        """Return live holds whose time is over; each is settled next."""
+        ...
+
+    def spent(
+        self, scope: Scope, period: Literal["day", "month", "total"], now: int
+    ) -> tuple[int, int]:
+        """Return (spent, held) in nano-USD of the current window, as last known."""
+        ...
+
+    def status(self, scopes: Sequence[Scope], now: int) -> tuple[LimitStatus, ...]:
+        """Return every limit and rate of the scopes as it stands, leaf first."""
+        ...
+
+
+class KeySource(Protocol):
+    """Compiled keys by secret or id. Raises `Unavailable` when it cannot know."""
+
+    def lookup(self, api_key: str, now: int) -> CompiledKey | None | Awaitable[CompiledKey | None]:
+        """Return the key of a raw secret; None if there is certainly none."""
+        ...
+
+    def by_id(self, key_id: str, now: int) -> CompiledKey | None | Awaitable[CompiledKey | None]:
+        """Return a key by its id; None if there is certainly none."""
+        ...
+
+
+class Prices(Protocol):
+    """Prices as last received."""
+
+    def provider_of(self, model: str) -> str:
+        """Return the provider that a model name implies, else `unknown`."""
+        ...
+
+    def price(self, model: str, provider: str) -> Price | None:
+        """Return the price of a model at a provider; None if it is not known."""
+        ...
+
+
+class UsageSink(Protocol):
+    """Where records go to become the ledger. Survives the process, not always the machine."""
+
+    def append(self, record: Record) -> None:
+        """Write one record before returning. Raises `SpoolFailed` and writes nothing."""
+        ...

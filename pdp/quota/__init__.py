@@ -1,0 +1,1 @@
+"""Pure: limits, windows, GCRA, holds, prices. Integers and `now` in, values out."""

@@ -1,0 +1,130 @@
+"""Reservations: what a Check asks of the counters, and what they answer."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from pdp.model import LimitStatus
+from pdp.quota.limit import Limit, Rate
+from pdp.quota.scope import Scope
+
+
+class Window(Struct, frozen=True, array_like=True):
+    """The calendar windows of one key that a hold or usage counts in.
+
+    `day` and `month` are the windows' starts, in seconds since the epoch. A hold
+    keeps the windows of its admission until it is settled.
+    """
+
+    key_id: str
+    day: int
+    month: int
+
+
+class BudgetGuard(Struct, frozen=True):
+    """A budget condition that an evaluation relied on; reserve refuses if it no longer holds.
+
+    Holds when spent + held of `key_id` in `period` is `<` (under) or `>=` (over)
+    `amount`, in nano-USD, before this request.
+    """
+
+    key_id: str
+    period: Literal["day", "month", "total"]
+    under: bool
+    amount: int
+
+
+class Hold(Struct, frozen=True):
+    """Money, tokens and one request, reserved for a request on every key of its chain.
+
+    `cost` is None when the price is unknown (it counts as 0). `input_cost` is
+    the part of `cost` for the prompt. `fingerprint` tells a retried Check from
+    another request under the same id. Times in ns.
+    """
+
+    reservation_id: str
+    decision_id: str
+    key_id: str
+    request_id: str
+    fingerprint: int
+    action: str
+    model: str
+    provider: str
+    cost: int | None
+    input_cost: int
+    tokens: int
+    prompt_tokens: int
+    windows: tuple[Window, ...]
+    admitted_at: int
+    expires_at: int
+
+
+class Reserve(Struct, frozen=True):
+    """All-or-nothing: put `hold` on every scope (leaf first) if all limits and guards allow.
+
+    With `dry_run` nothing moves and the verdict is what it would have been.
+    """
+
+    hold: Hold
+    scopes: tuple[Scope, ...]
+    guards: tuple[BudgetGuard, ...]
+    now: int
+    dry_run: bool = False
+
+
+class Admitted(Struct, frozen=True):
+    """The hold stands. `rates` are (key_id, period, new TAT) of every rate limit that moved.
+
+    `tightest_requests` and `tightest_tokens` are the limits with the least left
+    after this request, for the rate-limit headers; None if there is none.
+    """
+
+    hold: Hold
+    rates: tuple[tuple[str, int, int], ...] = ()
+    tightest_requests: LimitStatus | None = None
+    tightest_tokens: LimitStatus | None = None
+
+
+class Refused(Struct, frozen=True):
+    """`limit` has no room: nothing moved anywhere.
+
+    `asked`, `spent`, `held` are in the limit's unit. `retry_after` is in ns;
+    None where waiting does not help.
+    """
+
+    limit: Limit | Rate
+    asked: int
+    spent: int
+    held: int
+    retry_after: int | None = None
+    reset_at: int | None = None
+
+
+class GuardFailed(Struct, frozen=True):
+    """A guard no longer holds: nothing moved; evaluate again with fresh spend."""
+
+    guard: BudgetGuard
+
+
+Verdict = Admitted | Refused | GuardFailed
+
+Absent = Literal["settled", "unknown", "new"]
+"""Why there is no hold: settled before; never issued; or never checked nor reported."""
+
+
+class Settlement(Struct, frozen=True):
+    """Replace a hold by what was used, or charge a usage that was never held.
+
+    `expired`: the hold ran out and is charged by policy; one report may still
+    correct it. `cost` in nano-USD. Without a `reservation_id` the usage counts
+    in `windows`; else in those of the hold. A usage without hold counts one request.
+    """
+
+    reservation_id: str
+    key_id: str
+    request_id: str
+    cost: int
+    tokens: int
+    windows: tuple[Window, ...]
+    now: int
+    expired: bool = False

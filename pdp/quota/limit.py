@@ -1,0 +1,39 @@
+"""What a limit is, once compiled. Everything here is immutable and integer."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+Unit = Literal["nano_usd", "tokens", "requests"]
+Period = Literal["request", "day", "month", "total"]
+
+
+class Limit(Struct, frozen=True):
+    """At most `amount` of `unit` in each `period` of the key and all its descendants.
+
+    `name` is the limit as its author wrote it (`budget_limits.monthly`);
+    `key_name` is there for messages. Period `request` bounds a single request.
+    """
+
+    name: str
+    key_id: str
+    key_name: str
+    unit: Unit
+    period: Period
+    amount: int
+
+
+class Rate(Struct, frozen=True):
+    """A GCRA rate limit: `amount` requests each `period` ns, `capacity` of them at once.
+
+    `interval` is ns between two requests at the steady rate, rounded up so that
+    rounding never admits more. `amount` 0 blocks everything (`interval` 0 then).
+    """
+
+    name: str
+    key_id: str
+    key_name: str
+    amount: int
+    period: int
+    interval: int
+    capacity: int

@@ -1,0 +1,1 @@
+"""The data plane's journal on disk: append, replay, ship."""

@@ -1,0 +1,113 @@
+"""What the data plane writes down, in the order it happened.
+
+The same records rebuild the counters after a restart and become the audit
+ledger in the control plane. Times in ns, money in nano-USD. The shapes are kept
+on disk: add fields with defaults at the end, never change or remove one.
+"""
+
+import msgspec
+from msgspec import Struct
+
+from pdp.model import UsageSource, UsageStatus
+from pdp.quota.hold import Hold, Window
+
+
+class Facts(Struct, frozen=True, array_like=True):
+    """Who did what: the part of an audit entry that is known at decision time.
+
+    `metadata` is the key's overlaid by the caller's.
+    """
+
+    decision_id: str
+    request_id: str
+    key_id: str
+    key_name: str
+    organization_id: str
+    team_id: str
+    user_id: str
+    action: str
+    model: str
+    provider: str
+    client_ip: str
+    user_agent: str
+    metadata: dict[str, str]
+
+
+class Held(Struct, frozen=True, array_like=True, tag="h"):
+    """A request was allowed and reserved. `rates` as in `Admitted`."""
+
+    at: int
+    facts: Facts
+    hold: Hold
+    rates: tuple[tuple[str, int, int], ...]
+
+
+class Denied(Struct, frozen=True, array_like=True, tag="d"):
+    """A request of a known key was denied; no counter moved. `ancestors` leaf first."""
+
+    at: int
+    facts: Facts
+    reason: str
+    http_status: int
+    ancestors: tuple[str, ...]
+
+
+class Settled(Struct, frozen=True, array_like=True, tag="s"):
+    """A usage was reported. `facts.decision_id` is the hold's, or a new one if never checked.
+
+    `cost` is None when it is neither reported nor priced (it counted as 0).
+    `counted_tokens` is what the token limits were charged. `windows` are those
+    that were charged. Empty strings in `facts` mean "as in the Held record".
+    """
+
+    at: int
+    facts: Facts
+    reservation_id: str
+    status: UsageStatus
+    http_status: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    counted_tokens: int
+    cost: int | None
+    latency_ms: int
+    started_at: int | None
+    usage_source: UsageSource
+    windows: tuple[Window, ...]
+
+
+class Expired(Struct, frozen=True, array_like=True, tag="x"):
+    """A hold ran out unreported and was charged `cost` and `tokens` by policy."""
+
+    at: int
+    decision_id: str
+    reservation_id: str
+    key_id: str
+    request_id: str
+    cost: int
+    tokens: int
+    windows: tuple[Window, ...]
+
+
+class Extended(Struct, frozen=True, array_like=True, tag="e"):
+    """A hold lives longer, until `expires_at`."""
+
+    at: int
+    reservation_id: str
+    expires_at: int
+
+
+Record = Held | Denied | Settled | Expired | Extended
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Record)
+
+
+def encode(record: Record) -> bytes:
+    """Return the MessagePack form of a record."""
+    return _encoder.encode(record)
+
+
+def decode(data: bytes) -> Record:
+    """Return the record of its MessagePack form; raises `msgspec.DecodeError`."""
+    return _decoder.decode(data)

@@ -1,0 +1,1 @@
+"""SQL: models, repositories, migrations. Control plane only."""
