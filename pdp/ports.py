@@ -16,15 +16,19 @@ from pdp.spool.records import Record
 
 
 class Clock(Protocol):
-    """Returns ns since the Unix epoch."""
+    """Tells the time."""
 
-    def __call__(self) -> int: ...
+    def __call__(self) -> int:
+        """Return ns since the Unix epoch."""
+        ...
 
 
 class Ids(Protocol):
-    """Makes the ids of decisions and holds, unique over restarts."""
+    """Makes ids for decisions and holds."""
 
-    def __call__(self) -> str: ...
+    def __call__(self) -> str:
+        """Return a new one, unique over restarts."""
+        ...
 
 
 class Counters(Protocol):

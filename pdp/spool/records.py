@@ -100,7 +100,7 @@ class Extended(Struct, frozen=True, array_like=True, tag="e"):
 Record = Held | Denied | Settled | Expired | Extended
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Record)
+_decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 
 
 def encode(record: Record) -> bytes:
