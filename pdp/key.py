@@ -1,26 +1,38 @@
 """A key ready to decide: everything that can be computed beforehand, is.
 
-`compile_key` (pdp/compile.py) makes it from a `Resolved`.
+`Compiler` (pdp/compile.py) makes it from a `Resolved`.
 """
 
 from msgspec import Struct
 
 from pdp.model import KeyRecord
 from pdp.policy.chain import Chain
+from pdp.policy.node import PolicyNode
 from pdp.quota.scope import Scope
+
+
+class Node(Struct, frozen=True, weakref=True):
+    """One key of a chain, compiled once and shared by every key below it."""
+
+    policy: PolicyNode
+    scope: Scope
 
 
 class CompiledKey(Struct, frozen=True):
     """One secret of one key with its chains, compiled.
 
-    `chain` decides what it may do, `scopes` (leaf first) how much.
+    `chain` decides what it may do, `scopes` (leaf first) how much; `scope_of`
+    has the scopes of both chains by key id, for budget conditions. `ancestors`
+    are the ids of `scopes`. `limited_by_budget`: some scope has a budget.
     `secret_expires_at` is in ns; `revision` is the change number it was read at.
     """
 
     record: KeyRecord
     chain: Chain
     scopes: tuple[Scope, ...]
+    scope_of: dict[str, Scope]
     ancestors: tuple[str, ...]
+    nodes: tuple[Node, ...]
     metadata: dict[str, str]
     revision: int
     revision_text: str

@@ -1,5 +1,6 @@
 """Reservations: what a Check asks of the counters, and what they answer."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
@@ -39,7 +40,8 @@ class Hold(Struct, frozen=True):
 
     `cost` is None when the price is unknown (it counts as 0). `input_cost` is
     the part of `cost` for the prompt. `fingerprint` tells a retried Check from
-    another request under the same id. Times in ns.
+    another request under the same id. `statement` is the one that allowed it.
+    Times in ns.
     """
 
     reservation_id: str
@@ -57,12 +59,15 @@ class Hold(Struct, frozen=True):
     windows: tuple[Window, ...]
     admitted_at: int
     expires_at: int
+    statement: str = ""
 
 
 class Reserve(Struct, frozen=True):
     """All-or-nothing: put `hold` on every scope (leaf first) if all limits and guards allow.
 
     With `dry_run` nothing moves and the verdict is what it would have been.
+    `scope_of` has the scope of every key that a guard may name: a granter is
+    not always an ancestor.
     """
 
     hold: Hold
@@ -70,6 +75,7 @@ class Reserve(Struct, frozen=True):
     guards: tuple[BudgetGuard, ...]
     now: int
     dry_run: bool = False
+    scope_of: Mapping[str, Scope] = {}
 
 
 class Admitted(Struct, frozen=True):

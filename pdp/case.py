@@ -1,0 +1,56 @@
+"""One request while it is being decided, and what is written down about it."""
+
+from zlib import crc32
+
+from msgspec import Struct
+
+from pdp.key import CompiledKey
+from pdp.model import Request
+from pdp.spool.records import Facts
+
+
+class Case(Struct, frozen=True):
+    """A request with its key. `provider` is derived where not given, `metadata` merged."""
+
+    request: Request
+    key: CompiledKey
+    now: int
+    provider: str
+    metadata: dict[str, str]
+
+
+def facts_of(case: Case, decision_id: str, request_id: str) -> Facts:
+    """Return the audit facts of a case."""
+    request, record = case.request, case.key.record
+    return Facts(
+        decision_id,
+        request_id,
+        record.id,
+        record.name,
+        record.organization_id,
+        record.team_id,
+        record.user_id,
+        request.action[:64],
+        request.model[:256],
+        case.provider[:256],
+        request.client_ip[:64],
+        request.user_agent[:512],
+        case.metadata,
+    )
+
+
+def fingerprint_of(request: Request) -> int:
+    """Return a number that tells a retried Check from another request under the same id.
+
+    It guards against mistakes, not malice: whoever picks request ids is trusted.
+    """
+    parts = (
+        request.action,
+        request.model,
+        request.provider,
+        request.client_ip,
+        str(request.prompt_tokens),
+        str(request.max_output_tokens),
+        str(sorted(request.metadata.items())) if request.metadata else "",
+    )
+    return crc32("\n".join(parts).encode())

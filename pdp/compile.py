@@ -1,0 +1,69 @@
+"""From what the control plane sends to what the hot path uses."""
+
+from weakref import WeakValueDictionary
+
+from pdp.key import CompiledKey, Node
+from pdp.model import KeyRecord, Resolved
+from pdp.policy.chain import build_chain
+from pdp.policy.node import compile_node
+from pdp.problems import Problems
+from pdp.quota.calendar import Calendar
+from pdp.quota.compile import compile_scope
+
+
+class Compiler:
+    """Compiles keys; an ancestor is compiled once while any key below it is in use."""
+
+    def __init__(self) -> None:
+        self._nodes: WeakValueDictionary[tuple[str, int, str], Node] = WeakValueDictionary()
+        self._calendars: dict[str, Calendar] = {}
+
+    def compile(self, resolved: Resolved) -> CompiledKey:
+        """Return the key ready to decide.
+
+        Raises `InvalidDocument` when a document of its chains does not parse
+        here, which only happens when the control plane is of another version.
+        """
+        problems = Problems()
+        records = {record.id: record for record in resolved.records}
+        nodes = {
+            record.id: self._node(record, resolved.timezone, problems)
+            for record in resolved.records
+        }
+        problems.raise_if_any()
+        leaf = records[resolved.key_id]
+        scopes = tuple(nodes[key_id].scope for key_id in resolved.parents)
+        return CompiledKey(
+            record=leaf,
+            chain=build_chain(
+                [nodes[key_id].policy for key_id in resolved.parents],
+                [nodes[key_id].policy for key_id in resolved.granters],
+            ),
+            scopes=scopes,
+            scope_of={key_id: node.scope for key_id, node in nodes.items()},
+            ancestors=resolved.parents,
+            nodes=tuple(nodes.values()),
+            metadata=leaf.metadata or {},
+            revision=resolved.revision,
+            revision_text=str(resolved.revision),
+            limited_by_budget=any(scope.budgets for scope in scopes),
+            secret_expires_at=resolved.secret_expires_at,
+            secret_revoked=resolved.secret_revoked,
+        )
+
+    def _node(self, record: KeyRecord, timezone: str, problems: Problems) -> Node:
+        identity = (record.id, record.version, timezone)
+        node = self._nodes.get(identity)
+        if node is None:
+            node = Node(
+                compile_node(record, problems),
+                compile_scope(record, self._calendar(timezone), problems),
+            )
+            self._nodes[identity] = node
+        return node
+
+    def _calendar(self, timezone: str) -> Calendar:
+        calendar = self._calendars.get(timezone)
+        if calendar is None:
+            calendar = self._calendars[timezone] = Calendar(timezone)
+        return calendar

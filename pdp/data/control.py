@@ -1,0 +1,119 @@
+"""The line to the control plane: resolve, watch, prices, ingest. gRPC errors end here."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import grpc
+import msgspec
+from msgspec import Struct
+
+from pdp.errors import Unavailable
+from pdp.internal.v1 import control_pb2 as pb
+from pdp.internal.v1 import control_pb2_grpc as pb_grpc
+from pdp.model import Resolved
+from pdp.quota.price import PriceList
+
+_RESOLVE_DEADLINE = 1.0
+_INGEST_DEADLINE = 30.0
+_PRICES_DEADLINE = 10.0
+_MAX_MESSAGE = 64 * 1024 * 1024
+
+
+class Change(Struct, frozen=True):
+    """One message of the watch, as in `WatchChangesResponse`."""
+
+    revision: int
+    key_ids: tuple[str, ...]
+    secret_hashes: tuple[bytes, ...]
+    reset: bool
+    prices_revision: str
+
+
+class ControlClient:
+    """A client of `ControlService`. Deadlines in seconds; every failure is `Unavailable`."""
+
+    def __init__(self, target: str) -> None:
+        self._channel = grpc.aio.insecure_channel(
+            target,
+            options=(
+                ("grpc.max_receive_message_length", _MAX_MESSAGE),
+                ("grpc.max_send_message_length", _MAX_MESSAGE),
+                ("grpc.initial_reconnect_backoff_ms", 50),
+                ("grpc.min_reconnect_backoff_ms", 50),
+                ("grpc.max_reconnect_backoff_ms", 500),
+            ),
+        )
+        self._stub = pb_grpc.ControlServiceStub(self._channel)
+
+    async def by_hash(self, secret_hash: bytes) -> tuple[int, Resolved | None]:
+        """Return (revision, the key of a secret or None)."""
+        return await self._resolve(pb.ResolveKeyRequest(secret_hash=secret_hash))
+
+    async def by_id(self, key_id: str) -> tuple[int, Resolved | None]:
+        """Return (revision, the key of an id or None)."""
+        return await self._resolve(pb.ResolveKeyRequest(key_id=key_id))
+
+    async def _resolve(self, request: pb.ResolveKeyRequest) -> tuple[int, Resolved | None]:
+        try:
+            answer = await self._stub.ResolveKey(request, timeout=_RESOLVE_DEADLINE)
+        except grpc.aio.AioRpcError as error:
+            raise _unavailable(error) from error
+        if not answer.found:
+            return answer.revision, None
+        try:
+            return answer.revision, _resolved.decode(answer.resolved_json)
+        except msgspec.MsgspecError as error:
+            raise Unavailable("the control plane sent a key that cannot be read") from error
+
+    async def watch(self, after_revision: int, data_plane_id: str) -> AsyncIterator[Change]:
+        """Yield changes and heartbeats until the line breaks (`Unavailable`) or the task ends."""
+        call = self._stub.WatchChanges(
+            pb.WatchChangesRequest(after_revision=after_revision, data_plane_id=data_plane_id)
+        )
+        try:
+            async for message in call:
+                yield Change(
+                    message.revision,
+                    tuple(message.key_ids),
+                    tuple(message.secret_hashes),
+                    message.reset,
+                    message.prices_revision,
+                )
+        except grpc.aio.AioRpcError as error:
+            raise _unavailable(error) from error
+        finally:
+            call.cancel()
+
+    async def prices(self) -> tuple[str, PriceList]:
+        """Return (revision, the price list)."""
+        try:
+            answer = await self._stub.GetPrices(pb.GetPricesRequest(), timeout=_PRICES_DEADLINE)
+            return answer.revision, _prices.decode(answer.prices_json)
+        except grpc.aio.AioRpcError as error:
+            raise _unavailable(error) from error
+        except msgspec.MsgspecError as error:
+            raise Unavailable("the control plane sent prices that cannot be read") from error
+
+    async def ingest(self, spool_id: str, first_sequence: int, records: Sequence[bytes]) -> int:
+        """Hand over records; return the sequence number up to which all are committed."""
+        try:
+            answer = await self._stub.Ingest(
+                pb.IngestRequest(
+                    spool_id=spool_id, first_sequence=first_sequence, records=records
+                ),
+                timeout=_INGEST_DEADLINE,
+            )
+        except grpc.aio.AioRpcError as error:
+            raise _unavailable(error) from error
+        return answer.next_sequence
+
+    async def close(self) -> None:
+        """Close the line."""
+        await self._channel.close()
+
+
+_resolved = msgspec.json.Decoder(Resolved)
+_prices = msgspec.json.Decoder(PriceList)
+
+
+def _unavailable(error: grpc.aio.AioRpcError) -> Unavailable:
+    return Unavailable(f"the control plane does not answer ({error.code().name.lower()})")

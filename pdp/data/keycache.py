@@ -1,0 +1,205 @@
+"""Compiled keys in memory: filled from the control plane, emptied by its changes.
+
+Rules, on which revocation rests:
+- An entry is used only while the watch has been alive within `max_staleness`.
+- A change drops every entry whose chains hold the changed key.
+- A fill that was in flight when a change came in is thrown away and done again,
+  so that an old answer cannot resurrect what the change dropped.
+- "Certainly unknown" is only said while the watch is alive; else it is a 503.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
+
+from pdp.compile import Compiler
+from pdp.errors import InvalidDocument, Unavailable
+from pdp.key import CompiledKey
+from pdp.model import Resolved
+from pdp.secret import is_well_formed
+
+_SECOND = 1_000_000_000
+
+
+class Resolver(Protocol):
+    """Asks the control plane. Both return (revision, answer) and raise `Unavailable`."""
+
+    async def by_hash(self, secret_hash: bytes) -> tuple[int, Resolved | None]:
+        """Return the key of a secret, None if there is none."""
+        ...
+
+    async def by_id(self, key_id: str) -> tuple[int, Resolved | None]:
+        """Return a key by its id, None if there is none."""
+        ...
+
+
+class CacheStats:
+    """Plain counts for `pdp_cache_access_total`."""
+
+    def __init__(self) -> None:
+        self.hits = 0
+        self.misses = 0
+        self.negative_hits = 0
+
+
+class KeyCache:
+    """The `KeySource` of the data plane.
+
+    `hash_of` turns a raw key into the hash under which it is stored. `size`
+    bounds the known keys, `unknown_size` the remembered unknown ones. Times in
+    ns; `heartbeat_timeout` is after how much silence the watch counts as dead.
+    """
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        hash_of: Callable[[str], bytes],
+        *,
+        size: int,
+        unknown_size: int,
+        max_staleness: int,
+        heartbeat_timeout: int = 3 * _SECOND,
+    ) -> None:
+        self._resolver = resolver
+        self._hash_of = hash_of
+        self._size = size
+        self._unknown_size = unknown_size
+        self._max_staleness = max_staleness
+        self._heartbeat_timeout = heartbeat_timeout
+        self._compiler = Compiler()
+        self._entries: OrderedDict[bytes | str, CompiledKey] = OrderedDict()
+        self._unknown: OrderedDict[bytes | str, None] = OrderedDict()
+        self._below: dict[str, set[bytes | str]] = {}
+        self._fills: dict[bytes | str, asyncio.Task[CompiledKey | None]] = {}
+        self._epoch = 0
+        self._verified_at = 0
+        self._alive = False
+        self.stats = CacheStats()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    # -- KeySource
+
+    def lookup(
+        self, api_key: str, now: int
+    ) -> CompiledKey | None | Awaitable[CompiledKey | None]:
+        """Return the key of a raw secret; at once if it is cached or cannot exist."""
+        if not is_well_formed(api_key):
+            return None
+        secret_hash = self._hash_of(api_key)
+        entry = self._entries.get(secret_hash)
+        if entry is not None:
+            return self._known(secret_hash, entry, now)
+        return self._unseen(secret_hash, now)
+
+    def by_id(self, key_id: str, now: int) -> CompiledKey | None | Awaitable[CompiledKey | None]:
+        """Return a key by its id, for usages that name no reservation."""
+        entry = self._entries.get(key_id)
+        if entry is not None:
+            return self._known(key_id, entry, now)
+        return self._unseen(key_id, now)
+
+    def _known(self, name: bytes | str, entry: CompiledKey, now: int) -> CompiledKey:
+        if now - self._verified_at > self._max_staleness:
+            raise Unavailable("the control plane has been out of reach for too long: try again")
+        self.stats.hits += 1
+        self._entries.move_to_end(name)
+        return entry
+
+    def _unseen(self, name: bytes | str, now: int) -> Awaitable[CompiledKey | None] | None:
+        if not self._alive or now - self._verified_at > self._heartbeat_timeout:
+            raise Unavailable("the control plane is out of reach and the key not cached: try again")
+        if name in self._unknown:
+            self.stats.negative_hits += 1
+            self._unknown.move_to_end(name)
+            return None
+        self.stats.misses += 1
+        fill = self._fills.get(name)
+        if fill is None:
+            fill = self._fills[name] = asyncio.ensure_future(self._fill(name))
+            fill.add_done_callback(lambda done: self._filled(name, done))
+        # One caller's cancellation must not take the answer from the others.
+        return asyncio.shield(fill)
+
+    def _filled(self, name: bytes | str, done: "asyncio.Task[CompiledKey | None]") -> None:
+        self._fills.pop(name, None)
+        if not done.cancelled():
+            done.exception()  # Everybody who asked may be gone; then nobody else looks at it.
+
+    async def _fill(self, name: bytes | str) -> CompiledKey | None:
+        for _ in range(_FILL_ATTEMPTS):
+            epoch = self._epoch
+            if isinstance(name, bytes):
+                _, resolved = await self._resolver.by_hash(name)
+            else:
+                _, resolved = await self._resolver.by_id(name)
+            if epoch == self._epoch:
+                return self._store(name, resolved)
+        raise Unavailable("keys change faster than they can be read: try again")
+
+    def _store(self, name: bytes | str, resolved: Resolved | None) -> CompiledKey | None:
+        if resolved is None:
+            self._unknown[name] = None
+            if len(self._unknown) > self._unknown_size:
+                self._unknown.popitem(last=False)
+            return None
+        try:
+            entry = self._compiler.compile(resolved)
+        except InvalidDocument as error:
+            raise Unavailable(f"key {resolved.key_id} cannot be read here: {error}") from error
+        self._entries[name] = entry
+        for key_id in entry.scope_of:
+            self._below.setdefault(key_id, set()).add(name)
+        if len(self._entries) > self._size:
+            self._forget(next(iter(self._entries)))
+        return entry
+
+    def _forget(self, name: bytes | str) -> None:
+        entry = self._entries.pop(name, None)
+        if entry is None:
+            return
+        for key_id in entry.scope_of:
+            names = self._below.get(key_id)
+            if names is not None:
+                names.discard(name)
+                if not names:
+                    del self._below[key_id]
+
+    # -- What the watch tells
+
+    def alive(self, now: int) -> None:
+        """Note that everything up to now has been heard."""
+        self._alive = True
+        self._verified_at = now
+
+    def lost(self) -> None:
+        """Note that the watch is broken: cached keys go on for `max_staleness`."""
+        self._alive = False
+
+    def changed(self, key_ids: Iterable[str], secret_hashes: Iterable[bytes]) -> None:
+        """Forget what the changes touch."""
+        self._epoch += 1
+        for key_id in key_ids:
+            self._unknown.pop(key_id, None)
+            for name in list(self._below.get(key_id, ())):
+                self._forget(name)
+        for secret_hash in secret_hashes:
+            self._unknown.pop(secret_hash, None)
+            self._forget(secret_hash)
+
+    def reset(self) -> None:
+        """Forget everything: what changed is not known."""
+        self._epoch += 1
+        self._entries.clear()
+        self._unknown.clear()
+        self._below.clear()
+
+    def age(self, now: int) -> int:
+        """Return ns since the cache was last known to be true."""
+        return max(0, now - self._verified_at)
+
+
+_FILL_ATTEMPTS = 5
+"""Each lost attempt means that a change arrived within one look-up; five in a row is a storm."""

@@ -1,0 +1,92 @@
+"""From the spool to the ledger: batches, in order, until the control plane has committed them."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+
+from pdp.errors import Unavailable
+
+_log = structlog.get_logger(__name__)
+
+_BATCH = 500
+_IDLE = 0.05
+_RETRY_DELAY = 0.5
+
+
+class Journal(Protocol):
+    """The part of the spool that the shipper needs."""
+
+    spool_id: str
+    next_sequence: int
+
+    def read(self, from_sequence: int, max_records: int) -> Sequence[tuple[int, bytes]]:
+        """Return (sequence, record) in order; empty: nothing newer."""
+        ...
+
+    def shipped(self, next_sequence: int) -> None:
+        """Note that every record below is in the ledger."""
+        ...
+
+
+class Ledger(Protocol):
+    """The part of the control client that the shipper needs."""
+
+    async def ingest(self, spool_id: str, first_sequence: int, records: Sequence[bytes]) -> int:
+        """Hand records over; return the sequence number that comes next."""
+        ...
+
+
+class Shipper:
+    """Ships what is in the spool; what is committed is never shipped twice in vain.
+
+    The ledger keeps the position, so a restarted data plane only has to ask.
+    """
+
+    def __init__(self, journal: Journal, ledger: Ledger) -> None:
+        self._journal = journal
+        self._ledger = ledger
+        self._next: int | None = None
+
+    @property
+    def backlog(self) -> int:
+        """How many records are not in the ledger yet."""
+        return self._journal.next_sequence - (self._next or 0)
+
+    async def run(self) -> None:
+        """Ship until cancelled; the control plane may come and go."""
+        failing = False
+        while True:
+            try:
+                moved = await self.ship()
+                failing = False
+            except Unavailable as error:
+                if not failing:
+                    _log.warning("ledger out of reach, records stay in the spool", error=str(error))
+                failing = True
+                await asyncio.sleep(_RETRY_DELAY)
+                continue
+            if not moved:
+                await asyncio.sleep(_IDLE)
+
+    async def ship(self) -> bool:
+        """Ship one batch; False if there was nothing to ship."""
+        if self._next is None:
+            await self._acknowledge(await self._ledger.ingest(self._journal.spool_id, 0, ()))
+        batch = self._journal.read(self._next or 0, _BATCH)
+        if not batch:
+            return False
+        first = batch[0][0]
+        records = [record for _, record in batch]
+        await self._acknowledge(await self._ledger.ingest(self._journal.spool_id, first, records))
+        return True
+
+    async def drain(self) -> None:
+        """Ship all there is; raises `Unavailable` when the control plane is gone."""
+        while await self.ship():
+            pass
+
+    async def _acknowledge(self, next_sequence: int) -> None:
+        self._next = next_sequence
+        self._journal.shipped(next_sequence)

@@ -1,0 +1,113 @@
+"""Follow the control plane's changes and keep keys and prices true."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Protocol
+
+import structlog
+
+from pdp.data.control import Change
+from pdp.data.keycache import KeyCache
+from pdp.errors import Unavailable
+from pdp.ports import Clock, Prices
+from pdp.quota.price import Price, PriceList, PriceTable
+
+_log = structlog.get_logger(__name__)
+
+HEARTBEAT_TIMEOUT = 3.0
+"""Seconds of silence after which the line counts as dead; heartbeats come each second."""
+
+_RETRY_DELAY = 0.1
+
+
+class Control(Protocol):
+    """The part of the control client that the watch needs."""
+
+    def watch(self, after_revision: int, data_plane_id: str) -> AsyncIterator[Change]:
+        """Yield changes and heartbeats."""
+        ...
+
+    async def prices(self) -> tuple[str, PriceList]:
+        """Return (revision, the price list)."""
+        ...
+
+
+class CurrentPrices:
+    """The `Prices` of the data plane: the table as last received."""
+
+    def __init__(self) -> None:
+        self._table: Prices = PriceTable(PriceList())
+
+    def swap(self, table: Prices) -> None:
+        """Use another table, compiled aside: a Check sees the old one or the new one whole."""
+        self._table = table
+
+    def provider_of(self, model: str) -> str:
+        """Return the provider that a model name implies, else `unknown`."""
+        return self._table.provider_of(model)
+
+    def price(self, model: str, provider: str) -> Price | None:
+        """Return the price of a model at a provider; None if it is not known."""
+        return self._table.price(model, provider)
+
+
+class Watch:
+    """One task that follows changes for as long as the process lives.
+
+    `ready` is set once keys can be looked up and prices are there.
+    """
+
+    def __init__(self, control: Control, keys: KeyCache, clock: Clock, data_plane_id: str) -> None:
+        self._control = control
+        self._keys = keys
+        self._clock = clock
+        self._data_plane_id = data_plane_id
+        self._revision = 0
+        self._prices_revision = ""
+        self.prices = CurrentPrices()
+        self.ready = asyncio.Event()
+        self.connected = False
+
+    async def run(self) -> None:
+        """Follow until cancelled, through every loss of the line."""
+        while True:
+            try:
+                await self._follow()
+            except Unavailable as error:
+                if self.connected:
+                    _log.warning("control plane lost", error=str(error))
+            self.connected = False
+            self._keys.lost()
+            await asyncio.sleep(_RETRY_DELAY)
+
+    async def _follow(self) -> None:
+        stream = self._control.watch(self._revision, self._data_plane_id)
+        async with aclosing(stream) as changes:  # type: ignore[type-var]
+            while True:
+                try:
+                    change = await asyncio.wait_for(anext(changes), HEARTBEAT_TIMEOUT)
+                except TimeoutError as error:
+                    raise Unavailable("the control plane is silent") from error
+                except StopAsyncIteration:
+                    return
+                await self._apply(change)
+
+    async def _apply(self, change: Change) -> None:
+        if change.reset:
+            self._keys.reset()
+        elif change.key_ids or change.secret_hashes:
+            self._keys.changed(change.key_ids, change.secret_hashes)
+        self._revision = change.revision
+        if not self.connected:
+            self.connected = True
+            _log.info("control plane connected", revision=change.revision)
+        self._keys.alive(self._clock())
+        if change.prices_revision != self._prices_revision:
+            await self._fetch_prices()
+        self.ready.set()
+
+    async def _fetch_prices(self) -> None:
+        revision, prices = await self._control.prices()
+        self.prices.swap(PriceTable(prices))
+        self._prices_revision = revision

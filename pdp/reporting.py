@@ -1,0 +1,323 @@
+"""Settling: what a request really used takes the place of what was held for it."""
+
+from collections.abc import Awaitable
+from typing import Literal
+
+from msgspec import Struct
+
+from pdp import decide
+from pdp.actions import ACTIONS
+from pdp.errors import SpoolFailed, Unavailable
+from pdp.key import CompiledKey
+from pdp.model import Reported, Usage, UsageSource
+from pdp.options import Options
+from pdp.ports import Clock, Counters, Ids, KeySource, Prices, UsageSink
+from pdp.quota.hold import Absent, Hold, Settlement, Window
+from pdp.spool.records import Expired, Facts, Settled
+from pdp.stats import Stats
+
+Unreported = Literal["full", "input", "zero"]
+
+_ACCEPTED = Reported("accepted")
+_DUPLICATE = Reported("duplicate")
+
+
+class _Charge(Struct, frozen=True):
+    """What a usage costs; `cost` None: neither reported nor priced, counted as 0."""
+
+    cost: int | None
+    tokens: int
+    source: UsageSource
+
+
+class Reporter:
+    """Takes usages and expires holds. A usage is written down before it is counted."""
+
+    def __init__(
+        self,
+        *,
+        keys: KeySource,
+        counters: Counters,
+        prices: Prices,
+        sink: UsageSink,
+        clock: Clock,
+        ids: Ids,
+        options: Options,
+        stats: Stats,
+    ) -> None:
+        self._keys = keys
+        self._counters = counters
+        self._prices = prices
+        self._sink = sink
+        self._clock = clock
+        self._ids = ids
+        self._unreported: Unreported = options.unreported
+        self._stats = stats
+
+    def report(self, usage: Usage) -> Reported | Awaitable[Reported]:
+        """Settle one usage. Trouble is in the answer, never an exception."""
+        if message := fault_of(usage):
+            return self._count(Reported("error", "invalid_argument", message))
+        try:
+            found = self._counters.locate(usage.reservation_id, usage.key_id, usage.request_id)
+            if not isinstance(found, Hold | str):
+                return self._wait(self._located_later(usage, found))
+            answer = self._located(usage, found)
+        except Unavailable as error:
+            return self._count(Reported("error", "unavailable", str(error)))
+        return answer if isinstance(answer, Reported) else self._wait(answer)
+
+    async def _located_later(self, usage: Usage, found: Awaitable[Hold | Absent]) -> Reported:
+        answer = self._located(usage, await found)
+        return answer if isinstance(answer, Reported) else await answer
+
+    async def _wait(self, answer: Awaitable[Reported]) -> Reported:
+        try:
+            return await answer
+        except Unavailable as error:
+            return self._count(Reported("error", "unavailable", str(error)))
+
+    def _count(self, reported: Reported) -> Reported:
+        self._stats.reported(reported.result)
+        return reported
+
+    def _located(self, usage: Usage, found: Hold | Absent) -> Reported | Awaitable[Reported]:
+        if isinstance(found, Hold):
+            return self._settle_hold(usage, found)
+        if found == "settled":
+            return self._count(_DUPLICATE)
+        if found == "unknown":
+            message = f"reservation {decide.shown(usage.reservation_id)} was never made here"
+            return self._count(Reported("error", "unknown_reservation", message))
+        if not usage.key_id:
+            message = "key_id: needed without a reservation_id"
+            return self._count(Reported("error", "invalid_argument", message))
+        key = self._keys.by_id(usage.key_id, self._clock())
+        if key is None or isinstance(key, CompiledKey):
+            return self._settle_unchecked(usage, key)
+        return self._settle_unchecked_later(usage, key)
+
+    def _settle_hold(self, usage: Usage, hold: Hold) -> Reported | Awaitable[Reported]:
+        facts = Facts(
+            hold.decision_id,
+            usage.request_id or hold.request_id,
+            hold.key_id,
+            "",
+            "",
+            "",
+            "",
+            usage.action,
+            usage.model,
+            usage.provider,
+            usage.client_ip[:64],
+            usage.user_agent[:512],
+            usage.metadata or {},
+        )
+        return self._settle(usage, facts, hold, self._charge(usage, hold), hold.windows)
+
+    async def _settle_unchecked_later(
+        self, usage: Usage, key: Awaitable[CompiledKey | None]
+    ) -> Reported:
+        found = await key
+        # Another report of the same request may have come in while this one waited.
+        located = self._counters.locate("", usage.key_id, usage.request_id)
+        where = located if isinstance(located, Hold | str) else await located
+        if where == "new":
+            answer = self._settle_unchecked(usage, found)
+        else:
+            answer = self._located(usage, where)
+        return answer if isinstance(answer, Reported) else await answer
+
+    def _settle_unchecked(
+        self, usage: Usage, key: CompiledKey | None
+    ) -> Reported | Awaitable[Reported]:
+        """Charge a usage that was never checked, in the windows of now."""
+        if key is None:
+            message = f"there is no key {decide.shown(usage.key_id)}: report its id"
+            return self._count(Reported("error", "unknown_key", message))
+        now, record = self._clock(), key.record
+        provider = usage.provider
+        if not provider and usage.model:
+            provider = self._prices.provider_of(usage.model)
+        facts = Facts(
+            "dec_" + self._ids(),
+            usage.request_id,
+            record.id,
+            record.name,
+            record.organization_id,
+            record.team_id,
+            record.user_id,
+            usage.action,
+            usage.model,
+            provider,
+            usage.client_ip[:64],
+            usage.user_agent[:512],
+            {**key.metadata, **(usage.metadata or {})},
+        )
+        windows = tuple(
+            Window(scope.key_id, scope.calendar.day(now)[0], scope.calendar.month(now)[0])
+            for scope in key.scopes
+        )
+        return self._settle(usage, facts, None, self._charge(usage, None), windows)
+
+    def _settle(
+        self,
+        usage: Usage,
+        facts: Facts,
+        hold: Hold | None,
+        charge: _Charge,
+        windows: tuple[Window, ...],
+    ) -> Reported | Awaitable[Reported]:
+        now = self._clock()
+        self._sink.append(
+            Settled(
+                now,
+                facts,
+                hold.reservation_id if hold else "",
+                usage.status,
+                usage.http_status,
+                usage.prompt_tokens,
+                usage.completion_tokens,
+                usage.cached_tokens,
+                charge.tokens,
+                charge.cost,
+                usage.latency_ms,
+                usage.started_at,
+                charge.source,
+                windows,
+            )
+        )
+        settled = self._counters.settle(
+            Settlement(
+                reservation_id=hold.reservation_id if hold else "",
+                key_id=facts.key_id,
+                request_id=hold.request_id if hold else usage.request_id,
+                cost=charge.cost or 0,
+                tokens=charge.tokens,
+                windows=windows,
+                now=now,
+            )
+        )
+        provider = facts.provider or (hold.provider if hold else "")
+        if isinstance(settled, bool):
+            return self._settled(usage, provider, charge, settled)
+        return self._settled_later(usage, provider, charge, settled)
+
+    async def _settled_later(
+        self, usage: Usage, provider: str, charge: _Charge, settled: Awaitable[bool]
+    ) -> Reported:
+        return self._settled(usage, provider, charge, await settled)
+
+    def _settled(self, usage: Usage, provider: str, charge: _Charge, settled: bool) -> Reported:
+        if not settled:
+            return self._count(_DUPLICATE)
+        self._stats.used(
+            provider or "unknown",
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.cached_tokens,
+            charge.cost or 0,
+        )
+        return self._count(_ACCEPTED)
+
+    def _charge(self, usage: Usage, hold: Hold | None) -> _Charge:
+        tokens = usage.prompt_tokens + usage.completion_tokens
+        if usage.cost is not None:
+            return _Charge(usage.cost, tokens, usage.usage_source or "provider")
+        if hold is not None and not tokens and _is_silent(usage):
+            cost, tokens = unreported(hold, self._unreported)
+            return _Charge(cost, tokens, "none")
+        source: UsageSource = usage.usage_source or ("provider" if tokens else "none")
+        return _Charge(self._cost(usage, hold) if tokens else 0, tokens, source)
+
+    def _cost(self, usage: Usage, hold: Hold | None) -> int | None:
+        """Price the tokens at the model that answered, else at the one that was checked."""
+        provider = usage.provider or (hold.provider if hold else "")
+        for model in (usage.model, hold.model if hold else ""):
+            if model:
+                price = self._prices.price(model, provider or self._prices.provider_of(model))
+                if price is not None:
+                    return price.cost(
+                        usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
+                    )
+        return None
+
+    async def expire(self, now: int) -> int:
+        """Charge the holds whose time is over by policy; return how many."""
+        count = 0
+        for hold in self._counters.due(now):
+            cost, tokens = unreported(hold, self._unreported)
+            try:
+                self._sink.append(
+                    Expired(
+                        now,
+                        hold.decision_id,
+                        hold.reservation_id,
+                        hold.key_id,
+                        hold.request_id,
+                        cost,
+                        tokens,
+                        hold.windows,
+                    )
+                )
+            except SpoolFailed:
+                # Left as it is, the hold still counts; the next sweep tries again.
+                self._stats.spool_failures += 1
+                return count
+            settled = self._counters.settle(
+                Settlement(
+                    reservation_id=hold.reservation_id,
+                    key_id=hold.key_id,
+                    request_id=hold.request_id,
+                    cost=cost,
+                    tokens=tokens,
+                    windows=hold.windows,
+                    now=now,
+                    expired=True,
+                )
+            )
+            if settled if isinstance(settled, bool) else await settled:
+                count += 1
+        self._stats.holds_expired += count
+        return count
+
+
+def unreported(hold: Hold, policy: Unreported) -> tuple[int, int]:
+    """Return (cost in nano-USD, tokens) that a hold is charged when nobody knows its usage."""
+    if policy == "full":
+        return hold.cost or 0, hold.tokens
+    if policy == "input":
+        return hold.input_cost, hold.prompt_tokens
+    return 0, 0
+
+
+def fault_of(usage: Usage) -> str:
+    """Return what is wrong with a usage, or an empty string."""
+    if not usage.reservation_id and not usage.request_id:
+        return "request_id: needed without a reservation_id, or a retry would count twice"
+    for name in ("prompt_tokens", "completion_tokens", "cached_tokens", "latency_ms"):
+        amount = getattr(usage, name)
+        if not 0 <= amount <= decide.MAX_TOKENS:
+            return f"{name}: `{amount}` is not between 0 and {decide.MAX_TOKENS:,}"
+    if usage.cached_tokens > usage.prompt_tokens:
+        return "cached_tokens: more than prompt_tokens, of which they are a part"
+    if usage.action and usage.action not in ACTIONS:
+        return f"action: {decide.shown(usage.action)} is not one of {', '.join(ACTIONS)}"
+    for name in ("model", "provider"):
+        text = getattr(usage, name)
+        if text and not decide.is_model_name(text):
+            return f"{name}: not printable ASCII without spaces, up to 256 characters"
+    if max(map(len, (usage.request_id, usage.reservation_id, usage.key_id))) > 256:
+        return "an id is longer than 256 characters: shorten it"
+    return ""
+
+
+def _is_silent(usage: Usage) -> bool:
+    """Tell whether a usage without tokens means "not known" rather than "nothing used".
+
+    A failed or refused request used nothing; a cancelled one did, and who says
+    `none` about a successful one does not know: neither is free.
+    """
+    if usage.status in ("error", "denied"):
+        return False
+    return usage.usage_source == "none" or (usage.status == "cancelled" and not usage.usage_source)

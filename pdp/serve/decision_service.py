@@ -1,0 +1,175 @@
+"""PolicyDecisionService: protobuf in, `pdp.model` through, protobuf out."""
+
+from typing import Any
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from pdp.engine import Engine
+from pdp.model import Decision, LimitStatus, Reported, Request, Usage
+from pdp.quota.money import parse_cost
+from pdp.stats import Stats
+from pdp.v1 import policy_decision_pb2 as pb
+
+_SECOND = 1_000_000_000
+_MAX_USAGES = 10_000
+_STATUSES = ("success", "error", "denied", "cancelled")
+_SOURCES = ("", "provider", "estimated", "none")
+_AMOUNTS = (
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "latency_ms",
+    "http_status",
+)
+
+
+class DecisionService:
+    """The servicer; it translates and nothing else."""
+
+    def __init__(self, engine: Engine, stats: Stats) -> None:
+        self._engine = engine
+        self._stats = stats
+
+    async def Check(self, request: pb.CheckRequest, context: Any) -> pb.CheckResponse:  # noqa: N802
+        """Decide one request."""
+        prompt = request.estimated_prompt_tokens
+        output = request.max_output_tokens if request.HasField("max_output_tokens") else None
+        if prompt < 0 or (output is not None and output < 0):
+            name = "estimated_prompt_tokens" if prompt < 0 else "max_output_tokens"
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, f"{name}: negative: send 0 or more"
+            )
+        answer = self._engine.check(
+            Request(
+                request.request_id,
+                request.api_key,
+                request.action,
+                request.model,
+                request.provider,
+                request.client_ip,
+                request.user_agent,
+                prompt,
+                output,
+                dict(request.metadata) if request.metadata else None,
+                request.dry_run,
+            )
+        )
+        return decision_to_proto(answer if isinstance(answer, Decision) else await answer)
+
+    async def Report(self, request: pb.ReportRequest, context: Any) -> pb.ReportResponse:  # noqa: N802
+        """Settle usages, each by itself."""
+        if len(request.usages) > _MAX_USAGES:
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"usages: {len(request.usages)} at once: send {_MAX_USAGES} or fewer",
+            )
+        response = pb.ReportResponse()
+        for usage in request.usages:
+            reported = await self._report(usage)
+            if reported.result == "accepted":
+                response.accepted += 1
+            elif reported.result == "duplicate":
+                response.duplicates += 1
+            else:
+                response.errors.add(
+                    request_id=usage.request_id or usage.reservation_id,
+                    code=reported.code,
+                    message=reported.message,
+                )
+        return response
+
+    async def _report(self, usage: pb.Usage) -> Reported:
+        try:
+            parsed = usage_from_proto(usage)
+        except ValueError as error:
+            self._stats.reported("error")
+            return Reported("error", "invalid_argument", str(error))
+        answer = self._engine.report(parsed)
+        return answer if isinstance(answer, Reported) else await answer
+
+
+def usage_from_proto(usage: pb.Usage) -> Usage:
+    """Return a usage; raises `ValueError`, naming the field."""
+    if usage.status not in _STATUSES:
+        raise ValueError(f"status: `{usage.status[:40]}` is not one of {', '.join(_STATUSES)}")
+    if usage.usage_source not in _SOURCES:
+        raise ValueError(
+            f"usage_source: `{usage.usage_source[:40]}` is not one of {', '.join(_SOURCES[1:])}"
+        )
+    for name in _AMOUNTS:
+        if getattr(usage, name) < 0:
+            raise ValueError(f"{name}: negative: send 0 or more")
+    cost = None
+    if usage.cost_usd:
+        try:
+            cost = parse_cost(usage.cost_usd)
+        except ValueError as error:
+            raise ValueError(f"cost_usd: {error}") from error
+    started_at = None
+    if usage.HasField("started_at"):
+        started_at = usage.started_at.seconds * _SECOND + usage.started_at.nanos
+        if not 0 <= started_at < 2**63:
+            raise ValueError("started_at: out of range: send a time after 1970")
+    return Usage(
+        usage.request_id,
+        usage.reservation_id,
+        usage.key_id,
+        usage.action,
+        usage.model,
+        usage.provider,
+        usage.status,  # type: ignore[arg-type]
+        usage.http_status,
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.cached_tokens,
+        cost,
+        usage.latency_ms,
+        started_at,
+        usage.client_ip,
+        usage.user_agent,
+        dict(usage.metadata) if usage.metadata else None,
+        usage.usage_source,  # type: ignore[arg-type]
+    )
+
+
+def decision_to_proto(decision: Decision) -> pb.CheckResponse:
+    """Return the answer to a Check."""
+    response = pb.CheckResponse(
+        decision=pb.DECISION_ALLOW if decision.allowed else pb.DECISION_DENY,
+        reason=decision.reason,
+        message=decision.message,
+        http_status=decision.http_status,
+        key_id=decision.key_id,
+        key_name=decision.key_name,
+        organization_id=decision.organization_id,
+        team_id=decision.team_id,
+        user_id=decision.user_id,
+        reservation_id=decision.reservation_id,
+        policy_revision=decision.policy_revision,
+        matched_statement=decision.matched_statement,
+        response_headers=decision.response_headers,
+        decision_id=decision.decision_id,
+    )
+    if decision.retry_after is not None:
+        response.retry_after.FromNanoseconds(decision.retry_after)
+    if decision.limits:
+        response.limits.extend(map(_limit_to_proto, decision.limits))
+    return response
+
+
+def _limit_to_proto(limit: LimitStatus) -> pb.LimitStatus:
+    return pb.LimitStatus(
+        name=limit.name,
+        key_id=limit.key_id,
+        unit=limit.unit,
+        limit=limit.limit,
+        spent=limit.spent,
+        held=limit.held,
+        remaining=limit.remaining,
+        reset_at=None if limit.reset_at is None else _timestamp(limit.reset_at),
+    )
+
+
+def _timestamp(ns: int) -> Timestamp:
+    return Timestamp(seconds=ns // _SECOND, nanos=ns % _SECOND)

@@ -1,0 +1,140 @@
+"""What Prometheus reads. Everything is made when it is scraped, out of plain integers.
+
+No label holds a key, a user or free text. The provider label is bounded: what
+is not a provider of the price table shows as `other`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from msgspec import Struct
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from pdp import __version__
+from pdp.data.keycache import CacheStats
+from pdp.serve.rpc import MethodStats
+from pdp.stats import Stats
+
+
+class Sources(Struct, frozen=True):
+    """Where the figures come from. `revocation_age` in ns, `spool_records` a count."""
+
+    stats: Stats
+    methods: Sequence[MethodStats]
+    cache: CacheStats
+    revocation_age: Callable[[], int]
+    spool_records: Callable[[], int]
+    is_provider: Callable[[str], bool]
+    transport: str
+
+
+class DataPlaneCollector(Collector):
+    """The metrics of a data plane."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield every metric family."""
+        sources = self._sources
+        yield from _rpc(sources.methods)
+        yield from _decisions(sources)
+        cache = CounterMetricFamily(
+            "pdp_cache_access", "Look-ups in the key cache.", labels=("cache", "result")
+        )
+        cache.add_metric(("keys", "hit"), sources.cache.hits)
+        cache.add_metric(("keys", "miss"), sources.cache.misses)
+        cache.add_metric(("unknown_keys", "hit"), sources.cache.negative_hits)
+        yield cache
+        yield GaugeMetricFamily(
+            "pdp_revocation_age_seconds",
+            "Seconds since the cached keys were last known to be true.",
+            value=sources.revocation_age() / 1e9,
+        )
+        yield GaugeMetricFamily(
+            "pdp_spool_records",
+            "Records in the spool that are not in the ledger yet.",
+            value=sources.spool_records(),
+        )
+        build = GaugeMetricFamily(
+            "pdp_build_info", "Version and transport.", labels=("version", "transport")
+        )
+        build.add_metric((__version__, sources.transport), 1)
+        yield build
+
+
+def _rpc(methods: Sequence[MethodStats]) -> Iterator[Metric]:
+    names = ("grpc_type", "grpc_service", "grpc_method")
+    started = CounterMetricFamily("grpc_server_started", "RPCs started.", labels=names)
+    handled = CounterMetricFamily(
+        "grpc_server_handled", "RPCs completed.", labels=(*names, "grpc_code")
+    )
+    seconds = HistogramMetricFamily(
+        "grpc_server_handling_seconds", "Time in the handler.", labels=names
+    )
+    for method in methods:
+        labels = (method.type, method.service, method.method)
+        started.add_metric(labels, method.started)
+        for code, count in method.handled.items():
+            handled.add_metric((*labels, code), count)
+        histogram = method.seconds
+        seconds.add_metric(labels, list(histogram.buckets()), histogram.sum_ns / 1e9)
+    yield started
+    yield handled
+    yield seconds
+
+
+def _decisions(sources: Sources) -> Iterator[Metric]:
+    stats = sources.stats
+    checks = CounterMetricFamily(
+        "pdp_checks", "Decisions.", labels=("decision", "reason", "adapter")
+    )
+    for labels, count in stats.checks.items():
+        checks.add_metric(labels, count)
+    yield checks
+    duration = HistogramMetricFamily("pdp_check_duration_seconds", "Time of a Check.")
+    for method in sources.methods:
+        if method.method == "Check" and method.service == "pdp.v1.PolicyDecisionService":
+            duration.add_metric((), list(method.seconds.buckets()), method.seconds.sum_ns / 1e9)
+    yield duration
+    reports = CounterMetricFamily("pdp_reports", "Usages reported.", labels=("result",))
+    for result, count in stats.reports.items():
+        reports.add_metric((result,), count)
+    yield reports
+    yield from _usage(sources)
+    yield CounterMetricFamily(
+        "pdp_holds_expired", "Holds that ran out unreported.", value=stats.holds_expired
+    )
+    yield CounterMetricFamily(
+        "pdp_spool_failures",
+        "Records of Checks that could not be written; the verdicts stood.",
+        value=stats.spool_failures,
+    )
+
+
+def _usage(sources: Sources) -> Iterator[Metric]:
+    tokens: dict[tuple[str, str], int] = {}
+    for (provider, kind), count in sources.stats.tokens.items():
+        labels = (_bounded(sources, provider), kind)
+        tokens[labels] = tokens.get(labels, 0) + count
+    family = CounterMetricFamily("pdp_tokens", "Tokens settled.", labels=("provider", "kind"))
+    for labels, count in tokens.items():
+        family.add_metric(labels, count)
+    yield family
+    costs: dict[str, int] = {}
+    for provider, nano in sources.stats.cost.items():
+        name = _bounded(sources, provider)
+        costs[name] = costs.get(name, 0) + nano
+    cost = CounterMetricFamily("pdp_cost_usd", "Cost settled, in USD.", labels=("provider",))
+    for name, nano in costs.items():
+        cost.add_metric((name,), nano / 1e9)
+    yield cost
+
+
+def _bounded(sources: Sources, provider: str) -> str:
+    return provider if provider == "unknown" or sources.is_provider(provider) else "other"

@@ -1,0 +1,159 @@
+"""Around every RPC: who may call, how long it took, how it ended."""
+
+import hmac
+from collections.abc import Callable, Mapping
+from time import perf_counter_ns
+from typing import Any, Protocol
+
+import grpc
+
+from pdp.serve.histogram import Histogram
+
+Behavior = Callable[[Any, Any], Any]
+
+
+class MethodStats:
+    """Counts of one RPC method, with the label values of grpc-ecosystem's metrics."""
+
+    __slots__ = ("handled", "method", "seconds", "service", "started", "type")
+
+    def __init__(self, type_: str, service: str, method: str) -> None:
+        self.type = type_
+        self.service = service
+        self.method = method
+        self.started = 0
+        self.handled: dict[str, int] = {}
+        self.seconds = Histogram()
+
+
+class HandlerRegistry(Protocol):
+    """The part of a gRPC server to which handlers are added."""
+
+    def add_registered_method_handlers(
+        self, service_name: str, method_handlers: dict[str, Any]
+    ) -> None:
+        """Add handlers that the transport may serve on its fast path."""
+        ...
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Any) -> None:
+        """Add handlers for the transport's slow path."""
+        ...
+
+
+class MeteredServer:
+    """Stands in for a server while services are added, and wraps their handlers.
+
+    `caller_token`: when given, callers must present it as a bearer token, but
+    for health checks, which say nothing about anybody.
+    """
+
+    def __init__(self, server: HandlerRegistry, caller_token: str | None) -> None:
+        self._server = server
+        self._token = caller_token.encode() if caller_token else None
+        self.methods: list[MethodStats] = []
+
+    def add_registered_method_handlers(
+        self, service_name: str, method_handlers: Mapping[str, Any]
+    ) -> None:
+        """Wrap and pass on, both ways: each transport picks the one it serves."""
+        wrapped = {
+            name: self._wrap(service_name, name, handler)
+            for name, handler in method_handlers.items()
+        }
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(service_name, wrapped),)
+        )
+        self._server.add_registered_method_handlers(service_name, wrapped)
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Any) -> None:
+        """Ignore: the registered ones are passed on in this form as well."""
+
+    def _wrap(self, service: str, name: str, handler: Any) -> Any:
+        kind = {
+            (False, False): "unary",
+            (True, False): "client_stream",
+            (False, True): "server_stream",
+            (True, True): "bidi_stream",
+        }[handler.request_streaming, handler.response_streaming]
+        stats = MethodStats(kind, service, name)
+        self.methods.append(stats)
+        make = _MAKERS[handler.request_streaming, handler.response_streaming]
+        behavior = getattr(handler, make.__name__.removesuffix("_rpc_method_handler"))
+        if not handler.response_streaming:
+            behavior = _metered(behavior, stats)
+        if self._token is not None and not service.startswith("grpc.health."):
+            behavior = _guarded(behavior, self._token, streaming=handler.response_streaming)
+        return make(
+            behavior,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+
+_MAKERS: dict[tuple[bool, bool], Any] = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+
+
+def _metered(behavior: Behavior, stats: MethodStats) -> Behavior:
+    async def metered(request: Any, context: Any) -> Any:
+        stats.started += 1
+        start = perf_counter_ns()
+        code = "Unknown"
+        try:
+            answer = await behavior(request, context)
+            code = "OK"
+        except grpc.aio.AbortError:
+            code = _name(context.code())
+            raise
+        except BaseException as error:
+            code = "Unknown" if isinstance(error, Exception) else "Canceled"
+            raise
+        finally:
+            stats.handled[code] = stats.handled.get(code, 0) + 1
+            stats.seconds.observe(perf_counter_ns() - start)
+        return answer
+
+    return metered
+
+
+def _guarded(behavior: Behavior, token: bytes, *, streaming: bool) -> Behavior:
+    async def refuse(context: Any) -> None:
+        await context.abort(
+            grpc.StatusCode.UNAUTHENTICATED,
+            "caller token missing or wrong: send `authorization: Bearer <PDP_CALLER_TOKEN>`",
+        )
+
+    async def guarded(request: Any, context: Any) -> Any:
+        if not presents(context.invocation_metadata(), token):
+            await refuse(context)
+        return await behavior(request, context)
+
+    async def guarded_stream(request: Any, context: Any) -> Any:
+        if not presents(context.invocation_metadata(), token):
+            await refuse(context)
+        async for message in behavior(request, context):
+            yield message
+
+    return guarded_stream if streaming else guarded
+
+
+def presents(metadata: Any, token: bytes) -> bool:
+    """Tell whether call metadata carries the caller token, in constant time."""
+    for key, value in metadata or ():
+        if key == "authorization":
+            text = value.encode() if isinstance(value, str) else value
+            return hmac.compare_digest(text, b"Bearer " + token)
+    return False
+
+
+def _name(code: grpc.StatusCode | None) -> str:
+    """Return a status code as grpc-ecosystem's metrics write it: `InvalidArgument`."""
+    if code is None:
+        return "Unknown"
+    if code is grpc.StatusCode.CANCELLED:
+        return "Canceled"
+    return "".join(part.title() for part in code.name.split("_"))

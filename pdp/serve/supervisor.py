@@ -1,0 +1,149 @@
+"""`pdp serve`: starts the planes, restarts a dead one, stops them in order.
+
+The children die with this process whatever kills it (pdp/serve/child.py asks
+the kernel for that), so that the next start finds ports and spool free.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import Final, Literal
+
+import structlog
+
+from pdp.errors import StartRefused
+
+_log = structlog.get_logger(__name__)
+
+Plane = Literal["control", "data"]
+
+REFUSED: Final = 78
+"""Exit status of a child that must not start as configured (EX_CONFIG of sysexits.h)."""
+
+_STOP_DEADLINE = 20.0
+_FIRST_DELAY, _MAX_DELAY = 0.1, 5.0
+_HEALTHY_AFTER = 10.0
+
+
+class Child:
+    """One plane: its process, and whether it has ever been ready."""
+
+    def __init__(self, plane: Plane, environment: Mapping[str, str]) -> None:
+        self.plane = plane
+        self._environment = environment
+        self.process: asyncio.subprocess.Process | None = None
+        self.ready = asyncio.Event()
+        self._delay = _FIRST_DELAY
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Keep the plane running until `stopping`; raises `StartRefused` if it cannot start."""
+        while not stopping.is_set():
+            started = monotonic()
+            status = await self._run_once()
+            if stopping.is_set():
+                return
+            if status == REFUSED and not self.ready.is_set():
+                raise StartRefused("")  # The child has said why, in one line.
+            if monotonic() - started > _HEALTHY_AFTER:
+                self._delay = _FIRST_DELAY
+            _log.error(
+                "plane died, starting it again",
+                plane=self.plane,
+                status=status,
+                delay_seconds=self._delay,
+            )
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), self._delay)
+            self._delay = min(self._delay * 2, _MAX_DELAY)
+
+    async def _run_once(self) -> int:
+        readable, writable = os.pipe()
+        try:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "pdp.serve.child",
+                self.plane,
+                str(os.getpid()),
+                str(writable),
+                env=self._environment,
+                pass_fds=(writable,),
+                stdin=asyncio.subprocess.DEVNULL,
+                # Ctrl-C is for this process; it stops the children in order.
+                start_new_session=True,
+            )
+        finally:
+            os.close(writable)
+        watching = asyncio.create_task(self._await_ready(readable))
+        try:
+            return await self.process.wait()
+        finally:
+            watching.cancel()
+
+    async def _await_ready(self, readable: int) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(readable, "rb", buffering=0)
+        )
+        try:
+            if await reader.read(1):
+                self.ready.set()
+        finally:
+            transport.close()
+
+    async def stop(self) -> None:
+        """Ask the process to finish, and end it if it does not."""
+        process = self.process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), _STOP_DEADLINE)
+        except TimeoutError:
+            _log.error("plane does not stop, killing it", plane=self.plane)
+            process.kill()
+            await process.wait()
+
+
+class Supervisor:
+    """Runs the given planes. `ready_line` is logged once all of them can work."""
+
+    def __init__(self, planes: Sequence[Plane], environment: Mapping[str, str]) -> None:
+        self._children = [Child(plane, environment) for plane in planes]
+        self._stopping = asyncio.Event()
+
+    async def run(self, where: Mapping[str, str]) -> None:
+        """Run until SIGTERM or SIGINT; raises `StartRefused` if a plane cannot start."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        tasks = [asyncio.create_task(child.run(self._stopping)) for child in self._children]
+        announcing = asyncio.create_task(self._announce(where))
+        try:
+            stopping = asyncio.create_task(self._stopping.wait())
+            done, _ = await asyncio.wait(
+                [stopping, *tasks], return_when=asyncio.FIRST_COMPLETED
+            )
+            stopping.cancel()
+            for task in done - {stopping}:
+                task.result()
+        finally:
+            announcing.cancel()
+            self._stopping.set()
+            await self._stop()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _announce(self, where: Mapping[str, str]) -> None:
+        await asyncio.gather(*(child.ready.wait() for child in self._children))
+        _log.info("ready", **where)
+
+    async def _stop(self) -> None:
+        """Stop the data plane first: its last records still go to the control plane."""
+        for child in sorted(self._children, key=lambda child: child.plane == "control"):
+            await child.stop()

@@ -1,0 +1,122 @@
+"""Which gRPC server carries the calls: the one place that knows there are two."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Literal
+
+import grpc
+import pygrpc_native.aio
+from msgspec import Struct
+
+from pdp.errors import StartRefused
+
+Transport = Literal["auto", "native", "grpcio"]
+
+MAX_MESSAGE = 16 * 1024 * 1024
+"""Bytes: above the 8 MB of body that the example Envoy sends, with room for headers."""
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+)
+
+
+class Tls(Struct, frozen=True):
+    """PEM texts; with `client_ca`, clients must present a certificate that it signed."""
+
+    certificate: bytes
+    private_key: bytes
+    client_ca: bytes | None = None
+
+
+def make_server(transport: Transport, tls: Tls | None = None) -> grpc.aio.Server:
+    """Return a server without services and ports.
+
+    `auto` takes the native one but for TLS, which only grpcio speaks.
+    """
+    if transport == "native" and tls is not None:
+        raise StartRefused("PDP_GRPC_TRANSPORT: `native` cannot do TLS: use `auto` or `grpcio`")
+    if transport == "grpcio" or tls is not None:
+        return grpc.aio.server(options=_OPTIONS)
+    return pygrpc_native.aio.server(options=_OPTIONS)
+
+
+def bind(server: grpc.aio.Server, address: str, setting: str, tls: Tls | None = None) -> str:
+    """Bind `host:port` or `unix:/path`; return the address with the real port.
+
+    Raises `StartRefused`, naming the setting, when that cannot be done.
+    """
+    path = unix_path(address)
+    if path is not None:
+        return _bind_unix(server, address, path, setting)
+    _probe(address, setting)
+    try:
+        if tls is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, _credentials(tls))
+    except (RuntimeError, ValueError) as error:
+        raise StartRefused(f"{setting}: cannot listen on `{address}`: is it in use?") from error
+    return f"{address.rpartition(':')[0]}:{port}"
+
+
+def unix_path(address: str) -> Path | None:
+    """Return the path of a `unix:/path` address, None for any other."""
+    return Path(address.removeprefix("unix:")) if address.startswith("unix:") else None
+
+
+def is_local(address: str) -> bool:
+    """Tell whether only this machine can reach an address."""
+    host = address.rpartition(":")[0].strip("[]")
+    return address.startswith("unix:") or host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _bind_unix(server: grpc.aio.Server, address: str, path: Path, setting: str) -> str:
+    if len(os.fsencode(path)) > 107:
+        raise StartRefused(f"{setting}: the path `{path}` is too long for a unix socket (107)")
+    _refuse_living(path, setting)
+    before = os.umask(0o117)  # From its first moment the socket is mode 0660.
+    try:
+        server.add_insecure_port(address)
+    except (RuntimeError, ValueError) as error:
+        raise StartRefused(f"{setting}: cannot listen on `{address}`: check the folder") from error
+    finally:
+        os.umask(before)
+    return address
+
+
+def _refuse_living(path: Path, setting: str) -> None:
+    """Refuse a socket that somebody still answers on; both transports would replace it."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(0.5)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return
+    raise StartRefused(f"{setting}: `{path}` is in use by another process")
+
+
+def _probe(address: str, setting: str) -> None:
+    """Say why an address cannot be bound: the transports only say that it cannot."""
+    host, _, port = address.rpartition(":")
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+    except (OSError, ValueError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or "use `host:port` or `unix:/path`"
+        raise StartRefused(f"{setting}: cannot listen on `{address}`: {reason.lower()}") from error
+
+
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    return grpc.ssl_server_credentials(
+        [(tls.private_key, tls.certificate)],
+        root_certificates=tls.client_ca,
+        require_client_auth=tls.client_ca is not None,
+    )
