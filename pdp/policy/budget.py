@@ -1,0 +1,63 @@
+"""Budget conditions: spent + held of the key that carries the statement, against an amount."""
+
+from decimal import Decimal
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from pdp.policy.attributes import SpendOf
+from pdp.policy.cursor import Cursor
+from pdp.quota.hold import BudgetGuard
+
+Period = Literal["day", "month", "total"]
+
+_MOST_USD: Final = 9_000_000
+_NANO: Final = 9
+
+
+class Budget(Struct, frozen=True):
+    """`under` holds below `amount` (nano-USD), the other from it on."""
+
+    period: Period
+    under: bool
+    amount: int
+
+
+def read_amount(cursor: Cursor) -> int | None:
+    """Read USD as a number from 0 to 9,000,000 with at most 9 decimals; return nano-USD."""
+    value = cursor.value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        cursor.expected("a number of USD")
+        return None
+    # The shortest decimal that reads back as the same float: what the author wrote.
+    usd = Decimal(value) if isinstance(value, int) else Decimal(repr(value))
+    if not (usd.is_finite() and 0 <= usd <= _MOST_USD):
+        cursor.fault("must be from 0 to 9,000,000 USD")
+        return None
+    nano = usd.scaleb(_NANO)
+    if nano != nano.to_integral_value():
+        cursor.fault("must not have more than 9 decimals")
+        return None
+    return int(nano)
+
+
+class BudgetTest(Struct, frozen=True):
+    """Compiled: a comparison of one key's spend, with the guard to leave for either outcome."""
+
+    holds_as: BudgetGuard
+    fails_as: BudgetGuard
+
+    def holds(self, spend_of: SpendOf, relied_on: list[BudgetGuard]) -> bool:
+        """Compare, and note in `relied_on` what was found, as a guard that holds."""
+        guard = self.holds_as
+        under = spend_of(guard.key_id, guard.period) < guard.amount
+        relied_on.append(guard if under is guard.under else self.fails_as)
+        return under is guard.under
+
+
+def compile_budget(budget: Budget, key_id: str) -> BudgetTest:
+    """Return the test for the spend of a key."""
+    return BudgetTest(
+        BudgetGuard(key_id, budget.period, budget.under, budget.amount),
+        BudgetGuard(key_id, budget.period, not budget.under, budget.amount),
+    )

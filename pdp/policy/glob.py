@@ -1,0 +1,82 @@
+"""Globs (`*` any characters, `?` one, all else literal) and tables of many of them.
+
+A table is asked for one name and touches only the globs that share the name's
+literal head or tail, so its cost does not grow with the globs that cannot match.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+Matcher = Callable[[str], object]
+_WILD: Final = re.compile(r"[*?]")
+
+
+@lru_cache(maxsize=4096)
+def matcher_of(glob: str) -> Matcher:
+    """Return a function that tells (truthy or not) whether a whole name matches.
+
+    Each literal run between stars is matched atomically at its first place:
+    right for globs, and never exponential, whoever wrote the pattern.
+    """
+    head, *rest = (_literal(run) for run in glob.split("*"))
+    if not rest:
+        return re.compile(head, re.DOTALL).fullmatch
+    *middle, tail = rest
+    body = "".join(f"(?>.*?{run})" for run in middle if run)
+    return re.compile(f"{head}{body}.*{tail}", re.DOTALL).fullmatch
+
+
+def _literal(run: str) -> str:
+    return ".".join(re.escape(part) for part in run.split("?"))
+
+
+def _is_sure(glob: str) -> bool:
+    """Tell whether sharing the head and the tail is enough: one star, and only one side."""
+    return (glob.startswith("*") or glob.endswith("*")) and len(_WILD.findall(glob)) == 1
+
+
+class GlobTable(Generic[T]):
+    """Immutable: items filed under globs; `find` returns those whose glob matches a name."""
+
+    __slots__ = ("_exact", "_heads", "_tails")
+
+    def __init__(self, filed: Iterable[tuple[str, T]]) -> None:
+        self._exact: dict[str, list[T]] = {}
+        heads: dict[int, _Shelf[T]] = {}
+        tails: dict[int, _Shelf[T]] = {}
+        for glob, item in filed:
+            runs = _WILD.split(glob)
+            if len(runs) == 1:
+                self._exact.setdefault(glob, []).append(item)
+                continue
+            matcher = None if _is_sure(glob) else matcher_of(glob)
+            head, tail = runs[0], runs[-1]
+            shelf, end = (heads, head) if head or not tail else (tails, tail)
+            shelf.setdefault(len(end), {}).setdefault(end, []).append((matcher, item))
+        self._heads = tuple(heads.items())
+        self._tails = tuple(tails.items())
+
+    def find(self, name: str) -> list[T]:
+        """Return the items of every glob that matches, an item once for each such glob."""
+        found = list(self._exact.get(name, ()))
+        for length, shelf in self._heads:
+            for matcher, item in shelf.get(name[:length], ()):
+                if matcher is None or matcher(name):
+                    found.append(item)
+        for length, shelf in self._tails:
+            for matcher, item in shelf.get(name[-length:], ()):
+                if matcher is None or matcher(name):
+                    found.append(item)
+        return found
+
+
+_Shelf = dict[str, list[tuple[Matcher | None, T]]]
+
+
+def table_of(globs: Iterable[str]) -> GlobTable[bool]:
+    """Return a table that only tells whether any of the globs matches."""
+    return GlobTable((glob, True) for glob in globs)

@@ -1,0 +1,24 @@
+"""How messages speak of keys, of user input and of lists: bounded and printable."""
+
+from collections.abc import Sequence
+from typing import Final
+
+_LONGEST: Final = 80
+_MOST: Final = 5
+
+
+def shown(text: str) -> str:
+    """Return user input for messages: in backticks, printable, at most 80 characters."""
+    clean = "".join(c if c.isprintable() and c != "`" else "?" for c in text[:_LONGEST])
+    return f"`{clean}…`" if len(text) > _LONGEST else f"`{clean}`"
+
+
+def named(name: str, key_id: str) -> str:
+    """Return a key for messages: its name and its id."""
+    return f"key {shown(name)} ({key_id})"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return at most five of the names for messages, and how many more there are."""
+    some = ", ".join(shown(name) for name in names[:_MOST])
+    return f"{some} and {len(names) - _MOST} more" if len(names) > _MOST else some
