@@ -73,6 +73,10 @@ class GlobTable(Generic[T]):
                     found.append(item)
         return found
 
+    def has(self, name: str) -> bool:
+        """Tell whether any glob matches."""
+        return name in self._exact or bool(self.find(name))
+
 
 _Shelf = dict[str, list[tuple[Matcher | None, T]]]
 

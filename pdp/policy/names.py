@@ -30,7 +30,7 @@ class NameTest(Struct, frozen=True):
         name = model if self.of == "model" else provider
         if not name:
             return None
-        return bool(self.table.find(name)) is not self.negated
+        return self.table.has(name) is not self.negated
 
 
 def compile_names(names: NameList, only: ResourceType | None, *, fold: bool) -> NameTest:

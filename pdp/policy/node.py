@@ -69,10 +69,10 @@ class PolicyNode(Struct, frozen=True):
             if shelf is None:
                 return denial.no_allow_of_action(self.owner, action)
         if names is not None:
-            if self.models is not None and not self.models.find(names[0]):
+            if self.models is not None and not self.models.has(names[0]):
                 allowed = self.permissions.models or ()
                 return denial.not_permitted("model", names[0], allowed, self.owner)
-            if self.providers is not None and not self.providers.find(names[1]):
+            if self.providers is not None and not self.providers.has(names[1]):
                 allowed = self.permissions.providers or ()
                 return denial.not_permitted("provider", names[1], allowed, self.owner)
         if shelf is None:

@@ -39,10 +39,7 @@ class CompiledStatement(Struct, frozen=True):
             held = test.holds(request)
             if not (self.is_deny if held is None else held):
                 return False
-        for budget in self.budgets:
-            if not budget.holds(spend_of, relied_on):
-                return False
-        return True
+        return not self.budgets or all(budget.holds(spend_of, relied_on) for budget in self.budgets)
 
 
 def compile_statement(source: Statement, index: int, key_id: str) -> CompiledStatement:
