@@ -53,7 +53,7 @@ def _read(cursor: Cursor, *, negated: bool) -> tuple[NameList, ...]:
     if isinstance(cursor.value, list):
         return _read_list(cursor, None, negated=negated)
     if not isinstance(cursor.value, dict):
-        cursor.expected("a list, or an object of lists by resource type,")
+        cursor.expected("a list or an object of lists")
         return ()
     fields = cursor.fields(("model", "provider"), noun="resource type") or {}
     if not cursor.value:
