@@ -61,6 +61,8 @@ def test_permissions_are_an_object() -> None:
         ({"enabled": True, "addresses": ["10.0.0.77/24"]}, "10.0.0.1", True),
         ({"enabled": True, "addresses": ["::ffff:10.0.0.1"]}, "10.0.0.1", True),
         ({"enabled": True, "addresses": ["10.0.0.1"]}, "::FFFF:10.0.0.1", True),
+        ({"enabled": True, "addresses": ["::ffff:0:0/96"]}, "10.0.0.1", True),
+        ({"enabled": True, "addresses": ["::ffff:0:0/95"]}, "10.0.0.1", False),
         ({"enabled": True, "addresses": ["::/0"]}, "10.0.0.1", False),
         ({"enabled": True, "addresses": ["0.0.0.0/0"]}, "::1", False),
         ({"enabled": True, "addresses": ["fe80::/10"]}, "fe80::1%eth0", False),
