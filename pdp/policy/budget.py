@@ -1,18 +1,15 @@
 """Budget conditions: spent + held of the key that carries the statement, against an amount."""
 
-from decimal import Decimal
-from typing import Final, Literal
+from typing import Literal
 
 from msgspec import Struct
 
 from pdp.policy.attributes import SpendOf
 from pdp.policy.cursor import Cursor
 from pdp.quota.hold import BudgetGuard
+from pdp.quota.money import parse_usd
 
 Period = Literal["day", "month", "total"]
-
-_MOST_USD: Final = 9_000_000
-_NANO: Final = 9
 
 
 class Budget(Struct, frozen=True):
@@ -25,20 +22,7 @@ class Budget(Struct, frozen=True):
 
 def read_amount(cursor: Cursor) -> int | None:
     """Read USD as a number from 0 to 9,000,000 with at most 9 decimals; return nano-USD."""
-    value = cursor.value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        cursor.expected("a number of USD")
-        return None
-    # The shortest decimal that reads back as the same float: what the author wrote.
-    usd = Decimal(value) if isinstance(value, int) else Decimal(repr(value))
-    if not (usd.is_finite() and 0 <= usd <= _MOST_USD):
-        cursor.fault("must be from 0 to 9,000,000 USD")
-        return None
-    nano = usd.scaleb(_NANO)
-    if nano != nano.to_integral_value():
-        cursor.fault("must not have more than 9 decimals")
-        return None
-    return int(nano)
+    return parse_usd(cursor.value, cursor.at, cursor.problems)
 
 
 class BudgetTest(Struct, frozen=True):
