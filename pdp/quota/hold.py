@@ -10,7 +10,7 @@ from pdp.quota.limit import Limit, Rate
 from pdp.quota.scope import Scope
 
 
-class Window(Struct, frozen=True, array_like=True):
+class Window(Struct, frozen=True, array_like=True, gc=False):
     """The calendar windows of one key that a hold or usage counts in.
 
     `day` and `month` are the windows' starts, in seconds since the epoch. A hold
@@ -35,7 +35,7 @@ class BudgetGuard(Struct, frozen=True):
     amount: int
 
 
-class Hold(Struct, frozen=True):
+class Hold(Struct, frozen=True, gc=False):
     """Money, tokens and one request, reserved for a request on every key of its chain.
 
     `cost` is None when the price is unknown (it counts as 0). `input_cost` is
@@ -79,7 +79,7 @@ class Reserve(Struct, frozen=True):
 
 
 class Admitted(Struct, frozen=True):
-    """The hold stands. `rates` are (key_id, period, new TAT) of every rate limit that moved.
+    """The hold stands. `rates` are (key_id, slot, new TAT) of every rate limit that moved.
 
     `tightest_requests` and `tightest_tokens` are the limits with the least left
     after this request, for the rate-limit headers; None if there is none.

@@ -27,7 +27,9 @@ class Rate(Struct, frozen=True):
     """A GCRA rate limit: `amount` requests each `period` ns, `capacity` of them at once.
 
     `interval` is ns between two requests at the steady rate, rounded up so that
-    rounding never admits more. `amount` 0 blocks everything (`interval` 0 then).
+    rounding never admits more. `amount` 0 blocks everything (`interval` and
+    `capacity` 0 then). `slot` tells the rates of one key apart: the period, negative
+    for the shorthand, which applies beside a long form of the same period.
     """
 
     name: str
@@ -37,3 +39,4 @@ class Rate(Struct, frozen=True):
     period: int
     interval: int
     capacity: int
+    slot: int
