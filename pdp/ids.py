@@ -43,10 +43,10 @@ def _base36(number: int) -> str:
 
 
 class Issued:
-    """Which ids were issued: the highest counter of each boot.
+    """Which ids were issued: the highest counter of each boot (with what stands before it).
 
-    Ids are noted in the order in which they were made. An id between two noted
-    ones counts as issued.
+    Ids are noted in the order in which they were made. An id below a noted one
+    counts as issued.
     """
 
     __slots__ = ("_boots", "_last", "_last_at", "_prefix")
@@ -64,6 +64,12 @@ class Issued:
             self._prefix = made.rpartition("-")[0] + "-"
         self._last = made
         self._last_at = at
+
+    def note_late(self, made: str, at: int) -> None:
+        """Note that an id was issued, in whatever order."""
+        self._fold()
+        self.note(made, at)
+        self._fold()
 
     def issued(self, made: str) -> bool:
         """Tell whether an id was issued by a boot that is remembered."""

@@ -3,7 +3,7 @@
 from typing import Final
 
 _BYTES_PER_TOKEN: Final = 4
-"""Rule of thumb for English text, as OpenAI states it ("What are tokens and how to count them?")."""
+"""Rule of thumb for English text; source: OpenAI, "What are tokens and how to count them?"."""
 
 
 def prompt_tokens_of_bytes(size: int, strict: bool) -> int:

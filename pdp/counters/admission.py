@@ -1,0 +1,190 @@
+"""Whether a request has room under every limit: pure reading, in the reason order.
+
+Invariant NO-OVERSPEND: what passes here leaves spent + held <= limit at every
+scope. An amount of 0 blocks, also a request that costs nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from pdp.counters.account import Account
+from pdp.model import LimitStatus
+from pdp.quota.gcra import NEVER, admit, remaining
+from pdp.quota.hold import Refused
+from pdp.quota.limit import Limit, Rate
+from pdp.quota.scope import Scope
+
+_SECOND: Final = 1_000_000_000
+
+Tats = tuple[tuple[str, int, int], ...]
+
+
+class Plan(Struct, frozen=True):
+    """The limits of a chain by kind, leaf first, each with the place of its scope in the chain."""
+
+    scopes: tuple[Scope, ...]
+    per_request: tuple[Limit, ...]
+    budgets: tuple[tuple[int, Limit], ...]
+    tokens: tuple[tuple[int, Limit], ...]
+    requests: tuple[tuple[int, Limit], ...]
+    rates: tuple[tuple[int, Rate], ...]
+
+
+def plan_of(scopes: tuple[Scope, ...]) -> Plan:
+    """Return the plan of a chain."""
+    return Plan(
+        scopes,
+        tuple(limit for scope in scopes for limit in scope.per_request),
+        tuple((place, limit) for place, scope in enumerate(scopes) for limit in scope.budgets),
+        tuple((place, limit) for place, scope in enumerate(scopes) for limit in scope.tokens),
+        tuple((place, limit) for place, scope in enumerate(scopes) for limit in scope.requests),
+        tuple((place, rate) for place, scope in enumerate(scopes) for rate in scope.rates),
+    )
+
+
+def too_large(plan: Plan, tokens: int) -> Refused | None:
+    """Return the first limit of a single request that `tokens` exceeds."""
+    for limit in plan.per_request:
+        if tokens > limit.amount or not limit.amount:
+            return Refused(limit, tokens, 0, 0)
+    return None
+
+
+def over_budget(plan: Plan, accounts: Sequence[Account], cost: int, now: int) -> Refused | None:
+    """Return the first budget without room for `cost`."""
+    for place, limit in plan.budgets:
+        bucket = getattr(accounts[place], limit.period)
+        if bucket.spent + bucket.held + cost > limit.amount or not limit.amount:
+            reset_at = reset_of(plan.scopes[place], limit, now)
+            return Refused(limit, cost, bucket.spent, bucket.held, None, reset_at)
+    return None
+
+
+def over_tokens(
+    plan: Plan, accounts: Sequence[Account], tokens: int, now: int
+) -> Refused | LimitStatus | None:
+    """Return the first quota without room for `tokens`, else the one with the least left after."""
+    least = -1
+    for place, limit in plan.tokens:
+        bucket = getattr(accounts[place], limit.period)
+        spent, held = bucket.tokens_spent, bucket.tokens_held
+        left = limit.amount - spent - held - tokens
+        if left < 0 or not limit.amount:
+            reset_at = reset_of(plan.scopes[place], limit, now)
+            return Refused(limit, tokens, spent, held, None, reset_at)
+        if least < 0 or left < least:
+            least = left
+            tightest, scope, used = limit, plan.scopes[place], spent
+    if least < 0:
+        return None
+    return LimitStatus(
+        tightest.name,
+        tightest.key_id,
+        "tokens",
+        tightest.amount,
+        used,
+        tightest.amount - used - least,
+        reset_of(scope, tightest, now),
+    )
+
+
+def over_requests(plan: Plan, accounts: Sequence[Account]) -> Refused | LimitStatus | None:
+    """Return the first request quota that is used up, else the one with the least left after."""
+    least = -1
+    for place, limit in plan.requests:
+        requests = accounts[place].total.requests
+        left = limit.amount - requests - 1
+        if left < 0:
+            return Refused(limit, 1, requests, 0)
+        if least < 0 or left < least:
+            tightest, least = limit, left
+    if least < 0:
+        return None
+    used = tightest.amount - least
+    return LimitStatus(tightest.name, tightest.key_id, "requests", tightest.amount, used, 0, None)
+
+
+def over_rate(
+    plan: Plan, accounts: Sequence[Account], now: int
+) -> Refused | tuple[Tats, LimitStatus]:
+    """Return the first rate that is used up, else (moves, the rate with the least left after).
+
+    There is at least one rate in the plan.
+    """
+    moves = []
+    least = -1
+    for place, rate in plan.rates:
+        tat, _ = admit(accounts[place].tats.get(rate.slot, 0), rate, now)
+        if tat is None:
+            return _throttled(plan, accounts, place, rate, now)
+        moves.append((rate.key_id, rate.slot, tat))
+        left = remaining(tat, rate, now)
+        if least < 0 or left < least:
+            least = left
+            tightest, whole_at = rate, tat
+    used = tightest.capacity - least
+    return tuple(moves), LimitStatus(
+        tightest.name, tightest.key_id, "requests", tightest.capacity, used, 0, whole_at
+    )
+
+
+def _throttled(
+    plan: Plan, accounts: Sequence[Account], place: int, rate: Rate, now: int
+) -> Refused:
+    """Return the refusal, with the time after which every rate of the chain has room."""
+    waits = [
+        admit(accounts[where].tats.get(each.slot, 0), each, now)[1] for where, each in plan.rates
+    ]
+    tat = accounts[place].tats.get(rate.slot, 0)
+    return Refused(
+        limit=rate,
+        asked=1,
+        spent=rate.capacity - remaining(tat, rate, now),
+        held=0,
+        retry_after=None if NEVER in waits else max(waits),
+        reset_at=max(tat, now) if rate.amount else None,
+    )
+
+
+def reset_of(scope: Scope, limit: Limit, now: int) -> int | None:
+    """Return when the window of a limit ends, in ns; None: never."""
+    if limit.period == "day":
+        return scope.calendar.day(now)[1] * _SECOND
+    if limit.period == "month":
+        return scope.calendar.month(now)[1] * _SECOND
+    return None
+
+
+def rate_status(rate: Rate, tat: int, now: int) -> LimitStatus:
+    """Return a rate as a limit: `spent` is what is used of its capacity now."""
+    return LimitStatus(
+        rate.name,
+        rate.key_id,
+        "requests",
+        rate.capacity,
+        rate.capacity - remaining(tat, rate, now),
+        0,
+        max(tat, now) if rate.amount else None,
+    )
+
+
+def limit_status(scope: Scope, limit: Limit, account: Account | None, now: int) -> LimitStatus:
+    """Return a limit as it stands; without an account nothing was used."""
+    spent = held = 0
+    if account is not None and limit.period != "request":
+        if limit.period == "day":
+            bucket = account.find_day(scope.calendar.day(now)[0])
+        elif limit.period == "month":
+            bucket = account.find_month(scope.calendar.month(now)[0])
+        else:
+            bucket = account.total
+        if limit.unit == "nano_usd":
+            spent, held = bucket.spent, bucket.held
+        elif limit.unit == "tokens":
+            spent, held = bucket.tokens_spent, bucket.tokens_held
+        else:
+            spent = account.total.requests
+    reset_at = reset_of(scope, limit, now)
+    return LimitStatus(limit.name, limit.key_id, limit.unit, limit.amount, spent, held, reset_at)

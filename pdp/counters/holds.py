@@ -1,0 +1,154 @@
+"""The holds that are not settled: live ones, and expired ones that await their correction."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pdp.quota.hold import Hold
+
+_SECOND: Final = 1_000_000_000
+
+
+class Charged(Struct, frozen=True, array_like=True, gc=False):
+    """A hold that expired at `at` (ns) and was charged `cost` (nano-USD) and `tokens`."""
+
+    hold: Hold
+    cost: int
+    tokens: int
+    at: int
+
+
+class Holds:
+    """Holds by their id and by (key_id, request_id), and when they end.
+
+    Of two holds of one request the later one is found by the request; both are
+    found by their ids. At most `most_expired` expired ones are kept, about 1 kB
+    each; beyond that the oldest can no longer be corrected.
+    """
+
+    __slots__ = ("_by_request", "_ends", "_most_expired", "expired", "live")
+
+    def __init__(self, most_expired: int) -> None:
+        self.live: dict[str, Hold] = {}
+        self.expired: OrderedDict[str, Charged] = OrderedDict()
+        self._by_request: dict[tuple[str, str], str] = {}
+        # Ids by the second in which they end: settling takes the entry away, where
+        # a heap would keep it until that second.
+        self._ends: dict[int, dict[str, None]] = {}
+        self._most_expired = most_expired
+
+    def add(self, hold: Hold) -> None:
+        """Add a live hold."""
+        reservation_id = hold.reservation_id
+        self.live[reservation_id] = hold
+        self._by_request[hold.key_id, hold.request_id] = reservation_id
+        self._schedule(hold)
+
+    def of_request(self, key_id: str, request_id: str) -> str:
+        """Return the id of the hold, live or expired, of a request; empty if there is none."""
+        return self._by_request.get((key_id, request_id), "")
+
+    def live_of(self, key_id: str, request_id: str) -> Hold | None:
+        """Return the live hold of a request."""
+        return self.live.get(self.of_request(key_id, request_id))
+
+    def find(self, reservation_id: str) -> Hold | None:
+        """Return a hold, live or expired."""
+        hold = self.live.get(reservation_id)
+        if hold is not None:
+            return hold
+        charged = self.expired.get(reservation_id)
+        return None if charged is None else charged.hold
+
+    def take(self, reservation_id: str) -> Hold | None:
+        """Remove a live hold that is settled and return it."""
+        hold = self.live.pop(reservation_id, None)
+        if hold is not None:
+            self._unschedule(hold)
+            self._forget_request(hold)
+        return hold
+
+    def take_expired(self, reservation_id: str) -> Charged | None:
+        """Remove an expired hold that is corrected and return it."""
+        charged = self.expired.pop(reservation_id, None)
+        if charged is not None:
+            self._forget_request(charged.hold)
+        return charged
+
+    def expire(self, charged: Charged) -> None:
+        """Keep a hold that ran out for its correction; it is live no more."""
+        hold = charged.hold
+        if self.live.pop(hold.reservation_id, None) is not None:
+            self._unschedule(hold)
+        else:
+            self._by_request.setdefault((hold.key_id, hold.request_id), hold.reservation_id)
+        self.expired[hold.reservation_id] = charged
+        if len(self.expired) > self._most_expired:
+            self.take_expired(next(iter(self.expired)))
+
+    def extend(self, reservation_id: str, expires_at: int) -> bool:
+        """Let a live hold end later, never earlier; False if there is none."""
+        hold = self.live.get(reservation_id)
+        if hold is None:
+            return False
+        if expires_at > hold.expires_at:
+            self._unschedule(hold)
+            self.live[reservation_id] = hold = replace(hold, expires_at=expires_at)
+            self._schedule(hold)
+        return True
+
+    def due(self, now: int) -> list[Hold]:
+        """Return live holds that end at `now` (ns) or ended before, the earliest first."""
+        second = now // _SECOND
+        ending = [key for key in self._ends if key <= second]
+        holds = [self.live[each] for key in ending for each in self._ends[key]]
+        found = [hold for hold in holds if hold.expires_at <= now]
+        return sorted(found, key=lambda hold: (hold.expires_at, hold.reservation_id))
+
+    def prune(self, before: int) -> None:
+        """Forget holds that expired before `before` (ns)."""
+        while self.expired:
+            reservation_id, charged = next(iter(self.expired.items()))
+            if charged.at >= before:
+                return
+            self.take_expired(reservation_id)
+
+    def found_by_request(self) -> list[str]:
+        """Return the ids of the holds that are found by their request."""
+        return list(self._by_request.values())
+
+    def restore(
+        self, live: Iterable[Hold], expired: Iterable[Charged], found_by_request: Iterable[str]
+    ) -> None:
+        """Put back what was there, in order."""
+        for charged in expired:
+            self.expire(charged)
+        for hold in live:
+            self.add(hold)
+        self._by_request = {}
+        for reservation_id in found_by_request:
+            found = self.find(reservation_id)
+            if found is not None:
+                self._by_request[found.key_id, found.request_id] = reservation_id
+
+    def _schedule(self, hold: Hold) -> None:
+        second = hold.expires_at // _SECOND
+        ending = self._ends.get(second)
+        if ending is None:
+            ending = self._ends[second] = {}
+        ending[hold.reservation_id] = None
+
+    def _unschedule(self, hold: Hold) -> None:
+        second = hold.expires_at // _SECOND
+        ending = self._ends[second]
+        del ending[hold.reservation_id]
+        if not ending:
+            del self._ends[second]
+
+    def _forget_request(self, hold: Hold) -> None:
+        request = (hold.key_id, hold.request_id)
+        if self._by_request.get(request) == hold.reservation_id:
+            del self._by_request[request]

@@ -1,0 +1,180 @@
+"""Which requests were settled, by (key_id, request_id): reports count once for 48 hours.
+
+Only reports that name no reservation are looked up here. The file is derived
+state: replaying the spool makes it again, so `flush` comes before segments go.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from threading import Lock
+from typing import Final, Protocol
+
+from pdp.errors import SpoolFailed, StartRefused, Unavailable
+
+_DAY: Final = 86_400_000_000_000
+_DAYS_KEPT: Final = 3
+"""Whole days after the one in which a request was seen: 72 hours at least."""
+
+
+class Seen(Protocol):
+    """A set of requests that forgets after 72 hours or more."""
+
+    def add(self, key_id: str, request_id: str, at: int) -> None:
+        """Note that a request was settled at `at` (ns)."""
+        ...
+
+    def has(self, key_id: str, request_id: str) -> bool:
+        """Tell whether a request was settled. Raises `Unavailable`."""
+        ...
+
+    def flush(self) -> None:
+        """Put what is only in memory on disk; may run in a thread. Raises `SpoolFailed`."""
+        ...
+
+    def prune(self, now: int) -> None:
+        """Forget what is old at `now` (ns); may run in a thread. Raises `SpoolFailed`."""
+        ...
+
+
+def digest_of(key_id: str, request_id: str) -> bytes:
+    """Return 16 bytes that stand for a request. `key_id` has no line break."""
+    return blake2b(f"{key_id}\n{request_id}".encode(), digest_size=16).digest()
+
+
+class MemorySeen:
+    """Keeps everything in memory: for tests, and for a compaction that looks nothing up."""
+
+    def __init__(self) -> None:
+        self._days: dict[int, set[bytes]] = {}
+
+    def add(self, key_id: str, request_id: str, at: int) -> None:
+        """Note a request."""
+        self._days.setdefault(at // _DAY, set()).add(digest_of(key_id, request_id))
+
+    def has(self, key_id: str, request_id: str) -> bool:
+        """Tell whether a request is noted."""
+        digest = digest_of(key_id, request_id)
+        return any(digest in day for day in self._days.values())
+
+    def flush(self) -> None:
+        """Do nothing: there is no disk."""
+
+    def prune(self, now: int) -> None:
+        """Forget old days."""
+        for day in [day for day in self._days if day < now // _DAY - _DAYS_KEPT]:
+            del self._days[day]
+
+
+class SqliteSeen:
+    """Recent requests in a dict, the others in a file with one table a day.
+
+    `add` and `has` belong to one thread, `flush` and `prune` may run in another
+    at the same time. A table a day makes forgetting a DROP instead of a scan.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file. Raises `StartRefused`."""
+        self._recent: dict[bytes, int] = {}
+        self._flushing: dict[bytes, int] = {}
+        self._lock = Lock()
+        try:
+            self._writer = _connect(path)
+            self._reader = _connect(path)
+            self._days = self._read_days()
+        except sqlite3.Error as error:
+            raise StartRefused(
+                f"cannot open {path}: {error}; if it is damaged, move it away: only reports "
+                "without a reservation_id could then count twice"
+            ) from error
+
+    def __len__(self) -> int:
+        """Return how many requests are not on disk yet."""
+        return len(self._recent) + len(self._flushing)
+
+    def add(self, key_id: str, request_id: str, at: int) -> None:
+        """Note a request; no I/O."""
+        self._recent[digest_of(key_id, request_id)] = at
+
+    def has(self, key_id: str, request_id: str) -> bool:
+        """Tell whether a request is noted; a look-up in the file takes about 10 us a day kept."""
+        digest = digest_of(key_id, request_id)
+        # In this order: a flush moves entries from the first to the last.
+        if digest in self._recent or digest in self._flushing:
+            return True
+        try:
+            return any(
+                self._reader.execute(
+                    f"SELECT 1 FROM seen_{day:d} WHERE digest = ?",  # noqa: S608  # an integer
+                    (digest,),
+                ).fetchone()
+                for day in self._days
+            )
+        except sqlite3.Error as error:
+            raise Unavailable(f"cannot look up settled requests: {error}") from error
+
+    def flush(self) -> None:
+        """Move what is in memory to the file. Raises `SpoolFailed` and keeps it in memory."""
+        with self._lock:
+            batch = self._flushing = self._recent
+            self._recent = {}
+            try:
+                with self._transaction():
+                    for day in sorted({at // _DAY for at in batch.values()}):
+                        self._insert(day, sorted(k for k, at in batch.items() if at // _DAY == day))
+                self._days = self._read_days()
+            except SpoolFailed:
+                for digest, at in batch.items():
+                    self._recent.setdefault(digest, at)
+                raise
+            finally:
+                self._flushing = {}
+
+    def prune(self, now: int) -> None:
+        """Drop the tables of old days."""
+        with self._lock:
+            old = [day for day in self._days if day < now // _DAY - _DAYS_KEPT]
+            self._days = tuple(day for day in self._days if day not in old)
+            with self._transaction():
+                for day in old:
+                    self._writer.execute(f"DROP TABLE IF EXISTS seen_{day:d}")
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._writer.close()
+            self._reader.close()
+
+    def _insert(self, day: int, digests: list[bytes]) -> None:
+        self._writer.execute(
+            f"CREATE TABLE IF NOT EXISTS seen_{day:d} (digest BLOB PRIMARY KEY) WITHOUT ROWID"
+        )
+        self._writer.executemany(
+            f"INSERT OR IGNORE INTO seen_{day:d} VALUES (?)",  # noqa: S608  # an integer
+            ((digest,) for digest in digests),
+        )
+
+    def _read_days(self) -> tuple[int, ...]:
+        """Return the days that have tables, the latest first."""
+        query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'seen_[0-9]*'"
+        with closing(self._writer.execute(query)) as rows:
+            return tuple(sorted((int(name[5:]) for (name,) in rows), reverse=True))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            with self._writer:
+                self._writer.execute("BEGIN IMMEDIATE")
+                yield
+        except sqlite3.Error as error:
+            raise SpoolFailed(f"cannot note settled requests: {error}") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5.0)
+    # Readers do not wait for the writer; a power cut may lose the latest entries, never the file.
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
