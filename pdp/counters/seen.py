@@ -38,6 +38,10 @@ class Seen(Protocol):
         """Forget what is old at `now` (ns); may run in a thread. Raises `SpoolFailed`."""
         ...
 
+    def close(self) -> None:
+        """Let go of the disk; nothing else is called afterwards."""
+        ...
+
 
 def digest_of(key_id: str, request_id: str) -> bytes:
     """Return 16 bytes that stand for a request. `key_id` has no line break."""
@@ -67,6 +71,9 @@ class MemorySeen:
         for day in [day for day in self._days if day < now // _DAY - _DAYS_KEPT]:
             del self._days[day]
 
+    def close(self) -> None:
+        """Do nothing: there is no disk."""
+
 
 class SqliteSeen:
     """Recent requests in a dict, the others in a file with one table a day.
@@ -80,6 +87,7 @@ class SqliteSeen:
         self._recent: dict[bytes, int] = {}
         self._flushing: dict[bytes, int] = {}
         self._lock = Lock()
+        self._swap = Lock()
         try:
             self._writer = _connect(path)
             self._reader = _connect(path)
@@ -96,7 +104,9 @@ class SqliteSeen:
 
     def add(self, key_id: str, request_id: str, at: int) -> None:
         """Note a request; no I/O."""
-        self._recent[digest_of(key_id, request_id)] = at
+        digest = digest_of(key_id, request_id)
+        with self._swap:
+            self._recent[digest] = at
 
     def has(self, key_id: str, request_id: str) -> bool:
         """Tell whether a request is noted; a look-up in the file takes about 10 us a day kept."""
@@ -118,16 +128,17 @@ class SqliteSeen:
     def flush(self) -> None:
         """Move what is in memory to the file. Raises `SpoolFailed` and keeps it in memory."""
         with self._lock:
-            batch = self._flushing = self._recent
-            self._recent = {}
+            with self._swap:
+                batch = self._flushing = self._recent
+                self._recent = {}
             try:
                 with self._transaction():
                     for day in sorted({at // _DAY for at in batch.values()}):
                         self._insert(day, sorted(k for k, at in batch.items() if at // _DAY == day))
                 self._days = self._read_days()
             except SpoolFailed:
-                for digest, at in batch.items():
-                    self._recent.setdefault(digest, at)
+                with self._swap:
+                    self._recent = {**batch, **self._recent}
                 raise
             finally:
                 self._flushing = {}

@@ -50,9 +50,9 @@ def parse_cost(text: str) -> int:
 
 
 def format_usd(nano: int) -> str:
-    """Return USD without the unit, with two decimals or as many as it takes: `12.50`."""
+    """Return USD without the unit, with as many decimals as it takes: `12.5`."""
     whole, fraction = divmod(nano, NANO)
-    return f"{whole}.{f'{fraction:09d}'.rstrip('0').ljust(2, '0')}"
+    return f"{whole}.{fraction:09d}".rstrip("0").rstrip(".")
 
 
 def _up_to_nano(usd: Decimal) -> int:

@@ -1,0 +1,51 @@
+"""`python -m pdp.spool.compact DIR`: move the checkpoint up to the segment in use.
+
+A process of its own beside the data plane, so that no answer waits for it (see
+docs/adr/0001-spool-is-compacted-outside.md). Prints the number of the first record that
+is not in the checkpoint.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from pdp.counters.memory import MemoryCounters
+from pdp.errors import StartRefused
+from pdp.spool.checkpoint import Checkpoint, load, save
+from pdp.spool.replay import replay, restore
+from pdp.spool.segment import list_segments
+
+_POLITENESS = 10
+
+
+def compact(directory: Path) -> int:
+    """Put every closed segment into the checkpoint; return the first record that is not in it.
+
+    Raises `StartRefused` for what is damaged or missing, and `OSError`.
+    """
+    checkpoint = load(directory)
+    counters = MemoryCounters()
+    start = restore(counters, checkpoint, directory)
+    segments = list_segments(directory)
+    end = segments[-1].first if segments else 0
+    if end <= start:
+        return start
+    replay(counters, segments[:-1], start, end)
+    spool_id = (directory / "spool_id").read_text("ascii").strip()
+    save(directory, Checkpoint(spool_id, end, counters.snapshot()))
+    return end
+
+
+def main() -> int:
+    """Run as a command."""
+    os.nice(_POLITENESS)
+    try:
+        sys.stdout.write(f"{compact(Path(sys.argv[1]))}\n")
+    except (StartRefused, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""The spool: every hold and settlement, on disk before it is answered.
+
+A record is one `write(2)`: a killed process loses none, a power cut those since
+the last `sync`. Only synced records are shipped, so that the ledger never knows
+more than the spool. A segment is dropped when the ledger and a checkpoint have it.
+"""
+
+import os
+from itertools import pairwise
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from pdp.errors import SpoolFailed, StartRefused
+from pdp.spool.folder import FolderLock, prepare, spool_id_of, sync_folder
+from pdp.spool.frame import frame_of
+from pdp.spool.reader import Reader
+from pdp.spool.records import Record, encode
+from pdp.spool.segment import list_segments, measure, segment_path
+
+SEGMENT_BYTES: Final = 32 * 1024 * 1024
+
+
+class Journal:
+    """One directory, one writer. `sync` and `drop` may run in a thread beside the rest.
+
+    `next_sequence` is the number of the next record, `truncated` how many bytes
+    of a torn last write were cut off when it was opened.
+    """
+
+    def __init__(self, directory: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self.directory = directory
+        self.spool_id = ""
+        self.next_sequence = 0
+        self.truncated = 0
+        self._segment_bytes = segment_bytes
+        self._lock = FolderLock(directory)
+        self._reader = Reader(directory)
+        self._fd = -1
+        self._size = 0
+        self._first = 0
+        self._dirty_tail = False
+        self._shipped = 0
+        self._synced = 0
+        self._retired: list[int] = []
+        self._sync_lock = Lock()
+
+    def open(self, new_spool_id: str, wait: float = 0.0) -> None:
+        """Lock, check and open the spool for appending; a new one gets `new_spool_id`.
+
+        Tries for `wait` seconds to get the lock. Raises `StartRefused`.
+        """
+        try:
+            prepare(self.directory)
+            self._take(wait)
+            fresh = not list_segments(self.directory)
+            self.spool_id = spool_id_of(self.directory, new_spool_id, fresh=fresh)
+            self._recover()
+        except OSError as error:
+            self.close()
+            raise StartRefused(
+                f"cannot use the spool {self.directory}: {error.strerror}"
+            ) from error
+        except StartRefused:
+            self.close()
+            raise
+
+    def _take(self, wait: float) -> None:
+        if not self._lock.acquire(wait):
+            raise StartRefused(
+                f"the spool {self.directory} is in use by another process: stop that first"
+            )
+
+    def _recover(self) -> None:
+        """Check every record, cut a torn last one off, and go to the end."""
+        segments = list_segments(self.directory)
+        if not segments:
+            self._create(0)
+            sync_folder(self.directory)
+            return
+        expected = segments[0].first
+        for segment in segments:
+            if segment.first != expected:
+                raise StartRefused(
+                    f"{segment.path} does not follow record {expected - 1}: restore what is missing"
+                )
+            extent = measure(segment.path, last=segment is segments[-1])
+            expected += extent.records
+        self._fd = os.open(segments[-1].path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._first, self._size = segments[-1].first, extent.size
+        if extent.torn:
+            os.ftruncate(self._fd, extent.size)
+            self.truncated = extent.torn
+        os.fsync(self._fd)
+        self.next_sequence = self._synced = expected
+
+    def _create(self, first: int) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._fd = os.open(segment_path(self.directory, first), flags, 0o600)
+        self._first, self._size = first, 0
+
+    def append(self, record: Record) -> None:
+        """Write one record. Raises `SpoolFailed`; then nothing of it stays."""
+        frame = frame_of(encode(record))
+        if self._size >= self._segment_bytes:
+            self._rotate()
+        try:
+            if self._dirty_tail:
+                self._cut_tail()
+            written = os.write(self._fd, frame)
+        except OSError as error:
+            self._dirty_tail = True
+            raise SpoolFailed(f"cannot write the spool: {error.strerror}") from error
+        if written != len(frame):
+            self._dirty_tail = True
+            self._try_to_cut_tail()
+            raise SpoolFailed("cannot write the spool: No space left on device")
+        self._size += written
+        self.next_sequence += 1
+
+    def _cut_tail(self) -> None:
+        os.ftruncate(self._fd, self._size)
+        self._dirty_tail = False
+
+    def _try_to_cut_tail(self) -> None:
+        try:
+            self._cut_tail()
+        except OSError:
+            # The next append tries again, and a restart would cut it off.
+            self._dirty_tail = True
+
+    def _rotate(self) -> None:
+        """Go on in a new segment; where there is no room for one, in the old."""
+        old = self._fd
+        if self._dirty_tail:
+            return
+        try:
+            self._create(self.next_sequence)
+        except OSError:
+            return
+        self._retired.append(old)
+
+    def sync(self) -> None:
+        """Make what was appended survive a power cut; blocks. Raises `SpoolFailed`."""
+        with self._sync_lock:
+            # In this order: what is appended in the meantime is synced the next time.
+            sequence, current = self.next_sequence, self._fd
+            try:
+                retired = [fd for fd in self._retired if fd != current]
+                for fd in retired:
+                    os.fsync(fd)
+                    self._retired.remove(fd)
+                    os.close(fd)
+                if retired:
+                    sync_folder(self.directory)
+                os.fsync(current)
+            except OSError as error:
+                raise SpoolFailed(f"cannot sync the spool: {error.strerror}") from error
+            self._synced = max(self._synced, sequence)
+
+    def read(self, from_sequence: int, max_records: int) -> list[tuple[int, bytes]]:
+        """Return (sequence, record) in order of what is synced; empty: nothing newer.
+
+        At most `max_records` and about 1 MiB. Raises `SpoolFailed`.
+        """
+        return self._reader.read(from_sequence, self._synced, max_records)
+
+    def shipped(self, next_sequence: int) -> None:
+        """Note that every record below is in the ledger."""
+        self._shipped = next_sequence
+
+    def closed_until(self) -> int:
+        """Return the sequence number below which segments are complete."""
+        return self._first
+
+    def drop(self, covered: int) -> int:
+        """Delete segments whose records are shipped and below `covered` (in a checkpoint).
+
+        Returns how many. Raises `SpoolFailed`.
+        """
+        end = min(self._shipped, covered, self._first)
+        segments = list_segments(self.directory)
+        dropped = 0
+        try:
+            for segment, following in pairwise(segments):
+                if following.first > end:
+                    break
+                segment.path.unlink()
+                dropped += 1
+        except OSError as error:
+            raise SpoolFailed(f"cannot drop a segment: {error.strerror}") from error
+        return dropped
+
+    def close(self) -> None:
+        """Close all files and let the lock go; what is not synced stays in the kernel's hands."""
+        self._reader.close()
+        with self._sync_lock:
+            for fd in (*self._retired, self._fd):
+                if fd >= 0:
+                    os.close(fd)
+            self._retired = []
+            self._fd = -1
+        self._lock.release()

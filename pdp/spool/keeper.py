@@ -1,0 +1,87 @@
+"""House-keeping of a spool beside a running data plane, all of it off the event loop."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from pdp.counters.memory import MemoryCounters
+from pdp.errors import SpoolFailed, StartRefused
+from pdp.spool.checkpoint import Checkpoint, save
+from pdp.spool.journal import Journal
+
+_DAY: Final = 86_400_000_000_000
+
+
+class SpoolKeeper:
+    """Flushes, compacts, drops and prunes. Call `keep` every second or so."""
+
+    def __init__(
+        self, journal: Journal, counters: MemoryCounters, clock: Callable[[], int]
+    ) -> None:
+        self._journal = journal
+        self._counters = counters
+        self._clock = clock
+        self._covered = 0
+        self._pruned_on = 0
+        self._process: subprocess.Popen[str] | None = None
+        self._closed = False
+
+    async def keep(self) -> None:
+        """Do what is due. Raises `SpoolFailed` when something could not be done; do it again."""
+        now = self._clock()
+        self._counters.prune(now)
+        await asyncio.to_thread(self._counters.seen.flush)
+        if now // _DAY != self._pruned_on:
+            await asyncio.to_thread(self._counters.seen.prune, now)
+            self._pruned_on = now // _DAY
+        if self._journal.closed_until() > self._covered:
+            # The checkpoint must not know more than what survives a power cut.
+            await asyncio.to_thread(self._journal.sync)
+            self._covered = await asyncio.to_thread(self._compact)
+        await asyncio.to_thread(self._journal.drop, self._covered)
+
+    def _compact(self) -> int:
+        """Compact in another process; return up to which record the checkpoint goes."""
+        with subprocess.Popen(
+            [sys.executable, "-m", "pdp.spool.compact", str(self._journal.directory)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            self._process = process
+            if self._closed:
+                process.kill()
+            output, errors = process.communicate()
+            self._process = None
+        if process.returncode:
+            raise SpoolFailed(f"cannot compact the spool: {errors.strip() or 'it was killed'}")
+        return int(output)
+
+    async def sync(self) -> None:
+        """Sync the journal: what was appended so far can be shipped."""
+        await asyncio.to_thread(self._journal.sync)
+
+    def close(self) -> None:
+        """Write a checkpoint of everything, so that the next start replays nothing, and close.
+
+        Blocks; for a graceful stop, when nobody waits. Raises `SpoolFailed` when
+        it could not be written: then the next start replays.
+        """
+        self._closed = True
+        process = self._process
+        if process is not None:
+            process.kill()
+        journal = self._journal
+        try:
+            journal.sync()
+            self._counters.seen.flush()
+            state = self._counters.snapshot()
+            save(journal.directory, Checkpoint(journal.spool_id, journal.next_sequence, state))
+        except (OSError, StartRefused) as error:
+            raise SpoolFailed(f"cannot write a checkpoint: {error}") from error
+        finally:
+            self._counters.seen.close()
+            journal.close()
