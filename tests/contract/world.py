@@ -3,6 +3,7 @@
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
+from pdp.ids import IdSource
 from pdp.model import KeyRecord
 from pdp.ports import Counters
 from pdp.problems import Problems
@@ -43,7 +44,13 @@ def scope(key_id: str, calendar: Calendar, **fields: Any) -> Scope:
 class World:
     """A leaf below a team below a root, in one timezone, with the limits given for each."""
 
-    def __init__(self, counters: Counters, timezone: str = "UTC", **limits: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        counters: Counters,
+        ids: IdSource,
+        timezone: str = "UTC",
+        **limits: dict[str, Any],
+    ) -> None:
         self.counters = counters
         self.calendar = Calendar(timezone)
         names = ("leaf", "team", "root")
