@@ -9,6 +9,7 @@ from pdp.policy.node import compile_node
 from pdp.problems import Problems
 from pdp.quota.calendar import Calendar
 from pdp.quota.compile import compile_scope
+from pdp.quota.windows import ChainWindows
 
 
 class Compiler:
@@ -42,6 +43,7 @@ class Compiler:
             scopes=scopes,
             scope_of={key_id: node.scope for key_id, node in nodes.items()},
             ancestors=resolved.parents,
+            windows=ChainWindows(resolved.parents, self._calendar(resolved.timezone)),
             nodes=tuple(nodes.values()),
             metadata=leaf.metadata or {},
             revision=resolved.revision,

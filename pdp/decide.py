@@ -1,5 +1,6 @@
 """From what the policies and the counters say to a `Decision`, with words for people."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
@@ -177,10 +178,9 @@ _QUOTA_REASON: Final = {
 
 
 def _fill(limit: Limit, refused: Refused) -> str:
-    if limit.unit == "nano_usd":
-        show, unit = format_usd, "USD"
-    else:
-        show, unit = str, limit.unit
+    money = limit.unit == "nano_usd"
+    show: Callable[[int], str] = format_usd if money else str
+    unit = "USD" if money else limit.unit
     until = "" if refused.reset_at is None else f" or wait until {instant(refused.reset_at)}"
     return (
         f"limit {show(limit.amount)} {unit}, spent {show(refused.spent)}, "

@@ -20,7 +20,7 @@ from pdp.model import Decision, Reported, Request, Usage
 from pdp.options import Options
 from pdp.policy.chain import Attributes, Evaluation
 from pdp.ports import Clock, Counters, Ids, KeySource, Prices, UsageSink
-from pdp.quota.hold import Admitted, GuardFailed, Hold, Refused, Reserve, Verdict, Window
+from pdp.quota.hold import Admitted, GuardFailed, Hold, Refused, Reserve, Verdict
 from pdp.reporting import Reporter
 from pdp.spool.records import Denied, Extended, Held
 from pdp.stats import Stats
@@ -170,8 +170,8 @@ class Engine:
             if output is None:
                 output = self._options.default_output_tokens
             price = self._prices.price(request.model, case.provider)
-            cost = price and price.cost(prompt, output)
-            input_cost = price.cost(prompt, 0) if price else 0
+            cost = None if price is None else price.cost(prompt, output)
+            input_cost = 0 if price is None else price.cost(prompt, 0)
         tokens = prompt + (output or 0)
         made = self._ids()
         return Hold(
@@ -187,10 +187,7 @@ class Engine:
             input_cost,
             tokens,
             prompt,
-            tuple(
-                Window(scope.key_id, scope.calendar.day(now)[0], scope.calendar.month(now)[0])
-                for scope in case.key.scopes
-            ),
+            case.key.windows.at(now),
             now,
             now + self._options.hold_ttl,
             evaluation.statement,

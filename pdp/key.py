@@ -9,6 +9,7 @@ from pdp.model import KeyRecord
 from pdp.policy.chain import Chain
 from pdp.policy.node import PolicyNode
 from pdp.quota.scope import Scope
+from pdp.quota.windows import ChainWindows
 
 
 class Node(Struct, frozen=True, weakref=True):
@@ -22,9 +23,10 @@ class CompiledKey(Struct, frozen=True):
     """One secret of one key with its chains, compiled.
 
     `chain` decides what it may do, `scopes` (leaf first) how much; `scope_of`
-    has the scopes of both chains by key id, for budget conditions. `ancestors`
-    are the ids of `scopes`. `limited_by_budget`: some scope has a budget.
-    `secret_expires_at` is in ns; `revision` is the change number it was read at.
+    has the scopes of both chains by key id, for budget conditions. `ancestors` are
+    the ids of `scopes`, `windows` what they count in. `limited_by_budget`: some
+    scope has a budget. `secret_expires_at` is in ns; `revision` is the change
+    number it was read at.
     """
 
     record: KeyRecord
@@ -32,6 +34,7 @@ class CompiledKey(Struct, frozen=True):
     scopes: tuple[Scope, ...]
     scope_of: dict[str, Scope]
     ancestors: tuple[str, ...]
+    windows: ChainWindows
     nodes: tuple[Node, ...]
     metadata: dict[str, str]
     revision: int

@@ -154,11 +154,7 @@ class Reporter:
             usage.user_agent[:512],
             {**key.metadata, **(usage.metadata or {})},
         )
-        windows = tuple(
-            Window(scope.key_id, scope.calendar.day(now)[0], scope.calendar.month(now)[0])
-            for scope in key.scopes
-        )
-        return self._settle(usage, facts, None, self._charge(usage, None), windows)
+        return self._settle(usage, facts, None, self._charge(usage, None), key.windows.at(now))
 
     def _settle(
         self,

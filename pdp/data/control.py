@@ -97,18 +97,17 @@ class ControlClient:
         """Hand over records; return the sequence number up to which all are committed."""
         try:
             answer = await self._stub.Ingest(
-                pb.IngestRequest(
-                    spool_id=spool_id, first_sequence=first_sequence, records=records
-                ),
+                pb.IngestRequest(spool_id=spool_id, first_sequence=first_sequence, records=records),
                 timeout=_INGEST_DEADLINE,
             )
         except grpc.aio.AioRpcError as error:
             raise _unavailable(error) from error
-        return answer.next_sequence
+        following: int = answer.next_sequence
+        return following
 
     async def close(self) -> None:
         """Close the line."""
-        await self._channel.close()
+        await self._channel.close(None)
 
 
 _resolved = msgspec.json.Decoder(Resolved)

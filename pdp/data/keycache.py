@@ -82,9 +82,7 @@ class KeyCache:
 
     # -- KeySource
 
-    def lookup(
-        self, api_key: str, now: int
-    ) -> CompiledKey | None | Awaitable[CompiledKey | None]:
+    def lookup(self, api_key: str, now: int) -> CompiledKey | None | Awaitable[CompiledKey | None]:
         """Return the key of a raw secret; at once if it is cached or cannot exist."""
         if not is_well_formed(api_key):
             return None

@@ -10,7 +10,7 @@ import structlog
 from pdp.data.control import Change
 from pdp.data.keycache import KeyCache
 from pdp.errors import Unavailable
-from pdp.ports import Clock, Prices
+from pdp.ports import Clock
 from pdp.quota.price import Price, PriceList, PriceTable
 
 _log = structlog.get_logger(__name__)
@@ -37,11 +37,15 @@ class CurrentPrices:
     """The `Prices` of the data plane: the table as last received."""
 
     def __init__(self) -> None:
-        self._table: Prices = PriceTable(PriceList())
+        self._table = PriceTable(PriceList())
 
-    def swap(self, table: Prices) -> None:
+    def swap(self, table: PriceTable) -> None:
         """Use another table, compiled aside: a Check sees the old one or the new one whole."""
         self._table = table
+
+    def knows(self, provider: str) -> bool:
+        """Tell whether there is such a provider."""
+        return self._table.knows(provider)
 
     def provider_of(self, model: str) -> str:
         """Return the provider that a model name implies, else `unknown`."""

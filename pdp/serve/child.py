@@ -28,9 +28,9 @@ def die_with(parent: int) -> None:
 async def _run(plane: str, settings: Settings, ready_fd: int) -> None:
     # Imported late: one plane does not load the other's libraries.
     if plane == "data":
-        from pdp.app import run_data_plane as run
+        from pdp.app.data import run_data_plane as run
     else:
-        from pdp.app import run_control_plane as run
+        from pdp.app.control import run_control_plane as run
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -3,7 +3,7 @@
 import hmac
 from collections.abc import Callable, Mapping
 from time import perf_counter_ns
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
 
@@ -26,20 +26,6 @@ class MethodStats:
         self.seconds = Histogram()
 
 
-class HandlerRegistry(Protocol):
-    """The part of a gRPC server to which handlers are added."""
-
-    def add_registered_method_handlers(
-        self, service_name: str, method_handlers: dict[str, Any]
-    ) -> None:
-        """Add handlers that the transport may serve on its fast path."""
-        ...
-
-    def add_generic_rpc_handlers(self, generic_rpc_handlers: Any) -> None:
-        """Add handlers for the transport's slow path."""
-        ...
-
-
 class MeteredServer:
     """Stands in for a server while services are added, and wraps their handlers.
 
@@ -47,7 +33,7 @@ class MeteredServer:
     for health checks, which say nothing about anybody.
     """
 
-    def __init__(self, server: HandlerRegistry, caller_token: str | None) -> None:
+    def __init__(self, server: Any, caller_token: str | None) -> None:
         self._server = server
         self._token = caller_token.encode() if caller_token else None
         self.methods: list[MethodStats] = []

@@ -127,9 +127,7 @@ class Supervisor:
         announcing = asyncio.create_task(self._announce(where))
         try:
             stopping = asyncio.create_task(self._stopping.wait())
-            done, _ = await asyncio.wait(
-                [stopping, *tasks], return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             for task in done - {stopping}:
                 task.result()

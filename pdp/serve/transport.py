@@ -17,7 +17,6 @@ MAX_MESSAGE = 16 * 1024 * 1024
 """Bytes: above the 8 MB of body that the example Envoy sends, with room for headers."""
 
 _OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.so_reuseport", 0),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
@@ -32,16 +31,19 @@ class Tls(Struct, frozen=True):
     client_ca: bytes | None = None
 
 
-def make_server(transport: Transport, tls: Tls | None = None) -> grpc.aio.Server:
-    """Return a server without services and ports.
+def make_server(
+    transport: Transport, tls: Tls | None = None, *, max_message: int = MAX_MESSAGE
+) -> grpc.aio.Server:
+    """Return a server without services and ports; `max_message` in bytes.
 
     `auto` takes the native one but for TLS, which only grpcio speaks.
     """
     if transport == "native" and tls is not None:
         raise StartRefused("PDP_GRPC_TRANSPORT: `native` cannot do TLS: use `auto` or `grpcio`")
+    options = (("grpc.max_receive_message_length", max_message), *_OPTIONS)
     if transport == "grpcio" or tls is not None:
-        return grpc.aio.server(options=_OPTIONS)
-    return pygrpc_native.aio.server(options=_OPTIONS)
+        return grpc.aio.server(options=options)
+    return pygrpc_native.aio.server(options=options)
 
 
 def bind(server: grpc.aio.Server, address: str, setting: str, tls: Tls | None = None) -> str:

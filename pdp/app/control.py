@@ -1,0 +1,43 @@
+"""The control plane's parts, made and joined."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+
+from pdp.control.change_feed import ChangeFeed
+from pdp.control.plane import open_control
+from pdp.control.prices import load_prices
+from pdp.errors import StartRefused
+from pdp.internal.v1 import control_pb2_grpc
+from pdp.serve import control_plane
+from pdp.serve.control_service import ControlService
+from pdp.serve.transport import bind, is_local, make_server
+from pdp.settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+
+async def run_control_plane(
+    settings: Settings, stop: asyncio.Event, ready: Callable[[], None]
+) -> None:
+    """Run a control plane until `stop`; `ready` is called once it answers.
+
+    Raises `StartRefused` with one line when it cannot start as configured.
+    """
+    if not is_local(settings.control_address):
+        raise StartRefused(
+            "PDP_CONTROL_LISTEN: the planes can only meet on this machine in this version: "
+            "use `unix:/path` or a loopback address"
+        )
+    prices = load_prices(settings.prices_file, datetime.now(UTC))
+    async with open_control(settings) as plane:
+        server = make_server("grpcio", max_message=control_plane.MAX_MESSAGE)
+        address = bind(server, settings.control_address, "PDP_CONTROL_LISTEN")
+        feed = ChangeFeed(plane.database)
+        control_pb2_grpc.add_ControlServiceServicer_to_server(
+            ControlService(plane.database, feed, prices), server
+        )
+        _log.info("control plane starting", control=address)
+        await control_plane.run(server, feed, stop, ready)

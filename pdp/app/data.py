@@ -1,0 +1,148 @@
+"""The data plane's parts, made and joined."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+from adapters.envoy.service import EnvoyOptions
+from adapters.envoy.service import register as register_envoy
+
+from pdp.data.control import ControlClient
+from pdp.data.keycache import KeyCache
+from pdp.data.shipper import Shipper
+from pdp.data.watch import Watch
+from pdp.engine import Engine
+from pdp.errors import StartRefused
+from pdp.ids import IdSource
+from pdp.options import Options
+from pdp.pepper import load_pepper
+from pdp.secret import hash_secret
+from pdp.serve import data_plane
+from pdp.serve.decision_service import DecisionService
+from pdp.serve.metrics import DataPlaneCollector, Sources
+from pdp.serve.ops import HttpServer, ops_app
+from pdp.serve.rpc import MeteredServer
+from pdp.serve.sink import JournalSink
+from pdp.serve.transport import bind, is_local, make_server
+from pdp.settings import Settings
+from pdp.spool.keeper import SpoolKeeper
+from pdp.spool.recover import recover
+from pdp.stats import Stats
+from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
+
+_log = structlog.get_logger(__name__)
+
+_SECOND = 1_000_000_000
+_UNKNOWN_KEYS = 10_000
+_PREDECESSOR_DIES = 5.0
+"""Seconds that a killed data plane may take to let its spool go."""
+
+
+async def run_data_plane(
+    settings: Settings, stop: asyncio.Event, ready: Callable[[], None]
+) -> None:
+    """Run a data plane until `stop`; `ready` is called once a Check can be answered.
+
+    Raises `StartRefused` with one line when it cannot start as configured.
+    """
+    await data_plane.run(join_data_plane(settings), stop, ready)
+
+
+def join_data_plane(settings: Settings) -> data_plane.Parts:
+    """Make a data plane's parts and bind its ports; nothing runs yet."""
+    token = _caller_token(settings)
+    server = make_server(settings.grpc_transport)
+    address = bind(server, settings.grpc_listen, "PDP_GRPC_LISTEN")
+    counters, journal = recover(
+        settings.spool_dir,
+        new_spool_id=secrets.token_hex(8),
+        now=time.time_ns(),
+        wait=_PREDECESSOR_DIES,
+    )
+    stats = Stats()
+    control = ControlClient(settings.control_url or settings.control_address)
+    keys = KeyCache(
+        control,
+        partial(hash_secret, pepper=load_pepper(settings)),
+        size=settings.key_cache_size,
+        unknown_size=_UNKNOWN_KEYS,
+        max_staleness=int(settings.max_staleness * _SECOND),
+    )
+    watch = Watch(control, keys, time.time_ns, data_plane_id=journal.spool_id)
+    sink = JournalSink(journal)
+    shipper = Shipper(journal, control)
+    engine = Engine(
+        keys=keys,
+        counters=counters,
+        prices=watch.prices,
+        sink=sink,
+        clock=time.time_ns,
+        ids=IdSource(secrets.token_hex(5)),
+        options=options_of(settings),
+        stats=stats,
+    )
+    metered = MeteredServer(server, token)
+    health = data_plane.add_health(metered)
+    pb_grpc.add_PolicyDecisionServiceServicer_to_server(DecisionService(engine, stats), metered)
+    register_envoy(
+        metered,
+        engine,
+        EnvoyOptions(
+            trusted_hops=settings.trusted_hops, strict_estimate=settings.estimate == "strict"
+        ),
+    )
+    data_plane.add_reflection(server)
+    sources = Sources(
+        stats=stats,
+        methods=metered.methods,
+        cache=keys.stats,
+        revocation_age=lambda: keys.age(time.time_ns()),
+        spool_records=lambda: shipper.backlog,
+        is_provider=watch.prices.knows,
+        transport=settings.grpc_transport,
+    )
+
+    def unready() -> str:
+        return "" if watch.ready.is_set() else "the control plane has not been reached yet"
+
+    ops = HttpServer(
+        ops_app([DataPlaneCollector(sources)], unready), settings.ops_listen, "PDP_OPS_LISTEN"
+    )
+    _log.info("data plane starting", grpc=address, ops=ops.address, spool=journal.spool_id)
+    return data_plane.Parts(
+        server=server,
+        health=health,
+        ops=ops,
+        control=control,
+        watch=watch,
+        engine=engine,
+        sink=sink,
+        shipper=shipper,
+        keeper=SpoolKeeper(journal, counters, time.time_ns),
+    )
+
+
+def options_of(settings: Settings) -> Options:
+    """Return the engine's choices."""
+    return Options(
+        default_output_tokens=settings.default_output_tokens,
+        hold_ttl=int(settings.hold_ttl * _SECOND),
+        unreported=settings.unreported,
+        unknown_price=settings.unknown_price,
+        budget_status=settings.budget_status,
+    )
+
+
+def _caller_token(settings: Settings) -> str | None:
+    """Return what callers must present: nothing on loopback."""
+    if settings.caller_token is not None:
+        return settings.caller_token.get_secret_value()
+    if is_local(settings.grpc_listen):
+        return None
+    raise StartRefused(
+        "PDP_CALLER_TOKEN: needed because PDP_GRPC_LISTEN is not a loopback address or unix "
+        "socket: set a long random text, and give it to the proxy"
+    )

@@ -1,0 +1,94 @@
+"""The command tree. Each command imports what it needs when it runs."""
+
+from typing import Annotated
+
+import typer
+
+from pdp import __version__
+from pdp.cli import keys
+from pdp.cli.common import Json, control, run, say_json
+from pdp.cli.demo import demo
+from pdp.cli.logs import audit, usage
+from pdp.cli.serve import serve
+
+app = typer.Typer(
+    name="pdp",
+    help="A policy decision point for AI gateways.",
+    no_args_is_help=True,
+    add_completion=False,
+    # Pretty tracebacks show local variables, and one of them may be a raw API key.
+    pretty_exceptions_enable=False,
+)
+app.add_typer(keys.app, name="keys")
+app.command()(serve)
+app.command()(demo)
+app.command()(usage)
+app.command()(audit)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pdp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    """A policy decision point for AI gateways."""
+
+
+@app.command()
+def init(
+    organization_id: Annotated[
+        str | None, typer.Option(help="Id of the organization; default: a new one.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Its name.")] = "",
+    timezone: Annotated[str, typer.Option(help="Where its days and months begin.")] = "UTC",
+    json: Json = False,
+) -> None:
+    """Make the organization and its root key, whose secret is shown once."""
+    from pdp.control.initialize import initialize
+
+    async def work() -> None:
+        async with control() as (plane, now):
+            made = await initialize(
+                plane.database, plane.pepper, now, organization_id, name, timezone
+            )
+        if json:
+            answer = {"organization_id": made.organization_id, "key_id": made.key_id}
+            if made.api_key:
+                say_json({**answer, "api_key": made.api_key})
+            else:
+                say_json({**answer, "already_initialized": True})
+        elif made.api_key:
+            typer.echo(f"organization  {made.organization_id}")
+            typer.echo(f"root key      {made.key_id}")
+            typer.echo(f"secret        {made.api_key}")
+            typer.echo("keep the secret: it is not shown again", err=True)
+        else:
+            typer.echo(f"organization {made.organization_id} is there already; nothing changed")
+
+    run(work())
+
+
+@app.command("migrate")
+def migrate_command() -> None:
+    """Bring the database to the schema of this version."""
+    from pdp.settings import load_settings
+    from pdp.store.database import Database, default_url
+    from pdp.store.migrate import migrate
+
+    async def work() -> None:
+        settings = load_settings()
+        database = Database(settings.database_url or default_url(settings.data_dir))
+        try:
+            before, now = await migrate(database)
+        finally:
+            await database.close()
+        typer.echo(f"at {now} already" if before == now else f"from {before or 'nothing'} to {now}")
+
+    run(work())

@@ -1,0 +1,62 @@
+"""What the commands share: opening the control plane, printing."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from pdp.control.plane import ControlPlane
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Organization = Annotated[
+    str | None, typer.Option("--organization-id", help="Default: the oldest organization.")
+]
+
+
+@asynccontextmanager
+async def control() -> AsyncIterator[tuple["ControlPlane", int]]:
+    """Open the control plane of the settings; give it with the time in ns."""
+    from pdp.control.plane import open_control
+    from pdp.settings import load_settings
+
+    async with open_control(load_settings()) as plane:
+        yield plane, time.time_ns()
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run a command's work."""
+    asyncio.run(work)
+
+
+def say_json(value: Any) -> None:
+    """Print JSON for programs and people."""
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def say_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print a table; numbers to the right."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and all(_is_number(row[index]) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        # Names come from people: nothing in them is markup.
+        table.add_row(*(_plain(cell) for cell in row))
+    Console(soft_wrap=False).print(table)
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "").replace(",", "").replace("-", "").isdecimal() or not text
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

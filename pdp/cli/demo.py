@@ -1,0 +1,5 @@
+"""`pdp demo`."""
+
+
+def demo() -> None:
+    """Placeholder until the demo module is there."""

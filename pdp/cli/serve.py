@@ -1,0 +1,76 @@
+"""`pdp serve`: start the planes and keep them running."""
+
+import asyncio
+import os
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from pdp.errors import StartRefused
+from pdp.serve.logs import configure_logging
+from pdp.serve.supervisor import Plane, Supervisor
+from pdp.settings import Settings, load_settings
+
+
+class Planes(StrEnum):
+    """Which planes run here."""
+
+    ALL = "all"
+    DATA = "data"
+    CONTROL = "control"
+
+
+_PLANE: dict[Planes, Plane] = {Planes.DATA: "data", Planes.CONTROL: "control"}
+
+_Text = Annotated[str | None, typer.Option(show_default=False)]
+_Number = Annotated[int | None, typer.Option(show_default=False)]
+
+
+def serve(
+    plane: Annotated[Planes, typer.Option(help="Which planes to run.")] = Planes.ALL,
+    data_dir: _Text = None,
+    database_url: _Text = None,
+    redis_url: _Text = None,
+    grpc_listen: _Text = None,
+    http_listen: _Text = None,
+    nginx_listen: _Text = None,
+    ops_listen: _Text = None,
+    control_listen: _Text = None,
+    control_url: _Text = None,
+    workers: _Number = None,
+    max_staleness: _Number = None,
+    budget_status: _Number = None,
+    trusted_hops: _Number = None,
+) -> None:
+    """Serve Check and Report until SIGTERM or Ctrl-C.
+
+    Each option is the setting of the same name (PDP_DATA_DIR, ...). Secrets
+    come from the environment only: a command line is for everyone to read.
+    """
+    options = dict(locals())
+    options.pop("plane")
+    for name, value in options.items():
+        if value is not None:
+            os.environ[f"PDP_{name.upper()}"] = str(value)
+    settings = load_settings()
+    check_settings(settings, plane)
+    configure_logging(settings.log_level, "supervisor")
+    planes: list[Plane] = ["control", "data"] if plane is Planes.ALL else [_PLANE[plane]]
+    where = {"grpc": settings.grpc_listen, "ops": settings.ops_listen}
+    if plane is Planes.CONTROL:
+        where = {"control": settings.control_address}
+    asyncio.run(Supervisor(planes, os.environ).run(where))
+
+
+def check_settings(settings: Settings, plane: Planes) -> None:
+    """Refuse what the settings say together but this version cannot do."""
+    if settings.redis_url is not None:
+        raise StartRefused("PDP_REDIS_URL: Redis counters are not there yet: unset it")
+    if settings.workers > 1:
+        raise StartRefused(
+            "PDP_WORKERS: more than one data-plane process needs Redis counters, which are "
+            "not there yet: use 1"
+        )
+    if plane is Planes.DATA and not settings.control_url:
+        raise StartRefused("PDP_CONTROL_URL: `--plane data` needs the control plane's address")

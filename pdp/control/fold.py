@@ -1,0 +1,228 @@
+"""From spool records to ledger rows and sums: a pure fold, in the order of the records.
+
+A row is what the audit log shows; sums are differences to add. Folding a record
+whose row says that it was folded before changes nothing.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from pdp.quota.hold import Window
+from pdp.spool.records import Denied, Expired, Facts, Held, Record, Settled
+
+
+class Row(Struct):
+    """One row of the audit table; field names are its columns."""
+
+    decision_id: str
+    at: int
+    key_id: str
+    key_name: str = ""
+    request_id: str = ""
+    organization_id: str = ""
+    team_id: str = ""
+    user_id: str = ""
+    action: str = ""
+    model: str = ""
+    provider: str = ""
+    status: str = "pending"
+    reason: str = "ok"
+    http_status: int = 0
+    latency_ms: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    cost: int | None = None
+    charged_cost: int = 0
+    charged_tokens: int = 0
+    held_cost: int = 0
+    held_tokens: int = 0
+    reservation_id: str = ""
+    usage_source: str = ""
+    client_ip: str = ""
+    user_agent: str = ""
+    metadata: str = "{}"
+    ancestors: str = "[]"
+
+
+class Spend(Struct):
+    """What to add to one row of key_spend."""
+
+    cost: int = 0
+    tokens: int = 0
+    requests: int = 0
+    held_cost: int = 0
+    held_tokens: int = 0
+
+
+class Usage(Struct):
+    """What to add to one row of usage_daily."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    cost: int = 0
+
+
+class Fold:
+    """Folds records. `rows` starts with the stored rows that the records continue."""
+
+    def __init__(self, rows: dict[str, Row]) -> None:
+        self.rows = rows
+        self.changed: dict[str, Row] = {}
+        self.spend: dict[tuple[str, str, int], Spend] = {}
+        self.usage: dict[tuple[str, int, str, str], Usage] = {}
+
+    def add(self, record: Record) -> None:
+        """Fold one record."""
+        if isinstance(record, Held):
+            self._held(record)
+        elif isinstance(record, Denied):
+            self._denied(record)
+        elif isinstance(record, Settled):
+            self._settled(record)
+        elif isinstance(record, Expired):
+            self._expired(record)
+
+    def _held(self, record: Held) -> None:
+        hold = record.hold
+        if hold.decision_id in self.rows:
+            return
+        row = _row(record.facts, record.at, [window.key_id for window in hold.windows])
+        row.held_cost = hold.cost or 0
+        row.held_tokens = hold.tokens
+        row.reservation_id = hold.reservation_id
+        self._keep(row)
+
+        def hold_it(spend: Spend) -> None:
+            spend.held_cost += row.held_cost
+            spend.held_tokens += row.held_tokens
+            spend.requests += 1
+
+        self._each(hold.windows, hold_it)
+
+    def _denied(self, record: Denied) -> None:
+        if record.facts.decision_id in self.rows:
+            return
+        row = _row(record.facts, record.at, list(record.ancestors))
+        row.status = "denied"
+        row.reason = record.reason
+        row.http_status = record.http_status
+        self._keep(row)
+
+    def _settled(self, record: Settled) -> None:
+        row = self.rows.get(record.facts.decision_id)
+        checked = row is not None
+        if row is None:
+            ancestors = [window.key_id for window in record.windows]
+            row = _row(record.facts, record.started_at or record.at, ancestors)
+        elif row.status not in ("pending", "expired"):
+            return
+        before = msgspec.structs.replace(row)  # What is counted now; the difference changes.
+        was_expired = row.status == "expired"
+        _override(row, record.facts)
+        row.status = record.status
+        row.http_status = record.http_status or row.http_status
+        row.latency_ms = record.latency_ms
+        row.prompt_tokens = record.prompt_tokens
+        row.completion_tokens = record.completion_tokens
+        row.cached_tokens = record.cached_tokens
+        row.cost = record.cost
+        row.usage_source = record.usage_source
+        self._charge(row, before, record.cost or 0, record.counted_tokens, record.windows)
+        if not checked:
+            self._each(record.windows, _one_request)
+        self._use(row, record.windows, requests=0 if was_expired else 1)
+
+    def _expired(self, record: Expired) -> None:
+        row = self.rows.get(record.decision_id)
+        if row is None or row.status != "pending":
+            return
+        before = msgspec.structs.replace(row)
+        row.status = "expired"
+        row.cost = record.cost
+        row.usage_source = "none"
+        self._charge(row, before, record.cost, record.tokens, record.windows)
+        self._use(row, record.windows, requests=1)
+
+    def _charge(
+        self, row: Row, before: Row, cost: int, tokens: int, windows: tuple[Window, ...]
+    ) -> None:
+        row.charged_cost, row.charged_tokens = cost, tokens
+        row.held_cost = row.held_tokens = 0
+        self._keep(row)
+
+        def settle(spend: Spend) -> None:
+            spend.cost += cost - before.charged_cost
+            spend.tokens += tokens - before.charged_tokens
+            spend.held_cost -= before.held_cost
+            spend.held_tokens -= before.held_tokens
+
+        self._each(windows, settle)
+        if windows and before.status == "expired":
+            # The expiry was used up under the model of the Check.
+            self._usage_row(before, windows).cost -= before.charged_cost
+
+    def _use(self, row: Row, windows: tuple[Window, ...], requests: int) -> None:
+        if not windows:
+            return
+        usage = self._usage_row(row, windows)
+        usage.requests += requests
+        usage.prompt_tokens += row.prompt_tokens
+        usage.completion_tokens += row.completion_tokens
+        usage.cached_tokens += row.cached_tokens
+        usage.cost += row.charged_cost
+
+    def _usage_row(self, row: Row, windows: tuple[Window, ...]) -> Usage:
+        name = (row.key_id, windows[0].day, row.model, row.provider)
+        return self.usage.setdefault(name, Usage())
+
+    def _each(self, windows: tuple[Window, ...], change: Callable[[Spend], None]) -> None:
+        for window in windows:
+            for period, start in (("day", window.day), ("month", window.month), ("total", 0)):
+                change(self.spend.setdefault((window.key_id, period, start), Spend()))
+
+    def _keep(self, row: Row) -> None:
+        self.rows[row.decision_id] = self.changed[row.decision_id] = row
+
+
+def _one_request(spend: Spend) -> None:
+    spend.requests += 1
+
+
+def _row(facts: Facts, at: int, ancestors: list[str]) -> Row:
+    return Row(
+        decision_id=facts.decision_id,
+        at=at,
+        key_id=facts.key_id,
+        key_name=facts.key_name,
+        request_id=facts.request_id,
+        organization_id=facts.organization_id,
+        team_id=facts.team_id,
+        user_id=facts.user_id,
+        action=facts.action,
+        model=facts.model,
+        provider=facts.provider,
+        client_ip=facts.client_ip,
+        user_agent=facts.user_agent,
+        metadata=_json(facts.metadata),
+        ancestors=_json(ancestors),
+    )
+
+
+def _override(row: Row, facts: Facts) -> None:
+    """Lay the facts of a report over those of the Check; empty ones say nothing."""
+    for name in ("action", "model", "provider", "client_ip", "user_agent"):
+        value = getattr(facts, name)
+        if value:
+            setattr(row, name, value)
+    if facts.metadata:
+        row.metadata = _json({**msgspec.json.decode(row.metadata), **facts.metadata})
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,93 @@
+"""Make an organization and its root key: the first thing that happens in a database."""
+
+import secrets as random
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from msgspec import Struct
+
+from pdp.control.admin_log import log_change
+from pdp.errors import InvalidDocument, Problem
+from pdp.secret import hash_secret, last_four_of, make_secret, prefix_of
+from pdp.store import changes
+from pdp.store import keys as store
+from pdp.store.database import Database
+from pdp.store.organizations import (
+    Organization,
+    get_organization,
+    insert_organization,
+    root_key_id,
+)
+
+
+class Initialized(Struct, frozen=True):
+    """An organization with its root key; `api_key` is empty when they were there before."""
+
+    organization_id: str
+    key_id: str
+    api_key: str = ""
+
+
+async def initialize(
+    database: Database,
+    pepper: bytes,
+    now: int,
+    organization_id: str | None,
+    name: str,
+    timezone: str,
+) -> Initialized:
+    """Make an organization with its root key, once; again, return what is there.
+
+    Without an id, any organization counts as the one that is there. Raises
+    `InvalidDocument` for a timezone or id that is none.
+    """
+    _check(organization_id, timezone)
+    async with database.writing() as connection:
+        present = await get_organization(connection, organization_id)
+        if present is not None:
+            return Initialized(present.id, await root_key_id(connection, present.id))
+        organization = Organization(
+            organization_id or "org_" + random.token_hex(8), name, timezone, now
+        )
+        await insert_organization(connection, organization)
+        raw = make_secret("prod", random.token_bytes(24))
+        number = await changes.bump(connection)
+        row = _root_key(organization, number)
+        secret = store.SecretRow(
+            hash_secret(raw, pepper), row.id, prefix_of(raw), last_four_of(raw), now
+        )
+        await store.insert_key(connection, row)
+        await store.insert_secret(connection, secret)
+        await changes.note(connection, number, [row.id], secret.hash)
+        await log_change(connection, row.id, "organizations.create", row, now)
+        return Initialized(organization.id, row.id, raw)
+
+
+def _root_key(organization: Organization, number: int) -> store.KeyRow:
+    rights = {"manage_keys": True, "view_all_usage": True, "manage_billing": True}
+    return store.KeyRow(
+        id="key_" + random.token_hex(12),
+        organization_id=organization.id,
+        version=number,
+        status="active",
+        key_type="organization",
+        name="root",
+        document=store.Document(permissions=rights),
+        created_at=organization.created_at,
+    )
+
+
+def _check(organization_id: str | None, timezone: str) -> None:
+    problems = []
+    if organization_id is not None and not (
+        0 < len(organization_id) <= 128
+        and organization_id.isascii()
+        and organization_id.isprintable()
+    ):
+        problems.append(Problem("organization-id", "not printable ASCII, up to 128 characters"))
+    try:
+        ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        message = f"`{timezone[:64]}` is not an IANA timezone: use one like `Europe/Berlin`"
+        problems.append(Problem("timezone", message))
+    if problems:
+        raise InvalidDocument(problems)

@@ -1,0 +1,210 @@
+"""The body that makes a key: strict, every fault located, all at once."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from pdp.policy.moment import parse_instant
+from pdp.problems import Problems
+from pdp.secret import is_environment
+from pdp.store.keys import Document
+
+KEY_TYPES = ("organization", "team", "user", "application")
+ACCESS = ("full", "read_only", "custom")
+EVENTS = (
+    "key.created",
+    "key.revoked",
+    "key.limit_exceeded",
+    "key.budget_threshold",
+    "key.suspicious_activity",
+)
+_MAX_METADATA = 64
+
+
+class KeyDocument(Struct, frozen=True):
+    """A parsed body. Empty strings and None mean "not given"; `expires_at` in ns."""
+
+    name: str
+    description: str
+    key_type: str
+    organization_id: str
+    team_id: str
+    user_id: str
+    parent_key_id: str
+    permissions_apply_to: str
+    environment: str
+    expires_at: int | None
+    authored: Document
+
+
+def parse_key_document(body: object, problems: Problems) -> KeyDocument | None:
+    """Return the body's fields; None, and problems, if it is not right.
+
+    Policies, permissions, allowlists and limits are only checked for being
+    objects here: compiling the key checks them, with the same locations.
+    """
+    if not isinstance(body, Mapping):
+        problems.add("body", "not a JSON object")
+        return None
+    before = len(problems)
+    for name in body:
+        if name not in _FIELDS:
+            problems.add(str(name)[:64], f"unknown field: use one of {', '.join(_FIELDS)}")
+    values = {name: parse(body.get(name), name, problems) for name, parse in _FIELDS.items()}
+    if values["access"] == "custom" and values["policy"] is None and values["permissions"] is None:
+        problems.add("access", "`custom` needs a policy or permissions beside it")
+    if len(problems) > before:
+        return None
+    key_type = values["key_type"] or "application"
+    subject = values["user_id"] or values["team_id"] or values["organization_id"]
+    return KeyDocument(
+        name=values["name"] or f"{key_type} {subject}".strip(),
+        description=values["description"],
+        key_type=key_type,
+        organization_id=values["organization_id"],
+        team_id=values["team_id"],
+        user_id=values["user_id"],
+        parent_key_id=values["parent_key_id"],
+        permissions_apply_to=values["permissions_apply_to"] or "self",
+        environment=values["environment"] or "prod",
+        expires_at=values["expires_at"],
+        authored=Document(**{name: values[name] for name in Document.__struct_fields__}),
+    )
+
+
+Parse = Callable[[object, str, Problems], Any]
+
+
+def _text(limit: int) -> Parse:
+    def parse(value: object, at: str, problems: Problems) -> str:
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            problems.add(at, "not a text")
+            return ""
+        if len(value) > limit or not value.isprintable():
+            problems.add(at, f"not printable text of {limit} characters or fewer")
+        return value
+
+    return parse
+
+
+def _one_of(*known: str) -> Parse:
+    def parse(value: object, at: str, problems: Problems) -> str | None:
+        if value is not None and value not in known:
+            problems.add(at, f"`{str(value)[:40]}` is not one of {', '.join(known)}")
+        return value if isinstance(value, str) else None
+
+    return parse
+
+
+def _object(value: object, at: str, problems: Problems) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        problems.add(at, "not an object")
+        return None
+    return value
+
+
+def _given(value: object, _at: str, _problems: Problems) -> Any:
+    return value
+
+
+def _environment(value: object, at: str, problems: Problems) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not is_environment(value):
+        problems.add(at, "not an environment: use a-z and 0-9, 16 characters or fewer")
+        return ""
+    return value
+
+
+def _instant(value: object, at: str, problems: Problems) -> int | None:
+    if value is None:
+        return None
+    found = parse_instant(value) if isinstance(value, str) else None
+    if found is None:
+        problems.add(at, "not a time: use RFC 3339 with an offset, `2030-12-31T23:59:59Z`")
+    return found
+
+
+def _metadata(value: object, at: str, problems: Problems) -> dict[str, str] | None:
+    document = _object(value, at, problems)
+    if document is None:
+        return None
+    if len(document) > _MAX_METADATA:
+        problems.add(at, f"more than {_MAX_METADATA} entries")
+    for name, text in document.items():
+        if not isinstance(text, str) or len(text) > 512 or len(name) > 128:
+            problems.add(f"{at}.{name[:64]}", "not a text of 512 characters or fewer")
+    return document
+
+
+def _thresholds(value: object, at: str, problems: Problems) -> None:
+    if not isinstance(value, list) or not all(
+        isinstance(each, int) and not isinstance(each, bool) and 1 <= each <= 100 for each in value
+    ):
+        problems.add(at, "not a list of whole percentages from 1 to 100")
+
+
+def _count(value: object, at: str, problems: Problems) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        problems.add(at, "not a whole number of 1 or more")
+
+
+def _flag(value: object, at: str, problems: Problems) -> None:
+    if not isinstance(value, bool):
+        problems.add(at, "not true or false")
+
+
+def _events(value: object, at: str, problems: Problems) -> None:
+    if not isinstance(value, list) or any(each not in EVENTS for each in value):
+        problems.add(at, f"not a list of events: use {', '.join(EVENTS)}")
+
+
+def _fields(**known: Parse) -> Parse:
+    """Return a parser of an object that has only known fields; null is absent."""
+
+    def parse(value: object, at: str, problems: Problems) -> dict[str, Any] | None:
+        document = _object(value, at, problems)
+        for name, each in (document or {}).items():
+            if name not in known:
+                problems.add(f"{at}.{name[:64]}", f"unknown field: use one of {', '.join(known)}")
+            elif each is not None:
+                known[name](each, f"{at}.{name}", problems)
+        return document
+
+    return parse
+
+
+_FIELDS: dict[str, Parse] = {
+    "name": _text(256),
+    "description": _text(2000),
+    "key_type": _one_of(*KEY_TYPES),
+    "organization_id": _text(128),
+    "team_id": _text(128),
+    "user_id": _text(128),
+    "parent_key_id": _text(64),
+    "permissions_apply_to": _one_of("self", "subtree"),
+    "environment": _environment,
+    "access": _one_of(*ACCESS),
+    "permissions": _object,
+    "policy": _object,
+    "rate_limits": _object,
+    "budget_limits": _object,
+    "token_limits": _object,
+    "max_requests": _given,
+    "budget_alerts": _fields(thresholds=_thresholds, notify_email=_text(320)),
+    "alerts": _fields(
+        budget_threshold=_thresholds,
+        rate_limit_percentage=_count,
+        failed_auth_threshold=_count,
+        unusual_patterns=_flag,
+    ),
+    "ip_allowlist": _object,
+    "webhooks": _fields(enabled=_flag, url=_text(2000), events=_events, secret=_text(256)),
+    "metadata": _metadata,
+    "expires_at": _instant,
+}

@@ -1,0 +1,26 @@
+"""The control plane as a process: the internal service over the use cases."""
+
+import asyncio
+from collections.abc import Callable
+
+import grpc
+
+from pdp.control.change_feed import ChangeFeed
+from pdp.serve.background import run_until
+
+MAX_MESSAGE = 64 * 1024 * 1024
+"""Bytes: a batch of spool records."""
+
+_GRACE = 2.0
+
+
+async def run(
+    server: grpc.aio.Server, feed: ChangeFeed, stop: asyncio.Event, ready: Callable[[], None]
+) -> None:
+    """Serve until `stop`. Watches end at once: data planes find the next one by themselves."""
+    await server.start()
+    ready()
+    try:
+        await run_until(stop, feed.run())
+    finally:
+        await server.stop(_GRACE)

@@ -1,0 +1,69 @@
+"""ControlService: the internal RPCs over the use cases; errors become status codes here."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import msgspec
+
+from pdp.control.change_feed import ChangeFeed
+from pdp.control.ingest import ingest
+from pdp.control.prices import Prices
+from pdp.control.resolve import resolve
+from pdp.errors import Conflict, Unavailable
+from pdp.internal.v1 import control_pb2 as pb
+from pdp.store.database import Database
+
+
+class ControlService:
+    """The servicer; it translates and nothing else."""
+
+    def __init__(self, database: Database, feed: ChangeFeed, prices: Prices) -> None:
+        self._database = database
+        self._feed = feed
+        self._prices = prices
+
+    async def ResolveKey(self, request: Any, context: Any) -> pb.ResolveKeyResponse:  # noqa: N802
+        """Return a key with its chains."""
+        secret_hash = request.secret_hash if request.HasField("secret_hash") else None
+        try:
+            revision, found = await resolve(self._database, secret_hash, request.key_id)
+        except Unavailable as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        return pb.ResolveKeyResponse(
+            revision=revision,
+            found=found is not None,
+            resolved_json=b"" if found is None else msgspec.json.encode(found),
+        )
+
+    async def WatchChanges(  # noqa: N802
+        self, request: Any, context: Any
+    ) -> AsyncIterator[pb.WatchChangesResponse]:
+        """Stream changes and heartbeats."""
+        try:
+            async for found in self._feed.watch(request.after_revision):
+                yield pb.WatchChangesResponse(
+                    revision=found.revision,
+                    key_ids=found.key_ids,
+                    secret_hashes=found.secret_hashes,
+                    reset=not found.complete,
+                    prices_revision=self._prices.revision,
+                )
+        except Unavailable as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+
+    async def Ingest(self, request: Any, context: Any) -> pb.IngestResponse:  # noqa: N802
+        """Take spool records into the ledger."""
+        try:
+            following = await ingest(
+                self._database, request.spool_id, request.first_sequence, request.records
+            )
+        except Unavailable as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        except Conflict as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        return pb.IngestResponse(next_sequence=following)
+
+    async def GetPrices(self, _request: Any, _context: Any) -> pb.GetPricesResponse:  # noqa: N802
+        """Return the price table."""
+        return pb.GetPricesResponse(revision=self._prices.revision, prices_json=self._prices.json)

@@ -1,0 +1,109 @@
+"""The data plane as a process: what runs, in which order it starts and stops."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import structlog
+from grpc_health.v1 import _async as health_aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from msgspec import Struct
+
+from pdp.data.control import ControlClient
+from pdp.data.shipper import Shipper
+from pdp.data.watch import Watch
+from pdp.engine import Engine
+from pdp.errors import SpoolFailed, Unavailable
+from pdp.serve.background import every, run_until
+from pdp.serve.ops import HttpServer
+from pdp.serve.rpc import MeteredServer
+from pdp.serve.sink import JournalSink
+from pdp.spool.keeper import SpoolKeeper
+
+_log = structlog.get_logger(__name__)
+
+_SWEEP_INTERVAL = 1.0
+_KEEP_INTERVAL = 1.0
+_GRACE = 5.0
+_DRAIN_DEADLINE = 5.0
+
+DECISION_SERVICE = "pdp.v1.PolicyDecisionService"
+
+
+class Parts(Struct, frozen=True):
+    """Everything that runs in a data plane, already joined."""
+
+    server: grpc.aio.Server
+    health: health_aio.HealthServicer
+    ops: HttpServer
+    control: ControlClient
+    watch: Watch
+    engine: Engine
+    sink: JournalSink
+    shipper: Shipper
+    keeper: SpoolKeeper
+
+
+def add_health(server: MeteredServer) -> health_aio.HealthServicer:
+    """Add the health service, NOT_SERVING until `run` says otherwise."""
+    servicer = health_aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    return servicer
+
+
+def add_reflection(server: Any) -> None:
+    """Add reflection of the public services."""
+    names = (DECISION_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+
+
+async def run(parts: Parts, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Serve until `stop`; then answer what is in flight and ship what is in the spool."""
+    await _set_health(parts, serving=False)
+    await parts.server.start()
+    parts.ops.start()
+    try:
+        await run_until(
+            stop,
+            parts.watch.run(),
+            parts.shipper.run(),
+            parts.sink.sync_forever(),
+            every(_SWEEP_INTERVAL, parts.engine.expire),
+            every(_KEEP_INTERVAL, parts.keeper.keep),
+            _announce(parts, ready),
+        )
+    finally:
+        await _stop(parts)
+
+
+async def _announce(parts: Parts, ready: Callable[[], None]) -> None:
+    await parts.watch.ready.wait()
+    await _set_health(parts, serving=True)
+    ready()
+    await asyncio.Event().wait()
+
+
+async def _set_health(parts: Parts, *, serving: bool) -> None:
+    status = health_pb2.HealthCheckResponse
+    value = status.SERVING if serving else status.NOT_SERVING
+    for service in ("", DECISION_SERVICE):
+        await parts.health.set(service, value)
+
+
+async def _stop(parts: Parts) -> None:
+    await _set_health(parts, serving=False)
+    await parts.server.stop(_GRACE)
+    try:
+        await parts.keeper.sync()
+        await asyncio.wait_for(parts.shipper.drain(), _DRAIN_DEADLINE)
+    except (Unavailable, TimeoutError):
+        # Nothing is lost: the next start ships it.
+        _log.warning("stopping with records in the spool", records=parts.shipper.backlog)
+    try:
+        parts.keeper.close()
+    except SpoolFailed as error:
+        _log.warning("no checkpoint, the next start replays", error=str(error))
+    await parts.ops.stop()
+    await parts.control.close()

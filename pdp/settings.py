@@ -1,0 +1,108 @@
+"""Settings: from the environment, prefix `PDP_`. The one place that says what there is."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pdp.errors import StartRefused
+from pdp.secret import MIN_PEPPER
+
+PREFIX = "PDP_"
+
+
+def _address(text: str) -> str:
+    if text.startswith("unix:"):
+        if len(text) == len("unix:"):
+            raise ValueError("use `unix:/path`")
+        return text
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("use `host:port` or `unix:/path`")
+    return text
+
+
+def _pepper(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < MIN_PEPPER:
+        raise ValueError(f"use {MIN_PEPPER} characters or more")
+    return secret
+
+
+def _number(text: object) -> object:
+    """A Literal of numbers takes no text, and the environment has nothing else."""
+    return int(text) if isinstance(text, str) and text.isdecimal() else text
+
+
+Address = Annotated[str, AfterValidator(_address)]
+
+
+class Settings(BaseSettings):
+    """Every setting, with its default. Durations in seconds unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    data_dir: Path = Path("pdp-data")
+    """Database, spool, pepper and sockets."""
+    database_url: str | None = None
+    """SQLAlchemy address; default: SQLite in the data dir."""
+    redis_url: SecretStr | None = None
+    """Counters in Redis; unset: in memory."""
+    grpc_listen: Address = "127.0.0.1:9191"
+    http_listen: Address = "127.0.0.1:8080"
+    nginx_listen: Address = "127.0.0.1:9292"
+    ops_listen: Address = "0.0.0.0:9464"
+    control_listen: Address | None = None
+    """Where the planes meet; default: `control.sock` in the data dir."""
+    control_url: str | None = None
+    """Where a data plane of its own finds the control plane."""
+    key_pepper: Annotated[SecretStr, AfterValidator(_pepper)] | None = None
+    """Keys the hashes of API keys; the same on every plane."""
+    caller_token: SecretStr | None = None
+    """What callers of Check and Report must present off loopback."""
+    workers: int = Field(default=1, ge=1, le=64)
+    max_staleness: float = Field(default=600, ge=0)
+    """How long cached keys are served without the control plane."""
+    budget_status: Annotated[Literal[403, 402, 429], BeforeValidator(_number)] = 403
+    trusted_hops: int = Field(default=0, ge=0, le=32)
+    """How many proxies in front of Envoy append to X-Forwarded-For."""
+    default_output_tokens: int = Field(default=4096, ge=0, le=10_000_000)
+    estimate: Literal["normal", "strict"] = "normal"
+    """Prompt tokens of a body: a quarter of its bytes, or all of them."""
+    hold_ttl: float = Field(default=600, ge=1)
+    unreported: Literal["full", "input", "zero"] = "full"
+    """What a hold is charged when nobody reports its usage."""
+    unknown_price: Literal["deny", "allow"] = "deny"
+    prices_file: Path | None = None
+    """JSON with prices that go before the built-in ones."""
+    key_cache_size: int = Field(default=100_000, ge=1)
+    grpc_transport: Literal["auto", "native", "grpcio"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def control_address(self) -> str:
+        """Where the control plane listens."""
+        return self.control_listen or f"unix:{self.data_dir.absolute() / 'control.sock'}"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where the data plane keeps its spool."""
+        return self.data_dir / "spool"
+
+
+def load_settings() -> Settings:
+    """Read the environment. Raises `StartRefused` with one line that names the wrong setting."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = f"{PREFIX}{str(first['loc'][0]).upper()}"
+        message = first["msg"].removeprefix("Value error, ")
+        raise StartRefused(f"{name}: {message[:1].lower()}{message[1:]}") from None
+
+
+def unknown_settings() -> list[str]:
+    """Return the `PDP_` variables that mean nothing here: probably misspelt."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)

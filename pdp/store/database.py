@@ -1,0 +1,112 @@
+"""The connection to SQL: one engine a process, library errors translated on the way out."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from pdp.errors import StartRefused, Unavailable
+
+_BUSY_TIMEOUT_MS = 5_000
+
+
+def default_url(data_dir: Path) -> str:
+    """Return the address of the embedded database."""
+    return f"sqlite+aiosqlite:///{data_dir.absolute() / 'pdp.db'}"
+
+
+class Database:
+    """Opens transactions. Raises `Unavailable` when SQL does not answer."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = _make_engine(url)
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine, for migrations."""
+        return self._engine
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection in a transaction that commits at the end.
+
+        It takes the write lock at once: a read that turned into a write later
+        could find that the database has moved on.
+        """
+        with _translated():
+            async with self._engine.begin() as connection:
+                if connection.dialect.name == "sqlite":
+                    await connection.exec_driver_sql("BEGIN IMMEDIATE")
+                yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection in a transaction that sees one state."""
+        with _translated():
+            async with self._engine.begin() as connection:
+                if connection.dialect.name == "sqlite":
+                    await connection.exec_driver_sql("BEGIN")
+                yield connection
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+
+class _translated:  # noqa: N801  A context manager reads as a verb.
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, SQLAlchemyError):
+            raise Unavailable(f"the database does not answer: {reason_of(error)}") from error
+
+
+def reason_of(error: SQLAlchemyError) -> str:
+    """Return a library error in one line, without statement and parameters."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    return str(cause).partition("\n")[0][:200]
+
+
+def insert_into(connection: AsyncConnection, table: Any) -> Any:
+    """Return an INSERT that can say ON CONFLICT; both dialects spell it alike."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table)
+
+
+def _make_engine(url: str) -> AsyncEngine:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise StartRefused("PDP_DATABASE_URL: not a database address") from error
+    if parsed.get_backend_name() != "sqlite":
+        raise StartRefused("PDP_DATABASE_URL: only SQLite is supported by this version")
+    if parsed.get_driver_name() != "aiosqlite":
+        parsed = parsed.set(drivername="sqlite+aiosqlite")
+    try:
+        engine = create_async_engine(parsed)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise StartRefused("PDP_DATABASE_URL: not a database address") from error
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # Transactions are begun by hand (see `writing`), not by the driver's guess.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    try:
+        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        # What Ingest has acknowledged may be dropped from the spool: it must
+        # survive a power cut too, and with WAL only FULL promises that.
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+    finally:
+        cursor.close()

@@ -1,0 +1,220 @@
+"""Keys and their secrets in SQL: rows in, `KeyRow` out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pdp.model import KeyRecord
+from pdp.store.schema import api_keys, secrets
+
+
+class Document(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The authored part of a key, as written. JSON in the database."""
+
+    access: str | None = None
+    permissions: dict[str, Any] | None = None
+    policy: dict[str, Any] | None = None
+    rate_limits: dict[str, Any] | None = None
+    budget_limits: dict[str, Any] | None = None
+    token_limits: dict[str, Any] | None = None
+    max_requests: int | None = None
+    budget_alerts: dict[str, Any] | None = None
+    alerts: dict[str, Any] | None = None
+    ip_allowlist: dict[str, Any] | None = None
+    webhooks: dict[str, Any] | None = None
+    metadata: dict[str, str] | None = None
+
+
+class KeyRow(Struct, frozen=True, kw_only=True):
+    """A key as stored, with what may be shown of its newest secret. Times in ns."""
+
+    id: str
+    organization_id: str
+    version: int
+    status: str
+    key_type: str
+    name: str
+    description: str = ""
+    team_id: str = ""
+    user_id: str = ""
+    parent_key_id: str | None = None
+    granted_by: str | None = None
+    temporary: bool = False
+    permissions_apply_to: str = "self"
+    environment: str = "prod"
+    document: Document
+    created_at: int
+    expires_at: int | None = None
+    revoked_at: int | None = None
+    rotated_at: int | None = None
+    last_used_at: int | None = None
+    prefix: str = ""
+    last_four: str = ""
+
+    def record(self) -> KeyRecord:
+        """Return what the data plane needs of it."""
+        authored = msgspec.structs.asdict(self.document)
+        for name in ("budget_alerts", "alerts", "webhooks"):
+            del authored[name]
+        return KeyRecord(
+            id=self.id,
+            name=self.name,
+            version=self.version,
+            status=self.status,  # type: ignore[arg-type]
+            key_type=self.key_type,  # type: ignore[arg-type]
+            organization_id=self.organization_id,
+            team_id=self.team_id,
+            user_id=self.user_id,
+            parent_key_id=self.parent_key_id or "",
+            granted_by=self.granted_by or "",
+            permissions_apply_to=self.permissions_apply_to,  # type: ignore[arg-type]
+            expires_at=self.expires_at,
+            **authored,
+        )
+
+
+class SecretRow(Struct, frozen=True):
+    """A secret as stored: never the raw key. Times in ns."""
+
+    hash: bytes
+    key_id: str
+    prefix: str
+    last_four: str
+    created_at: int
+    expires_at: int | None = None
+    revoked_at: int | None = None
+
+
+_document = msgspec.json.Decoder(Document)
+_NOT_COLUMNS = ("prefix", "last_four")
+
+
+async def insert_key(connection: AsyncConnection, row: KeyRow) -> None:
+    """Store a new key."""
+    values = msgspec.structs.asdict(row)
+    for name in _NOT_COLUMNS:
+        del values[name]
+    values["temporary"] = int(row.temporary)
+    values["document"] = msgspec.json.encode(row.document).decode()
+    await connection.execute(sa.insert(api_keys).values(**values))
+
+
+async def insert_secret(connection: AsyncConnection, secret: SecretRow) -> None:
+    """Store a new secret."""
+    await connection.execute(sa.insert(secrets).values(**msgspec.structs.asdict(secret)))
+
+
+async def get_secret(connection: AsyncConnection, secret_hash: bytes) -> SecretRow | None:
+    """Return a secret by its hash."""
+    rows = await connection.execute(sa.select(secrets).where(secrets.c.hash == secret_hash))
+    row = rows.mappings().one_or_none()
+    return None if row is None else SecretRow(**row)
+
+
+async def get_keys(connection: AsyncConnection, key_ids: Sequence[str]) -> dict[str, KeyRow]:
+    """Return the keys of some ids, by id; those that are not there are left out."""
+    if not key_ids:
+        return {}
+    query = _select().where(api_keys.c.id.in_(key_ids))
+    return {row.id: row for row in map(_row, (await connection.execute(query)).mappings())}
+
+
+async def get_key(connection: AsyncConnection, key_id: str) -> KeyRow | None:
+    """Return a key by its id."""
+    return (await get_keys(connection, [key_id])).get(key_id)
+
+
+async def list_keys(
+    connection: AsyncConnection, organization_id: str, limit: int, after: tuple[int, str] | None
+) -> list[KeyRow]:
+    """Return keys by (created_at, id), those after a position."""
+    query = _select().where(api_keys.c.organization_id == organization_id)
+    if after is not None:
+        query = query.where(sa.tuple_(api_keys.c.created_at, api_keys.c.id) > after)
+    query = query.order_by(api_keys.c.created_at, api_keys.c.id).limit(limit)
+    return [_row(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def chain(connection: AsyncConnection, key_id: str, upwards: str) -> list[str]:
+    """Return ids from a key up to its root, along `parent_key_id` or `granted_by`."""
+    link = api_keys.c[upwards]
+    first = sa.select(api_keys.c.id, link.label("up"), sa.literal(0).label("depth")).where(
+        api_keys.c.id == key_id
+    )
+    walk = first.cte("walk", recursive=True)
+    walk = walk.union_all(
+        sa.select(api_keys.c.id, link, walk.c.depth + 1).where(api_keys.c.id == walk.c.up)
+    )
+    query = sa.select(walk.c.id).order_by(walk.c.depth)
+    return list((await connection.execute(query)).scalars())
+
+
+async def below(connection: AsyncConnection, key_id: str) -> list[KeyRow]:
+    """Return every key below one, nearest first."""
+    first = sa.select(api_keys.c.id, sa.literal(0).label("depth")).where(
+        api_keys.c.parent_key_id == key_id
+    )
+    walk = first.cte("walk", recursive=True)
+    walk = walk.union_all(
+        sa.select(api_keys.c.id, walk.c.depth + 1).where(api_keys.c.parent_key_id == walk.c.id)
+    )
+    query = _select().join(walk, walk.c.id == api_keys.c.id).order_by(walk.c.depth)
+    return [_row(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def team_key(
+    connection: AsyncConnection, organization_id: str, team_id: str, now: int
+) -> KeyRow | None:
+    """Return the oldest live team-level key of a team."""
+    query = (
+        _select()
+        .where(
+            api_keys.c.organization_id == organization_id,
+            api_keys.c.team_id == team_id,
+            api_keys.c.key_type == "team",
+            api_keys.c.status == "active",
+            sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now),
+        )
+        .order_by(api_keys.c.created_at, api_keys.c.id)
+        .limit(1)
+    )
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return None if row is None else _row(row)
+
+
+async def revoke(
+    connection: AsyncConnection, key_ids: Sequence[str], number: int, now: int
+) -> None:
+    """Mark keys as revoked."""
+    await connection.execute(
+        sa.update(api_keys)
+        .where(api_keys.c.id.in_(key_ids))
+        .values(status="revoked", revoked_at=now, version=number)
+    )
+
+
+def _select() -> Any:
+    newest = (
+        sa.select(secrets.c.hash)
+        .where(secrets.c.key_id == api_keys.c.id)
+        .order_by(secrets.c.created_at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    shown = secrets.alias()
+    return sa.select(api_keys, shown.c.prefix, shown.c.last_four).select_from(
+        api_keys.outerjoin(shown, shown.c.hash == newest)
+    )
+
+
+def _row(row: Any) -> KeyRow:
+    values = dict(row)
+    values["document"] = _document.decode(values["document"])
+    values["temporary"] = bool(values["temporary"])
+    values["prefix"] = values["prefix"] or ""
+    values["last_four"] = values["last_four"] or ""
+    return KeyRow(**values)

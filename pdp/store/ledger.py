@@ -1,0 +1,97 @@
+"""The ledger in SQL: rows of the audit log, sums, and how far each spool has come."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pdp.store.database import insert_into
+from pdp.store.schema import audit, key_spend, spools, usage_daily
+
+_CHUNK = 500
+"""Values in one IN list: below every database's bound on parameters."""
+
+
+async def next_sequence(connection: AsyncConnection, spool_id: str) -> int:
+    """Return the sequence number up to which a spool is in the ledger."""
+    found = await connection.execute(
+        sa.select(spools.c.next_sequence).where(spools.c.spool_id == spool_id)
+    )
+    return found.scalar_one_or_none() or 0
+
+
+async def set_next_sequence(connection: AsyncConnection, spool_id: str, number: int) -> None:
+    """Note how far a spool has come."""
+    statement = insert_into(connection, spools).values(spool_id=spool_id, next_sequence=number)
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["spool_id"], set_={"next_sequence": statement.excluded.next_sequence}
+        )
+    )
+
+
+async def load(connection: AsyncConnection, decision_ids: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Return the stored rows of some decisions."""
+    found: list[Mapping[str, Any]] = []
+    for start in range(0, len(decision_ids), _CHUNK):
+        chunk = decision_ids[start : start + _CHUNK]
+        query = sa.select(audit).where(audit.c.decision_id.in_(chunk))
+        found.extend(dict(row) for row in (await connection.execute(query)).mappings())
+    return found
+
+
+async def save(connection: AsyncConnection, rows: Sequence[Struct]) -> None:
+    """Insert rows, or replace those of the same decision."""
+    if not rows:
+        return
+    statement = insert_into(connection, audit)
+    columns = {
+        column.name: statement.excluded[column.name]
+        for column in audit.columns
+        if column.name != "decision_id"
+    }
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=["decision_id"], set_=columns),
+        [msgspec.structs.asdict(row) for row in rows],
+    )
+
+
+async def add_spend(
+    connection: AsyncConnection, sums: Mapping[tuple[str, str, int], Struct]
+) -> None:
+    """Add to the sums of keys and their windows."""
+    await _add(connection, key_spend, ("key_id", "period", "start"), sums)
+
+
+async def add_usage(
+    connection: AsyncConnection, sums: Mapping[tuple[str, int, str, str], Struct]
+) -> None:
+    """Add to the daily sums of keys."""
+    await _add(connection, usage_daily, ("key_id", "day", "model", "provider"), sums)
+
+
+async def _add(
+    connection: AsyncConnection,
+    table: sa.Table,
+    names: tuple[str, ...],
+    sums: Mapping[Any, Struct],
+) -> None:
+    if not sums:
+        return
+    statement = insert_into(connection, table)
+    added = {
+        column.name: table.c[column.name] + statement.excluded[column.name]
+        for column in table.columns
+        if column.name not in names
+    }
+    # In one order everywhere, so that two writers cannot lock each other out.
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=list(names), set_=added),
+        [
+            {**dict(zip(names, name, strict=True)), **msgspec.structs.asdict(sums[name])}
+            for name in sorted(sums)
+        ],
+    )

@@ -1,0 +1,54 @@
+"""Organizations and the installation's own facts in SQL."""
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pdp.store.database import insert_into
+from pdp.store.schema import api_keys, meta, organizations
+
+
+class Organization(Struct, frozen=True):
+    """An organization; its timezone places its days and months."""
+
+    id: str
+    name: str
+    timezone: str
+    created_at: int
+
+
+async def insert_organization(connection: AsyncConnection, organization: Organization) -> None:
+    """Store a new organization."""
+    values = msgspec.structs.asdict(organization)
+    await connection.execute(sa.insert(organizations).values(**values))
+
+
+async def get_organization(
+    connection: AsyncConnection, organization_id: str | None
+) -> Organization | None:
+    """Return an organization by id; without an id, the oldest."""
+    query = sa.select(organizations).order_by(organizations.c.created_at).limit(1)
+    if organization_id is not None:
+        query = query.where(organizations.c.id == organization_id)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return None if row is None else Organization(**row)
+
+
+async def root_key_id(connection: AsyncConnection, organization_id: str) -> str:
+    """Return the id of an organization's root key: the one without a parent."""
+    query = sa.select(api_keys.c.id).where(
+        api_keys.c.organization_id == organization_id, api_keys.c.parent_key_id.is_(None)
+    )
+    found: str = (await connection.execute(query)).scalar_one()
+    return found
+
+
+async def remember(connection: AsyncConnection, name: str, value: str) -> str:
+    """Store a fact unless it is there already; return what is there."""
+    await connection.execute(
+        insert_into(connection, meta).values(name=name, value=value).on_conflict_do_nothing()
+    )
+    found = await connection.execute(sa.select(meta.c.value).where(meta.c.name == name))
+    stored: str = found.scalar_one()
+    return stored

@@ -1,0 +1,252 @@
+"""A whole `pdp serve` in a folder of its own, for tests that need the real thing."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from pdp.v1 import policy_decision_pb2 as pb
+from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
+
+DEADLINE = 20.0
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def eventually(condition: Any, what: str, deadline: float = DEADLINE) -> Any:
+    """Poll until `condition()` is truthy; return that."""
+    end = time.monotonic() + deadline
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not within {deadline} s: {what}")
+
+
+async def eventually_async(condition: Any, what: str, deadline: float = DEADLINE) -> Any:
+    """Poll until `await condition()` is truthy; return that."""
+    end = time.monotonic() + deadline
+    while time.monotonic() < end:
+        if value := await condition():
+            return value
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"not within {deadline} s: {what}")
+
+
+class Stack:
+    """A data dir with its settings, and the `pdp` commands in it."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        self.data_dir = folder / "data"
+        self.grpc_port = free_port()
+        self.ops_port = free_port()
+        self.log_path = folder / "serve.log"
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("PDP_")
+        } | {
+            "PDP_DATA_DIR": str(self.data_dir),
+            "PDP_GRPC_LISTEN": f"127.0.0.1:{self.grpc_port}",
+            "PDP_OPS_LISTEN": f"127.0.0.1:{self.ops_port}",
+            **settings,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+        self.root: dict[str, str] = {}
+
+    # -- Commands
+
+    def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run `pdp ARGUMENTS` to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "pdp", *arguments],
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def json(self, *arguments: str, stdin: str | None = None) -> Any:
+        """Run a command that prints JSON and succeeds."""
+        done = self.run(*arguments, "--json", stdin=stdin)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def init(self) -> dict[str, str]:
+        """Make the organization; remember its root key."""
+        self.root = self.json("init")
+        return self.root
+
+    def create_key(self, **document: Any) -> dict[str, Any]:
+        """Create a key from a REST create body."""
+        created: dict[str, Any] = self.json(
+            "keys", "create", "--file", "-", stdin=json.dumps({"name": "test", **document})
+        )
+        return created
+
+    def audit(self, limit: int = 1000) -> list[dict[str, Any]]:
+        """Return audit entries, newest first."""
+        entries: list[dict[str, Any]] = self.json("audit", "--limit", str(limit))["logs"]
+        return entries
+
+    # -- The server
+
+    def start(self) -> None:
+        """Start `pdp serve` and wait until it is ready."""
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start `pdp serve` without waiting."""
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "pdp", "serve"],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def wait_ready(self) -> None:
+        """Wait for `/readyz`."""
+
+        def ready() -> bool:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log()
+            return self.get("/readyz")[0] == 200
+
+        try:
+            eventually(ready, "pdp serve is ready")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log()}") from error
+
+    def log(self) -> str:
+        """Return what the server has logged."""
+        return self.log_path.read_text() if self.log_path.exists() else ""
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return (status, body) of the ops port; status 0: nobody there."""
+        try:
+            url = f"http://127.0.0.1:{self.ops_port}{path}"
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return 0, ""
+
+    def child_pid(self, plane: str) -> int:
+        """Return the pid of a plane, 0 if it does not run."""
+        assert self.process is not None
+        for pid in _children(self.process.pid):
+            try:
+                arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"pdp.serve.child" in arguments and plane.encode() in arguments:
+                return pid
+        return 0
+
+    def kill(self, plane: str, number: int = signal.SIGKILL) -> int:
+        """Send a signal to a plane; return its pid."""
+        pid = eventually(lambda: self.child_pid(plane), f"the {plane} plane runs")
+        os.kill(pid, number)
+        return int(pid)
+
+    def kill_supervisor(self) -> None:
+        """kill -9 the supervisor and wait until it is gone."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """Stop gracefully; return the exit status."""
+        if self.process is None:
+            return 0
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            status = self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError(f"pdp serve does not stop\n{self.log()}") from None
+        self.process = None
+        return status
+
+    # -- Clients
+
+    def channel(self) -> grpc.aio.Channel:
+        """Return a channel to the data plane."""
+        return grpc.aio.insecure_channel(
+            f"127.0.0.1:{self.grpc_port}",
+            options=(
+                ("grpc.use_local_subchannel_pool", 1),
+                ("grpc.initial_reconnect_backoff_ms", 50),
+                ("grpc.max_reconnect_backoff_ms", 100),
+            ),
+        )
+
+    async def check(self, api_key: str, **fields: Any) -> pb.CheckResponse:
+        """Check once over a connection of its own."""
+        async with self.channel() as channel:
+            return await check(channel, api_key, **fields)
+
+
+async def check(channel: grpc.aio.Channel, api_key: str, **fields: Any) -> pb.CheckResponse:
+    """Check a chat completion with gpt-4o, unless `fields` say otherwise."""
+    fields = {"action": "chat:completions", "model": "gpt-4o", **fields}
+    stub = pb_grpc.PolicyDecisionServiceStub(channel)
+    answer: pb.CheckResponse = await stub.Check(
+        pb.CheckRequest(api_key=api_key, **fields), timeout=10, wait_for_ready=True
+    )
+    return answer
+
+
+async def report(channel: grpc.aio.Channel, *usages: Mapping[str, Any]) -> pb.ReportResponse:
+    """Report usages; each succeeds unless it says otherwise."""
+    stub = pb_grpc.PolicyDecisionServiceStub(channel)
+    answer: pb.ReportResponse = await stub.Report(
+        pb.ReportRequest(usages=[pb.Usage(**{"status": "success", **usage}) for usage in usages]),
+        timeout=10,
+        wait_for_ready=True,
+    )
+    return answer
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(child) for child in text.split()]
+
+
+@contextmanager
+def running(folder: Path, **settings: str) -> Iterator[Stack]:
+    """Give an initialized, running stack."""
+    stack = Stack(folder, **settings)
+    stack.init()
+    stack.start()
+    try:
+        yield stack
+    finally:
+        stack.stop()

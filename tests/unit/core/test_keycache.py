@@ -1,0 +1,242 @@
+"""The key cache: what it may remember, and when it must not answer."""
+
+import asyncio
+import zlib
+
+import pytest
+
+from pdp.data.keycache import KeyCache
+from pdp.errors import Unavailable
+from pdp.key import CompiledKey
+from pdp.model import KeyRecord, Resolved
+from pdp.secret import make_secret
+from tests.wire.harness import chain_of, record
+
+SECOND = 1_000_000_000
+
+
+class Directory:
+    """A control plane in a dict; `gate` holds answers back until it is set."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, KeyRecord] = {}
+        self.by_secret: dict[bytes, str] = {}
+        self.asked = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.down = False
+
+    async def by_hash(self, secret_hash: bytes) -> tuple[int, Resolved | None]:
+        return await self._answer(self.by_secret.get(secret_hash))
+
+    async def by_id(self, key_id: str) -> tuple[int, Resolved | None]:
+        return await self._answer(key_id if key_id in self.records else None)
+
+    async def _answer(self, key_id: str | None) -> tuple[int, Resolved | None]:
+        self.asked += 1
+        if self.down:
+            raise Unavailable("down")
+        answer = None if key_id is None else self._resolved(key_id)
+        await self.gate.wait()
+        return 1, answer
+
+    def _resolved(self, key_id: str) -> Resolved:
+        parents = chain_of(self.records, key_id, "parent_key_id")
+        return Resolved(
+            key_id=key_id,
+            parents=parents,
+            granters=parents,
+            records=tuple(self.records[each] for each in parents),
+            timezone="UTC",
+            revision=1,
+        )
+
+
+def secret(number: int) -> str:
+    return make_secret("prod", number.to_bytes(32, "big"))
+
+
+def hash_of(raw: str) -> bytes:
+    return zlib.crc32(raw.encode()).to_bytes(4, "big")
+
+
+@pytest.fixture
+async def directory() -> Directory:
+    made = Directory()
+    made.records = {
+        "root": record("root"),
+        "a": record("a", parent_key_id="root"),
+        "b": record("b", parent_key_id="root"),
+    }
+    made.by_secret = {hash_of(secret(1)): "a", hash_of(secret(2)): "b"}
+    return made
+
+
+@pytest.fixture
+def cache(directory: Directory) -> KeyCache:
+    made = KeyCache(directory, hash_of, size=100, unknown_size=10, max_staleness=600 * SECOND)
+    made.alive(0)
+    return made
+
+
+async def get(cache: KeyCache, raw: str, now: int = 0) -> CompiledKey | None:
+    found = cache.lookup(raw, now)
+    return found if found is None or isinstance(found, CompiledKey) else await found
+
+
+async def test_a_key_is_asked_for_once(cache: KeyCache, directory: Directory) -> None:
+    first = await get(cache, secret(1))
+    assert first is not None
+    assert cache.lookup(secret(1), 0) is first
+    assert directory.asked == 1
+    assert (cache.stats.misses, cache.stats.hits) == (1, 1)
+
+
+async def test_many_who_ask_at_once_share_one_question(
+    cache: KeyCache, directory: Directory
+) -> None:
+    found = await asyncio.gather(*(get(cache, secret(1)) for _ in range(20)))
+    assert len(set(map(id, found))) == 1
+    assert directory.asked == 1
+
+
+async def test_one_who_gives_up_does_not_take_the_answer_from_the_others(
+    cache: KeyCache, directory: Directory
+) -> None:
+    directory.gate.clear()
+    first = asyncio.ensure_future(get(cache, secret(1)))
+    second = asyncio.ensure_future(get(cache, secret(1)))
+    await asyncio.sleep(0)
+    first.cancel()
+    directory.gate.set()
+    assert (await second) is not None
+
+
+async def test_junk_is_refused_without_a_question(cache: KeyCache, directory: Directory) -> None:
+    for junk in ("", "vsk_prod_" + "a" * 36, "sk-abc", "\x00", "ключ", "v" * 100_000):
+        assert cache.lookup(junk, 0) is None
+    assert directory.asked == 0
+
+
+async def test_unknown_keys_are_remembered_within_bounds(
+    cache: KeyCache, directory: Directory
+) -> None:
+    for number in range(100, 200):
+        assert await get(cache, secret(number)) is None
+    assert directory.asked == 100
+    assert await get(cache, secret(199)) is None
+    assert directory.asked == 100
+    assert await get(cache, secret(100)) is None
+    assert directory.asked == 101
+
+
+async def test_a_new_secret_is_no_longer_unknown(cache: KeyCache, directory: Directory) -> None:
+    assert await get(cache, secret(3)) is None
+    directory.records["c"] = record("c", parent_key_id="root")
+    directory.by_secret[hash_of(secret(3))] = "c"
+    cache.changed(["c"], [hash_of(secret(3))])
+    assert await get(cache, secret(3)) is not None
+
+
+async def test_a_change_above_drops_everything_below(cache: KeyCache, directory: Directory) -> None:
+    await get(cache, secret(1))
+    await get(cache, secret(2))
+    cache.changed(["a"], [])
+    assert len(cache) == 1
+    cache.changed(["root"], [])
+    assert len(cache) == 0
+
+
+async def test_a_fill_in_flight_cannot_resurrect_a_revoked_key(
+    cache: KeyCache, directory: Directory
+) -> None:
+    directory.gate.clear()
+    asking = asyncio.ensure_future(get(cache, secret(1)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert directory.asked == 1, "the old answer is on its way"
+    directory.records["a"] = record("a", parent_key_id="root", status="revoked", version=2)
+    cache.changed(["a"], [])
+    directory.gate.set()
+    found = await asking
+    assert found is not None
+    assert found.record.status == "revoked"
+
+
+async def test_a_storm_of_changes_ends_in_unavailable(
+    cache: KeyCache, directory: Directory
+) -> None:
+    original = directory.by_hash
+
+    async def stormy(secret_hash: bytes) -> tuple[int, Resolved | None]:
+        cache.changed(["b"], [])
+        return await original(secret_hash)
+
+    directory.by_hash = stormy  # type: ignore[method-assign]
+    with pytest.raises(Unavailable, match="change faster"):
+        await get(cache, secret(1))
+
+
+async def test_cut_off_known_keys_go_on_and_unknown_ones_are_unavailable(
+    cache: KeyCache, directory: Directory
+) -> None:
+    await get(cache, secret(1))
+    assert await get(cache, secret(9)) is None
+    cache.lost()
+    assert await get(cache, secret(1), 600 * SECOND) is not None
+    for raw in (secret(2), secret(9)):
+        with pytest.raises(Unavailable, match="out of reach"):
+            cache.lookup(raw, 1)
+    with pytest.raises(Unavailable, match="too long"):
+        cache.lookup(secret(1), 600 * SECOND + 1)
+    assert cache.lookup("junk", 601 * SECOND) is None
+    assert cache.age(601 * SECOND) == 601 * SECOND
+
+
+async def test_silence_counts_as_being_cut_off(cache: KeyCache) -> None:
+    with pytest.raises(Unavailable, match="out of reach"):
+        cache.lookup(secret(1), 4 * SECOND)
+
+
+async def test_a_failed_look_up_is_not_remembered(cache: KeyCache, directory: Directory) -> None:
+    directory.down = True
+    with pytest.raises(Unavailable):
+        await get(cache, secret(1))
+    directory.down = False
+    assert await get(cache, secret(1)) is not None
+
+
+async def test_the_least_used_key_makes_room(directory: Directory) -> None:
+    cache = KeyCache(directory, hash_of, size=1, unknown_size=1, max_staleness=SECOND)
+    cache.alive(0)
+    await get(cache, secret(1))
+    await get(cache, secret(2))
+    assert len(cache) == 1
+    assert isinstance(cache.lookup(secret(2), 0), CompiledKey)
+    cache.changed(["a", "root"], [])
+    assert len(cache) == 0
+
+
+async def test_a_reset_forgets_all(cache: KeyCache, directory: Directory) -> None:
+    await get(cache, secret(1))
+    assert await get(cache, secret(9)) is None
+    cache.reset()
+    assert len(cache) == 0
+    await get(cache, secret(1))
+    assert directory.asked == 3
+
+
+async def test_a_key_that_cannot_be_read_here_is_unavailable(
+    cache: KeyCache, directory: Directory
+) -> None:
+    directory.records["a"] = record("a", parent_key_id="root", policy={"version": "2999"})
+    with pytest.raises(Unavailable, match="key a cannot be read here"):
+        await get(cache, secret(1))
+
+
+async def test_by_id_serves_reports(cache: KeyCache) -> None:
+    found = cache.by_id("a", 0)
+    assert not isinstance(found, CompiledKey)
+    assert found is not None
+    key = await found
+    assert cache.by_id("a", 0) is key

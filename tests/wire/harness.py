@@ -1,0 +1,155 @@
+"""An engine behind a real gRPC server, with time, keys and prices in the test's hands."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from pdp.compile import Compiler
+from pdp.counters.memory import MemoryCounters
+from pdp.engine import Engine
+from pdp.ids import IdSource
+from pdp.key import CompiledKey
+from pdp.model import KeyRecord, Resolved
+from pdp.options import Options
+from pdp.quota.price import Price
+from pdp.serve.decision_service import DecisionService
+from pdp.serve.rpc import MeteredServer
+from pdp.serve.transport import Transport, bind, make_server
+from pdp.spool.records import Record
+from pdp.stats import Stats
+from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
+
+NOON = 1_795_435_200 * 1_000_000_000
+"""2026-11-23T12:00:00Z."""
+
+USD = 1_000_000_000
+
+TRANSPORTS: tuple[Transport, ...] = ("native", "grpcio")
+
+
+def chain_of(records: dict[str, KeyRecord], leaf: str, field: str) -> tuple[str, ...]:
+    """Follow `parent_key_id` or `granted_by` from a leaf to the root."""
+    chain: list[str] = []
+    key_id = leaf
+    while key_id:
+        chain.append(key_id)
+        key_id = getattr(records[key_id], field)
+    return tuple(chain)
+
+
+class Keys:
+    """A `KeySource` over records; the raw key of a record is its id."""
+
+    def __init__(self, *records: KeyRecord, timezone: str = "UTC") -> None:
+        self.records = {record.id: record for record in records}
+        self.timezone = timezone
+        self._compiler = Compiler()
+        self._compiled: dict[str, CompiledKey] = {}
+
+    def lookup(self, api_key: str, now: int) -> CompiledKey | None:
+        return self.by_id(api_key, now)
+
+    def by_id(self, key_id: str, now: int) -> CompiledKey | None:
+        if key_id not in self.records:
+            return None
+        if key_id not in self._compiled:
+            self._compiled[key_id] = self._compiler.compile(self._resolved(key_id))
+        return self._compiled[key_id]
+
+    def _resolved(self, key_id: str) -> Resolved:
+        parents = chain_of(self.records, key_id, "parent_key_id")
+        granters = chain_of(self.records, key_id, "granted_by")
+        return Resolved(
+            key_id=key_id,
+            parents=parents,
+            granters=granters,
+            records=tuple(self.records[each] for each in dict.fromkeys((*parents, *granters))),
+            timezone=self.timezone,
+            revision=7,
+        )
+
+
+class FixedPrices:
+    """1 USD per million prompt tokens, 2 for completion, 0.5 cached; `free-*` unknown."""
+
+    def provider_of(self, model: str) -> str:
+        if model.startswith("claude"):
+            return "anthropic"
+        return "openai" if model.startswith("gpt") else "unknown"
+
+    def price(self, model: str, provider: str) -> Price | None:
+        if provider == "unknown":
+            return None
+        return Price(prompt=1 * USD, completion=2 * USD, cached=USD // 2)
+
+
+class ListSink:
+    """Keeps records."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def append(self, record: Record) -> None:
+        self.records.append(record)
+
+
+class Clock:
+    """A clock that stands until the test moves it."""
+
+    def __init__(self, now: int = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> int:
+        return self.now
+
+
+class Desk:
+    """An engine with all its parts within reach."""
+
+    def __init__(self, *records: KeyRecord, options: Options | None = None, **source: Any) -> None:
+        self.clock = Clock()
+        self.keys = Keys(*records, **source)
+        self.ids = IdSource("test")
+        self.counters = MemoryCounters()
+        self.sink = ListSink()
+        self.stats = Stats()
+        self.engine = Engine(
+            keys=self.keys,
+            counters=self.counters,
+            prices=FixedPrices(),
+            sink=self.sink,
+            clock=self.clock,
+            ids=self.ids,
+            options=options or Options(),
+            stats=self.stats,
+        )
+
+
+@asynccontextmanager
+async def serving(
+    desk: Desk, transport: Transport, folder: Path, caller_token: str | None = None
+) -> AsyncIterator[pb_grpc.PolicyDecisionServiceStub]:
+    """Serve a desk's engine on a unix socket; give a client's stub."""
+    server = make_server(transport)
+    address = bind(server, f"unix:{folder}/pdp.sock", "PDP_GRPC_LISTEN")
+    pb_grpc.add_PolicyDecisionServiceServicer_to_server(
+        DecisionService(desk.engine, desk.stats), MeteredServer(server, caller_token)
+    )
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(
+            address, options=(("grpc.use_local_subchannel_pool", 1),)
+        ) as channel:
+            yield pb_grpc.PolicyDecisionServiceStub(channel)
+    finally:
+        await server.stop(None)
+
+
+def record(id_: str, **fields: Any) -> KeyRecord:
+    """Return a key record with the least that it needs."""
+    return KeyRecord(
+        **{"id": id_, "name": id_.title(), "version": 1, "organization_id": "org", **fields}
+    )
