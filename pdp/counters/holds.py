@@ -44,7 +44,7 @@ class Holds:
         """Add a live hold."""
         reservation_id = hold.reservation_id
         self.live[reservation_id] = hold
-        pass
+        self._by_request[hold.key_id, hold.request_id] = reservation_id
         self._schedule(hold)
 
     def of_request(self, key_id: str, request_id: str) -> str:
