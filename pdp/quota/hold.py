@@ -35,7 +35,7 @@ class BudgetGuard(Struct, frozen=True):
     amount: int
 
 
-class Hold(Struct, frozen=True, gc=False):
+class Hold(Struct, frozen=True, array_like=True, gc=False):
     """Money, tokens and one request, reserved for a request on every key of its chain.
 
     `cost` is None when the price is unknown (it counts as 0). `input_cost` is

@@ -72,7 +72,7 @@ class Reader:
         """Return the next records, at least one; the caller knows that there is one."""
         found = self._parse(os.pread(self._fd, _CHUNK, self._offset), most)
         if not found:
-            found = self._parse(os.pread(self._fd, HEADER.size + LONGEST, self._offset), most)
+            found = self._parse(os.pread(self._fd, HEADER.size + LONGEST, self._offset), 1)
         if not found:
             following = [s for s in list_segments(self._directory) if s.first == self._next]
             if not following or following[0] == self._segment:
