@@ -51,6 +51,7 @@ def fingerprint_of(request: Request) -> int:
         request.client_ip,
         str(request.prompt_tokens),
         str(request.max_output_tokens),
+        str(request.choices),
         str(sorted(request.metadata.items())) if request.metadata else "",
     )
     return crc32("\n".join(parts).encode())

@@ -169,6 +169,7 @@ class Engine:
         if ACTIONS[request.action].model_bearing:
             if output is None:
                 output = self._options.default_output_tokens
+            output *= request.choices
             price = self._prices.price(request.model, case.provider)
             cost = None if price is None else price.cost(prompt, output)
             input_cost = 0 if price is None else price.cost(prompt, 0)

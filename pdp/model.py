@@ -19,7 +19,8 @@ UsageSource = Literal["provider", "estimated", "none"]
 class Request(Struct, frozen=True):
     """One request that a proxy is about to forward. Empty strings mean "not given".
 
-    `prompt_tokens` and `max_output_tokens` (None: the default) bound its size.
+    `prompt_tokens` and `max_output_tokens` (None: the default) bound its size, the
+    latter for each of `choices` outputs.
     """
 
     request_id: str
@@ -34,6 +35,7 @@ class Request(Struct, frozen=True):
     metadata: dict[str, str] | None = None
     dry_run: bool = False
     adapter: str = "grpc"
+    choices: int = 1
 
     def __repr__(self) -> str:
         """Leave the raw key out: a repr ends up in tracebacks and logs."""

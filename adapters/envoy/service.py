@@ -1,8 +1,230 @@
-"""Stub."""
-from typing import Any
-from msgspec import Struct
-class EnvoyOptions(Struct, frozen=True):
-    trusted_hops: int = 0
-    strict_estimate: bool = False
-def register(server: Any, engine: Any, options: EnvoyOptions) -> None:
-    pass
+"""Envoy's two services on the PDP's port: ext_authz and the access log."""
+
+from collections.abc import AsyncIterator, Awaitable
+from traceback import format_tb
+from typing import Any, Protocol
+
+import grpc
+import structlog
+
+from adapters.envoy.translate import (
+    FORCE_USAGE,
+    STRIPPED,
+    Ask,
+    EnvoyOptions,
+    HttpRequest,
+    Refusal,
+    ask_of,
+    denial_of,
+    parse_reference,
+    reference_of,
+)
+from adapters.envoy.usage import Entry, usage_of
+from adapters.envoy.v1 import wire_pb2 as pb
+from pdp.model import Decision, Reported, Request, Usage
+
+_log = structlog.get_logger(__name__)
+
+AUTHORIZATION = "envoy.service.auth.v3.Authorization"
+ACCESS_LOG = "envoy.service.accesslog.v3.AccessLogService"
+
+_EXT_AUTHZ = "envoy.filters.http.ext_authz"
+_USAGE = "llm.usage"
+_REFERENCE = "ref"
+_COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens")
+_MAX_COUNT = 1_000_000_000
+_OVERWRITE = 2
+_PERMISSION_DENIED = 7
+
+
+class Engine(Protocol):
+    """The part of the engine that Envoy needs."""
+
+    def check(self, request: Request) -> Decision | Awaitable[Decision]:
+        """Decide a request."""
+        ...
+
+    def deny(self, reason: str, message: str, request_id: str, adapter: str) -> Decision:
+        """Make a denial of a request that has no key yet."""
+        ...
+
+    def report(self, usage: Usage) -> Reported | Awaitable[Reported]:
+        """Settle a usage."""
+        ...
+
+    def extend(self, reservation_id: str) -> None:
+        """Keep a hold alive."""
+        ...
+
+
+def register(server: Any, engine: Engine, options: EnvoyOptions, default_output: int) -> None:
+    """Add both services to a server, in the form that its fast path takes."""
+    authorization = Authorization(engine, options, default_output)
+    server.add_registered_method_handlers(
+        AUTHORIZATION,
+        {
+            "Check": grpc.unary_unary_rpc_method_handler(
+                authorization.check,
+                request_deserializer=pb.CheckRequest.FromString,
+                response_serializer=pb.CheckResponse.SerializeToString,
+            )
+        },
+    )
+    server.add_registered_method_handlers(
+        ACCESS_LOG,
+        {
+            "StreamAccessLogs": grpc.stream_unary_rpc_method_handler(
+                AccessLog(engine).stream,
+                request_deserializer=pb.StreamAccessLogsMessage.FromString,
+                response_serializer=pb.StreamAccessLogsResponse.SerializeToString,
+            )
+        },
+    )
+
+
+class Authorization:
+    """envoy.service.auth.v3.Authorization."""
+
+    def __init__(self, engine: Engine, options: EnvoyOptions, default_output: int) -> None:
+        self._engine = engine
+        self._options = options
+        self._default_output = default_output
+
+    async def check(self, message: pb.CheckRequest, _context: Any) -> pb.CheckResponse:
+        """Decide one request. Never empty, never status 0: Envoy would let both through."""
+        try:
+            ask = ask_of(_http_of(message), self._options)
+            if isinstance(ask, Refusal):
+                decision = self._engine.deny(ask.reason, ask.message, ask.request_id, "envoy")
+                return _denied(decision, ask.param)
+            answer = self._engine.check(ask.request)
+            decision = answer if isinstance(answer, Decision) else await answer
+            return self._allowed(ask, decision) if decision.allowed else _denied(decision, None)
+        except Exception as error:
+            # Only its type: the message of an unforeseen error may hold the request.
+            _log.error("ext_authz failed", error=type(error).__name__, where=_where(error))
+            decision = self._engine.deny("unavailable", "the check failed: try again", "", "envoy")
+            return _denied(decision, None)
+
+    def _allowed(self, ask: Ask, decision: Decision) -> pb.CheckResponse:
+        response = pb.CheckResponse()
+        ok = response.ok_response
+        if ask.force_usage:
+            _add(ok.headers, FORCE_USAGE, "1")
+            ok.headers_to_remove.extend(STRIPPED[:-1])  # A removal would win over the addition.
+        else:
+            ok.headers_to_remove.extend(STRIPPED)
+        for name, value in decision.response_headers.items():
+            _add(ok.response_headers_to_add, name, value)
+        reference = reference_of(ask, decision, self._default_output)
+        response.dynamic_metadata.fields[_REFERENCE].string_value = reference
+        response.status.code = 0
+        return response
+
+
+class AccessLog:
+    """envoy.service.accesslog.v3.AccessLogService."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def stream(
+        self, messages: AsyncIterator[pb.StreamAccessLogsMessage], _context: Any
+    ) -> pb.StreamAccessLogsResponse:
+        """Report every entry; one that fails is logged, and the stream goes on."""
+        async for message in messages:
+            for entry in message.http_logs.log_entry:
+                try:
+                    await self._take(entry)
+                except Exception as error:
+                    name = type(error).__name__
+                    _log.error("access log entry failed", error=name, where=_where(error))
+        return pb.StreamAccessLogsResponse()
+
+    async def _take(self, entry: pb.HTTPAccessLogEntry) -> None:
+        common = entry.common_properties
+        found = common.metadata.filter_metadata
+        if _EXT_AUTHZ not in found:
+            return
+        reference = parse_reference(found[_EXT_AUTHZ].fields[_REFERENCE].string_value)
+        if reference is None:
+            return
+        if common.intermediate_log_entry:
+            self._engine.extend(reference.reservation_id)
+            return
+        flags = common.response_flags
+        usage = usage_of(
+            Entry(
+                reference,
+                entry.response.response_code.value,
+                entry.response.response_body_bytes,
+                _told(found[_USAGE]) if _USAGE in found else {},
+                cut=flags.downstream_connection_termination or flags.downstream_remote_reset,
+                failed=_upstream_failed(flags),
+                duration=common.duration.seconds * 1000 + common.duration.nanos // 1_000_000,
+                started_at=common.start_time.seconds * 1_000_000_000 + common.start_time.nanos,
+            )
+        )
+        answer = self._engine.report(usage)
+        reported = answer if isinstance(answer, Reported) else await answer
+        if reported.result == "error":
+            _log.error("usage not taken", code=reported.code, reason=reported.message)
+
+
+def _http_of(message: pb.CheckRequest) -> HttpRequest:
+    attributes = message.attributes
+    http = attributes.request.http
+    return HttpRequest(
+        http.method,
+        http.path,
+        http.headers,
+        http.raw_body or http.body.encode(),
+        attributes.source.address.socket_address.address,
+        attributes.context_extensions,
+    )
+
+
+def _denied(decision: Decision, param: str | None) -> pb.CheckResponse:
+    status, headers, body = denial_of(decision, param)
+    response = pb.CheckResponse()
+    response.status.code = _PERMISSION_DENIED
+    denied = response.denied_response
+    denied.status.code = status
+    for name, value in headers.items():
+        _add(denied.headers, name, value)
+    denied.body = body
+    return response
+
+
+def _add(options: Any, name: str, value: str) -> None:
+    option = options.add(append_action=_OVERWRITE)
+    option.header.key = name
+    option.header.value = value
+
+
+def _told(usage: Any) -> dict[str, int]:
+    """Return the counts that Envoy read out of the response; nonsense is not believed."""
+    counts = {}
+    for name in _COUNTS:
+        if name in usage.fields:
+            value = usage.fields[name].number_value
+            if 0 <= value <= _MAX_COUNT:
+                counts[name] = int(value)
+    return counts
+
+
+def _upstream_failed(flags: pb.ResponseFlags) -> bool:
+    return (
+        flags.no_healthy_upstream
+        or flags.upstream_request_timeout
+        or flags.upstream_remote_reset
+        or flags.upstream_connection_failure
+        or flags.upstream_connection_termination
+        or flags.stream_idle_timeout
+        or flags.upstream_protocol_error
+    )
+
+
+def _where(error: Exception) -> list[str]:
+    """Return where it happened: files, lines and source, no values."""
+    return format_tb(error.__traceback__)[-3:]

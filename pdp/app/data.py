@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import partial
 
 import structlog
-from adapters.envoy.service import EnvoyOptions
-from adapters.envoy.service import register as register_envoy
 
+from adapters.envoy.service import register as register_envoy
+from adapters.envoy.translate import EnvoyOptions
 from pdp.data.control import ControlClient
 from pdp.data.keycache import KeyCache
 from pdp.data.shipper import Shipper
@@ -93,6 +93,7 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         EnvoyOptions(
             trusted_hops=settings.trusted_hops, strict_estimate=settings.estimate == "strict"
         ),
+        settings.default_output_tokens,
     )
     data_plane.add_reflection(server)
     sources = Sources(

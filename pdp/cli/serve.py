@@ -65,6 +65,8 @@ def serve(
 
 def check_settings(settings: Settings, plane: Planes) -> None:
     """Refuse what the settings say together but this version cannot do."""
+    if settings.database_url and not settings.database_url.startswith("sqlite"):
+        raise StartRefused("PDP_DATABASE_URL: only SQLite is supported by this version")
     if settings.redis_url is not None:
         raise StartRefused("PDP_REDIS_URL: Redis counters are not there yet: unset it")
     if settings.workers > 1:

@@ -10,7 +10,7 @@ import uvloop
 
 from pdp.errors import StartRefused
 from pdp.serve.logs import configure_logging
-from pdp.serve.supervisor import REFUSED
+from pdp.serve.supervisor import READY, REFUSAL, REFUSED
 from pdp.settings import Settings, load_settings
 
 _PR_SET_PDEATHSIG = 1
@@ -36,7 +36,7 @@ async def _run(plane: str, settings: Settings, ready_fd: int) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
     def ready() -> None:
-        os.write(ready_fd, b"1")
+        os.write(ready_fd, READY)
 
     await run(settings, stop, ready)
 
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
         configure_logging(settings.log_level, plane)
         uvloop.run(_run(plane, settings, ready_fd))
     except StartRefused as error:
-        sys.stderr.write(f"pdp: {error}\n")
+        os.write(ready_fd, REFUSAL + str(error).encode())
         return REFUSED
     return 0
 

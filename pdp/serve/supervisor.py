@@ -24,6 +24,10 @@ Plane = Literal["control", "data"]
 REFUSED: Final = 78
 """Exit status of a child that must not start as configured (EX_CONFIG of sysexits.h)."""
 
+READY: Final = b"1"
+REFUSAL: Final = b"!"
+"""First byte of what a child says on its pipe; a refusal's one line follows."""
+
 _STOP_DEADLINE = 20.0
 _FIRST_DELAY, _MAX_DELAY = 0.1, 5.0
 _HEALTHY_AFTER = 10.0
@@ -37,6 +41,7 @@ class Child:
         self._environment = environment
         self.process: asyncio.subprocess.Process | None = None
         self.ready = asyncio.Event()
+        self._refusal = ""
         self._delay = _FIRST_DELAY
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -47,7 +52,7 @@ class Child:
             if stopping.is_set():
                 return
             if status == REFUSED and not self.ready.is_set():
-                raise StartRefused("")  # The child has said why, in one line.
+                raise StartRefused(self._refusal or f"the {self.plane} plane cannot start")
             if monotonic() - started > _HEALTHY_AFTER:
                 self._delay = _FIRST_DELAY
             _log.error(
@@ -78,21 +83,22 @@ class Child:
             )
         finally:
             os.close(writable)
-        watching = asyncio.create_task(self._await_ready(readable))
-        try:
-            return await self.process.wait()
-        finally:
-            watching.cancel()
+        watching = asyncio.create_task(self._listen(readable))
+        status = await self.process.wait()
+        await watching
+        return status
 
-    async def _await_ready(self, readable: int) -> None:
+    async def _listen(self, readable: int) -> None:
+        """Hear from the child that it is ready, or why it must not start."""
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
         transport, _ = await loop.connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(readable, "rb", buffering=0)
         )
         try:
-            if await reader.read(1):
+            if await reader.read(1) == READY:
                 self.ready.set()
+            self._refusal = (await reader.read()).decode()
         finally:
             transport.close()
 

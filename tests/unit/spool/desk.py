@@ -9,9 +9,6 @@ from pdp.spool.records import Facts, Held, Record, Settled
 
 NOON = 1_795_435_200 * 1_000_000_000
 WINDOWS = tuple(Window(key_id, 1_795_392_000, 1_793_491_200) for key_id in ("leaf", "root"))
-    Window("leaf", 1_795_392_000, 1_793_491_200),
-    Window("root", 1_795_392_000, 1_793_491_200),
-)
 
 
 def held(number: int, cost: int = 100, padding: int = 0) -> Held:

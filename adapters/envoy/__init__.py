@@ -1,0 +1,1 @@
+"""Envoy: ext_authz asks, the access log reports. Only `service.py` knows protobuf."""

@@ -1,0 +1,42 @@
+"""Which API key a request presents. Pure."""
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qsl
+
+CREDENTIAL_HEADERS: Final = ("authorization", "x-api-key", "api-key")
+"""All are stripped before the request goes upstream."""
+
+_IN_QUERY: Final = frozenset({"key", "api_key", "api-key", "apikey", "access_token", "token"})
+
+
+class BadCredentials(Exception):
+    """The request presents keys in a way that is never right. The message has none of them."""
+
+
+def api_key_of(headers: Mapping[str, str], query: str) -> str:
+    """Return the raw key, empty if there is none; `headers` by lower-case name.
+
+    Raises `BadCredentials` for two that differ, or one in the URL.
+    """
+    if query and _has_key(query):
+        raise BadCredentials("an API key in the URL ends up in logs: send it in a header")
+    found = {key for name in CREDENTIAL_HEADERS if (key := _presented(name, headers.get(name, "")))}
+    if len(found) > 1:
+        raise BadCredentials("the request presents two different API keys: send one")
+    return found.pop() if found else ""
+
+
+def _presented(name: str, value: str) -> str:
+    if name != "authorization":
+        return value.strip()
+    scheme, _, key = value.strip().partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
+def _has_key(query: str) -> bool:
+    try:
+        pairs = parse_qsl(query, max_num_fields=100)
+    except ValueError:
+        return True  # More fields than any client sends; who knows what hides there.
+    return any(name.lower() in _IN_QUERY for name, _ in pairs)

@@ -1,0 +1,37 @@
+"""The routes that may pass: exact method and canonical path, nothing else.
+
+Pure. What is not in the table is denied whatever the policy says, so that no
+spelling of a path that an upstream might understand can go around a policy.
+"""
+
+from typing import Final
+
+from msgspec import Struct
+
+
+class Route(Struct, frozen=True):
+    """What a route does. `streaming` is the action when the body says `"stream": true`."""
+
+    action: str
+    streaming: str = ""
+    has_body: bool = True
+
+
+ROUTES: Final[dict[tuple[str, str], Route]] = {
+    ("POST", "/v1/chat/completions"): Route("chat:completions", "chat:stream"),
+    ("POST", "/v1/messages"): Route("chat:completions", "chat:stream"),
+    ("POST", "/v1/responses"): Route("responses:create", "responses:stream"),
+    ("POST", "/v1/embeddings"): Route("embeddings:create"),
+    ("POST", "/v1/images/generations"): Route("images:generate"),
+    ("POST", "/v1/audio/speech"): Route("audio:speech"),
+    ("POST", "/v1/moderations"): Route("moderations:create"),
+    ("GET", "/v1/models"): Route("models:list", has_body=False),
+}
+
+OPENAI_CHAT: Final = "/v1/chat/completions"
+"""The one path whose streams carry usage only when the request asks for it."""
+
+
+def find_route(method: str, path: str) -> Route | None:
+    """Return the route of a request; `path` is without its query."""
+    return ROUTES.get((method, path))

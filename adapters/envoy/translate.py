@@ -1,0 +1,181 @@
+"""Envoy's words to ours and back. Pure: no protobuf, no clock, no I/O."""
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from adapters.envoy.address import client_address
+from adapters.envoy.body import BadBody, Body, parse_body
+from adapters.envoy.credentials import CREDENTIAL_HEADERS, BadCredentials, api_key_of
+from adapters.envoy.routes import OPENAI_CHAT, Route, find_route
+from pdp.model import Decision, Request
+from pdp.quota.estimate import prompt_tokens_of_bytes
+from pdp.reasons import REASONS
+
+FORCE_USAGE: Final = "x-pdp-force-usage"
+"""Request header that sends a stream over the route which asks for its usage."""
+
+STRIPPED: Final = (*CREDENTIAL_HEADERS, FORCE_USAGE)
+"""What never reaches the provider; the route adds the provider's own credentials after."""
+
+
+class HttpRequest(Struct, frozen=True):
+    """A request as Envoy shows it; header names in lower case, `path` with its query."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    peer: str
+    extensions: Mapping[str, str]
+
+
+class EnvoyOptions(Struct, frozen=True):
+    """`trusted_hops`: proxies before Envoy; `strict_estimate`: a prompt token a byte."""
+
+    trusted_hops: int = 0
+    strict_estimate: bool = False
+
+
+class Reference(Struct, frozen=True, array_like=True):
+    """What the access log needs to know of the decision; travels in Envoy's metadata."""
+
+    reservation_id: str
+    key_id: str
+    request_id: str
+    prompt_tokens: int
+    max_output: int
+    streaming: bool
+
+
+class Ask(Struct, frozen=True):
+    """A request that can be decided. `force_usage`: its stream would not tell its usage."""
+
+    request: Request
+    force_usage: bool = False
+
+
+class Refusal(Struct, frozen=True):
+    """A request that is denied before any key is looked at. `param` names a body field."""
+
+    reason: str
+    message: str
+    request_id: str
+    param: str | None = None
+
+
+def ask_of(http: HttpRequest, options: EnvoyOptions) -> Ask | Refusal:
+    """Return what to ask the engine, or why there is nothing to ask."""
+    headers = http.headers
+    request_id = headers.get("x-request-id", "")[:256]
+    path, _, query = http.path.partition("?")
+    route = find_route(http.method, path)
+    if route is None:
+        message = "this method and path are not open here: spell a listed route exactly"
+        return Refusal("route_not_allowed", message, request_id)
+    try:
+        api_key = api_key_of(headers, query)
+    except BadCredentials as error:
+        return Refusal("invalid_api_key", str(error), request_id)
+    if not api_key:
+        message = "no API key: send one as `Authorization: Bearer <key>`"
+        return Refusal("missing_key", message, request_id)
+    body = None
+    if route.has_body:
+        try:
+            body = _body_of(http)
+        except BadBody as error:
+            return Refusal("invalid_request", str(error), request_id, error.param)
+    return _ask(http, options, route, path, api_key, request_id, body)
+
+
+def _body_of(http: HttpRequest) -> Body:
+    encoding = http.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise BadBody("the body is compressed: send it without content-encoding")
+    body = parse_body(http.body)
+    if not body.model:
+        raise BadBody("the body names no model: add `model`", "model")
+    return body
+
+
+def _ask(
+    http: HttpRequest,
+    options: EnvoyOptions,
+    route: Route,
+    path: str,
+    api_key: str,
+    request_id: str,
+    body: Body | None,
+) -> Ask:
+    headers = http.headers
+    action, model, max_output, choices, force = route.action, "", None, 1, False
+    if body is not None:
+        model, max_output, choices = body.model, body.max_output, body.choices
+        if body.stream and route.streaming:
+            action = route.streaming
+            force = path == OPENAI_CHAT and not body.include_usage
+    return Ask(
+        Request(
+            request_id,
+            api_key,
+            action,
+            model,
+            http.extensions.get("provider", ""),
+            client_address(http.peer, headers.get("x-forwarded-for", ""), options.trusted_hops),
+            headers.get("user-agent", ""),
+            prompt_tokens_of_bytes(len(http.body), options.strict_estimate),
+            max_output,
+            None,
+            False,
+            "envoy",
+            choices,
+        ),
+        force,
+    )
+
+
+def reference_of(ask: Ask, decision: Decision, default_output: int) -> str:
+    """Return the reference of an allowed request, as text."""
+    request = ask.request
+    output = default_output if request.max_output_tokens is None else request.max_output_tokens
+    reference = Reference(
+        decision.reservation_id,
+        decision.key_id,
+        request.request_id,
+        request.prompt_tokens,
+        output * request.choices,
+        request.action.endswith(":stream"),
+    )
+    return msgspec.json.encode(reference).decode()
+
+
+_reference = msgspec.json.Decoder(Reference)
+
+
+def parse_reference(text: str) -> Reference | None:
+    """Return a reference from its text; None if it is not one of ours."""
+    try:
+        return _reference.decode(text)
+    except msgspec.MsgspecError:
+        return None
+
+
+def denial_of(decision: Decision, param: str | None) -> tuple[int, dict[str, str], str]:
+    """Return (status, headers, OpenAI-shaped body) of a denial."""
+    error = {
+        "message": decision.message,
+        "type": REASONS[decision.reason].error_type,
+        "param": param,
+        "code": decision.reason,
+    }
+    headers = {"content-type": "application/json", **decision.response_headers}
+    return decision.http_status, headers, msgspec.json.encode({"error": error}).decode()
+
+
+def estimated_tokens(response_bytes: int, most: int) -> int:
+    """Return output tokens of a response whose usage nobody told: a token in 4 bytes, bounded."""
+    return min(most, math.ceil(response_bytes / 4))
