@@ -53,9 +53,8 @@ class Calendar:
         first_day: Callable[[datetime], date],
         later: Callable[[date, int], date],
     ) -> tuple[int, int]:
-        first = first_day(_utc(now).astimezone(self._zone))
-        while self._start(first) > now:
-            first = later(first, -1)
+        # The date on the wall is at most one window off, in either direction.
+        first = later(first_day(_utc(now).astimezone(self._zone)), -1)
         while self._start(later(first, 1)) <= now:
             first = later(first, 1)
         return self._start(first), self._start(later(first, 1))

@@ -318,6 +318,21 @@ async def test_a_clock_that_goes_back_finds_the_day_as_it_was(world: MakeWorld) 
     assert w.money() == ((0, USD), (0, 2 * USD + 1), (0, 2 * USD + 1))
 
 
+async def test_a_clock_that_was_ahead_at_first_is_no_trouble(world: MakeWorld) -> None:
+    w = world(root={"budget_limits": {"daily": 1.0, "monthly": 1.5}})
+    w.now += 40 * 24 * HOUR
+    hold = w.hold(USD)
+    await w.reserve(hold)
+    w.now = NOON
+    assert isinstance(await w.check(USD), Admitted)
+    assert w.money() == ((0, USD), (0, USD), (0, 2 * USD))
+    refused = await w.check(USD)
+    assert isinstance(refused, Refused)
+    assert refused.limit.name == "budget_limits.daily"
+    await w.settle(hold, USD)
+    assert w.money() == ((0, USD), (0, USD), (USD, USD))
+
+
 async def test_spend_counts_before_there_is_a_limit(world: MakeWorld) -> None:
     w = world()
     hold = w.hold(USD, 10)
