@@ -20,7 +20,7 @@ def api_key_of(headers: Mapping[str, str], query: str) -> str:
     Raises `BadCredentials` for two that differ, or one in the URL.
     """
     if query and _has_key(query):
-        raise BadCredentials("an API key in the URL ends up in logs: send it in a header")
+        raise BadCredentials("the URL may hold an API key, and URLs end up in logs: use a header")
     found = {key for name in CREDENTIAL_HEADERS if (key := _presented(name, headers.get(name, "")))}
     if len(found) > 1:
         raise BadCredentials("the request presents two different API keys: send one")

@@ -11,7 +11,7 @@ from pdp.serve.background import run_until
 MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes: a batch of spool records."""
 
-_GRACE = 2.0
+_GRACE = 0.5
 
 
 async def run(

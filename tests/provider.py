@@ -1,0 +1,84 @@
+"""A provider for tests: does what the model's name says, and remembers what it saw."""
+
+import asyncio
+import json
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from pdp.serve.ops import HttpServer
+
+USAGE = {
+    "prompt_tokens": 11,
+    "completion_tokens": 7,
+    "total_tokens": 18,
+    "prompt_tokens_details": {"cached_tokens": 4},
+}
+
+
+class Provider:
+    """Serves in this event loop; `seen` has (headers, body) of each request."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[dict[str, str], Any]] = []
+        app = Starlette(routes=[Route("/{path:path}", self._answer, methods=["GET", "POST"])])
+        self._server = HttpServer(app, "127.0.0.1:0", "test")
+
+    @property
+    def port(self) -> int:
+        return int(self._server.address.rpartition(":")[2])
+
+    def start(self) -> None:
+        self._server.start()
+
+    async def stop(self) -> None:
+        await self._server.stop()
+
+    async def _answer(self, request: Request) -> Response:
+        raw = await request.body()
+        asked = json.loads(raw) if raw else {}
+        self.seen.append(({**request.headers, ":path": request.url.path}, asked))
+        user = asked.get("user", "")
+        if user == "error":
+            return JSONResponse({"error": {"message": "boom"}}, 500)
+        if user == "hang":
+            await asyncio.sleep(60)
+        if asked.get("stream"):
+            return StreamingResponse(self._events(asked, user), media_type="text/event-stream")
+        answer: dict[str, Any] = {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": asked.get("model", ""),
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": "hi"},
+                    "finish_reason": "stop",
+                }
+            ],
+        }
+        if user != "silent":
+            answer["usage"] = USAGE
+        return JSONResponse(answer)
+
+    async def _events(self, asked: dict[str, Any], user: str) -> Any:
+        chunk = {
+            "id": "chatcmpl-1",
+            "object": "chat.completion.chunk",
+            "created": 1,
+            "model": asked["model"],
+        }
+        endless = user == "endless"
+        count = 0
+        while count < 5 or endless:
+            count += 1
+            choice = {"index": 0, "delta": {"content": "y"}, "finish_reason": None}
+            yield f"data: {json.dumps({**chunk, 'choices': [choice]})}\n\n"
+            await asyncio.sleep(0.01)
+        if (asked.get("stream_options") or {}).get("include_usage"):
+            yield f"data: {json.dumps({**chunk, 'choices': [], 'usage': USAGE})}\n\n"
+        yield "data: [DONE]\n\n"
