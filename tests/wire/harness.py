@@ -109,12 +109,18 @@ class Clock:
 class Desk:
     """An engine with all its parts within reach."""
 
-    def __init__(self, *records: KeyRecord, options: Options | None = None, **source: Any) -> None:
+    def __init__(
+        self,
+        *records: KeyRecord,
+        options: Options | None = None,
+        keys: Any = None,
+        counters: Any = None,
+        sink: Any = None,
+    ) -> None:
         self.clock = Clock()
-        self.keys = Keys(*records, **source)
-        self.ids = IdSource("test")
-        self.counters = MemoryCounters()
-        self.sink = ListSink()
+        self.keys = keys or Keys(*records)
+        self.counters = counters or MemoryCounters()
+        self.sink = sink or ListSink()
         self.stats = Stats()
         self.engine = Engine(
             keys=self.keys,
@@ -122,7 +128,7 @@ class Desk:
             prices=FixedPrices(),
             sink=self.sink,
             clock=self.clock,
-            ids=self.ids,
+            ids=IdSource("test"),
             options=options or Options(),
             stats=self.stats,
         )
