@@ -1,5 +1,7 @@
 """Where a request comes from. Pure."""
 
+from ipaddress import ip_address
+
 
 def client_address(peer: str, forwarded_for: str, trusted_hops: int) -> str:
     """Return the client's address, empty if it cannot be trusted.
@@ -11,10 +13,16 @@ def client_address(peer: str, forwarded_for: str, trusted_hops: int) -> str:
     if trusted_hops == 0:
         return peer
     hops = [hop.strip() for hop in forwarded_for.split(",")] if forwarded_for else []
-    return _without_port(hops[-trusted_hops]) if len(hops) >= trusted_hops else ""
+    return _address(hops[-trusted_hops]) if len(hops) >= trusted_hops else ""
 
 
-def _without_port(hop: str) -> str:
+def _address(hop: str) -> str:
+    """Return the address of a hop without its port; empty if it is none."""
     if hop.startswith("["):
-        return hop[1:].partition("]")[0]
-    return hop.partition(":")[0] if hop.count(":") == 1 else hop
+        hop = hop[1:].partition("]")[0]
+    elif hop.count(":") == 1:
+        hop = hop.partition(":")[0]
+    try:
+        return str(ip_address(hop))
+    except ValueError:
+        return ""

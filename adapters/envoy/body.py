@@ -5,7 +5,7 @@ alone. Whatever two parsers could read differently is refused: a decisive field
 twice, also under another case or spelt with escapes, or of another type.
 """
 
-import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -20,10 +20,9 @@ _DECISIVE: Final = frozenset(
         "max_tokens",
         "max_completion_tokens",
         "max_output_tokens",
+        "background",
     }
 )
-_OUTPUT_BOUNDS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-_SHORTEST_MEMBER: Final = len(b'"":0,')
 MAX_CHOICES: Final = 1024
 
 
@@ -45,15 +44,28 @@ class Body(Struct, frozen=True):
     choices: int
 
 
-_members: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(
-    dict[str, msgspec.Raw]
+class _Name:
+    """A member's name, equal only to itself: a dict of them keeps every duplicate."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+_members: msgspec.json.Decoder[dict[_Name, msgspec.Raw]] = msgspec.json.Decoder(
+    dict[_Name, msgspec.Raw], dec_hook=lambda _, text: _Name(text)
 )
 
 
-def parse_body(body: bytes) -> Body:
-    """Return the decisive fields of a JSON object; raises `BadBody`."""
+def parse_body(body: bytes, output_bounds: Sequence[str]) -> Body:
+    """Return the decisive fields of a JSON object; raises `BadBody`.
+
+    `output_bounds` are the fields that bound the output on the route; others of
+    that kind mean nothing there.
+    """
     try:
-        body.decode()
+        body.decode()  # What is skipped below is not checked for being UTF-8.
         members = _members.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadBody(
@@ -61,58 +73,35 @@ def parse_body(body: bytes) -> Body:
             if body
             else "the body is empty: send a JSON object"
         ) from error
-    _refuse_variants(members)
-    if _spare(body, members) >= _SHORTEST_MEMBER:
-        _refuse_duplicates(body)
-    values = {name: _value(members[name]) for name in _DECISIVE & members.keys()}
+    values = {name: _value(raw) for name, raw in _decisive(members).items()}
+    if values.get("background"):
+        raise BadBody("`background` is not supported here: its usage comes too late", "background")
     options = values.get("stream_options")
     return Body(
         _model(values.get("model")),
         _flag(values.get("stream"), "stream"),
         isinstance(options, dict) and options.get("include_usage") is True,
-        _max_output(values),
+        _max_output(values, output_bounds),
         _choices(values.get("n")),
     )
 
 
-def _refuse_variants(members: dict[str, msgspec.Raw]) -> None:
-    """Refuse `Model`: some upstreams fold case, so it may mean another model there."""
-    for name in members:
-        if name not in _DECISIVE and name.casefold() in _DECISIVE:
-            known = name.casefold()
-            raise BadBody(
-                f"the body has a field spelt almost like `{known}`: write `{known}`", known
-            )
+def _decisive(members: dict[_Name, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+    """Return the decisive members; refuse one that comes twice or is spelt almost like one.
 
-
-def _spare(body: bytes, members: dict[str, msgspec.Raw]) -> int:
-    """Return how many bytes of the body the members do not account for.
-
-    Members, their names written as short as JSON can, colons, commas and braces
-    make up the body but for white space and escapes. A second member of the same
-    name adds at least 5 bytes: with less to spare, there is none.
+    Some upstreams fold case, so `Model` may mean another model there.
     """
-    names = len(msgspec.json.encode(list(members)))  # With its commas; brackets for braces.
-    values = sum(memoryview(value).nbytes for value in members.values())
-    return len(body) - names - len(members) - values
-
-
-def _refuse_duplicates(body: bytes) -> None:
-    top: list[list[tuple[str, Any]]] = []
-
-    def keep(pairs: list[tuple[str, Any]]) -> None:
-        # Objects end from the inside out: the last to end is the top one.
-        top[:] = [pairs]
-
-    try:
-        json.loads(body, object_pairs_hook=keep)
-    except (ValueError, RecursionError) as error:
-        raise BadBody("the body is nested too deeply: send a plainer one") from error
-    seen = set()
-    for name, _ in top[0]:
-        if name in _DECISIVE and name in seen:
-            raise BadBody(f"the body has `{name}` more than once: send it once", name)
-        seen.add(name)
+    found: dict[str, msgspec.Raw] = {}
+    for name, raw in members.items():
+        text = name.text
+        if text in _DECISIVE:
+            if text in found:
+                raise BadBody(f"the body has `{text}` more than once: send it once", text)
+            found[text] = raw
+        elif (known := text.casefold()) in _DECISIVE:
+            message = f"the body has a field spelt almost like `{known}`: write `{known}`"
+            raise BadBody(message, known)
+    return found
 
 
 def _value(raw: msgspec.Raw) -> Any:
@@ -142,9 +131,9 @@ def _flag(value: Any, name: str) -> bool:
     return value
 
 
-def _max_output(values: dict[str, Any]) -> int | None:
+def _max_output(values: dict[str, Any], names: Sequence[str]) -> int | None:
     """Return the largest output that any reading of the body allows, of one choice."""
-    bounds = [_count(values.get(name), name, least=0) for name in _OUTPUT_BOUNDS]
+    bounds = [_count(values.get(name), name, least=0) for name in names]
     return max((bound for bound in bounds if bound is not None), default=None)
 
 

@@ -36,7 +36,8 @@ def _presented(name: str, value: str) -> str:
 
 def _has_key(query: str) -> bool:
     try:
-        pairs = parse_qsl(query, max_num_fields=100)
+        # Some servers divide fields at semicolons as well.
+        pairs = parse_qsl(query.replace(";", "&"), max_num_fields=100)
     except ValueError:
         return True  # More fields than any client sends; who knows what hides there.
     return any(name.lower() in _IN_QUERY for name, _ in pairs)

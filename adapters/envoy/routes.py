@@ -10,17 +10,26 @@ from msgspec import Struct
 
 
 class Route(Struct, frozen=True):
-    """What a route does. `streaming` is the action when the body says `"stream": true`."""
+    """What a route does. `streaming` is the action when the body says `"stream": true`.
+
+    `output_bounds` are the body fields that bound the output in tokens; without
+    any, the route has no output that is counted in tokens.
+    """
 
     action: str
     streaming: str = ""
+    output_bounds: tuple[str, ...] = ()
     has_body: bool = True
 
 
 ROUTES: Final[dict[tuple[str, str], Route]] = {
-    ("POST", "/v1/chat/completions"): Route("chat:completions", "chat:stream"),
-    ("POST", "/v1/messages"): Route("chat:completions", "chat:stream"),
-    ("POST", "/v1/responses"): Route("responses:create", "responses:stream"),
+    ("POST", "/v1/chat/completions"): Route(
+        "chat:completions", "chat:stream", ("max_tokens", "max_completion_tokens")
+    ),
+    ("POST", "/v1/messages"): Route("chat:completions", "chat:stream", ("max_tokens",)),
+    ("POST", "/v1/responses"): Route(
+        "responses:create", "responses:stream", ("max_output_tokens",)
+    ),
     ("POST", "/v1/embeddings"): Route("embeddings:create"),
     ("POST", "/v1/images/generations"): Route("images:generate"),
     ("POST", "/v1/audio/speech"): Route("audio:speech"),

@@ -161,6 +161,7 @@ class AccessLog:
                 _told(found[_USAGE]) if _USAGE in found else {},
                 cut=flags.downstream_connection_termination or flags.downstream_remote_reset,
                 failed=_upstream_failed(flags),
+                slow=flags.upstream_request_timeout or flags.stream_idle_timeout,
                 duration=common.duration.seconds * 1000 + common.duration.nanos // 1_000_000,
                 started_at=common.start_time.seconds * 1_000_000_000 + common.start_time.nanos,
             )
@@ -216,11 +217,9 @@ def _told(usage: Any) -> dict[str, int]:
 def _upstream_failed(flags: pb.ResponseFlags) -> bool:
     return (
         flags.no_healthy_upstream
-        or flags.upstream_request_timeout
         or flags.upstream_remote_reset
         or flags.upstream_connection_failure
         or flags.upstream_connection_termination
-        or flags.stream_idle_timeout
         or flags.upstream_protocol_error
     )
 

@@ -22,6 +22,9 @@ STRIPPED: Final = (*CREDENTIAL_HEADERS, FORCE_USAGE)
 """What never reaches the provider; the route adds the provider's own credentials after."""
 
 
+_JSON: Final = "application/json"
+
+
 class HttpRequest(Struct, frozen=True):
     """A request as Envoy shows it; header names in lower case, `path` with its query."""
 
@@ -86,17 +89,21 @@ def ask_of(http: HttpRequest, options: EnvoyOptions) -> Ask | Refusal:
     body = None
     if route.has_body:
         try:
-            body = _body_of(http)
+            body = _body_of(http, route)
         except BadBody as error:
             return Refusal("invalid_request", str(error), request_id, error.param)
     return _ask(http, options, route, path, api_key, request_id, body)
 
 
-def _body_of(http: HttpRequest) -> Body:
+def _body_of(http: HttpRequest, route: Route) -> Body:
+    kind, _, parameters = http.headers.get("content-type", _JSON).lower().partition(";")
+    charset = parameters.partition("charset=")[2].strip(' "')
+    if kind.strip() != _JSON or charset not in ("", "utf-8"):
+        raise BadBody("the body is not JSON: send `content-type: application/json`, in UTF-8")
     encoding = http.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise BadBody("the body is compressed: send it without content-encoding")
-    body = parse_body(http.body)
+    body = parse_body(http.body, route.output_bounds)
     if not body.model:
         raise BadBody("the body names no model: add `model`", "model")
     return body
@@ -114,7 +121,8 @@ def _ask(
     headers = http.headers
     action, model, max_output, choices, force = route.action, "", None, 1, False
     if body is not None:
-        model, max_output, choices = body.model, body.max_output, body.choices
+        model, choices = body.model, body.choices
+        max_output = body.max_output if route.output_bounds else 0
         if body.stream and route.streaming:
             action = route.streaming
             force = path == OPENAI_CHAT and not body.include_usage

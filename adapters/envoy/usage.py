@@ -12,7 +12,8 @@ class Entry(Struct, frozen=True):
     """What an access log entry says. `told` are the counts found in the response.
 
     `status` 0: the client got none. `cut`: the client went away before the end.
-    `failed`: the upstream did. Times in ns, `duration` in ms.
+    `failed`: the upstream did; `slow`: Envoy gave up waiting for it. Times in ns,
+    `duration` in ms.
     """
 
     reference: Reference
@@ -21,6 +22,7 @@ class Entry(Struct, frozen=True):
     told: Mapping[str, int]
     cut: bool
     failed: bool
+    slow: bool
     duration: int
     started_at: int | None
 
@@ -35,7 +37,7 @@ def usage_of(entry: Entry) -> Usage:
         completion = told.get("completion_tokens", 0)
         cached = min(prompt, told.get("cached_tokens", 0))
         source = "provider"
-    elif status != "error":
+    elif 200 <= entry.status < 300 and entry.response_bytes:
         # Nobody told, but the provider was at work: silence is not free.
         prompt = reference.prompt_tokens
         completion = estimated_tokens(entry.response_bytes, reference.max_output)
@@ -59,6 +61,10 @@ def _status(entry: Entry) -> UsageStatus:
     if entry.told and 200 <= entry.status < 300:
         # The openai client hangs up at `[DONE]`: with the usage there, that is success.
         return "success"
+    if entry.slow:
+        # The provider may be at work still. Unknown usage of a cancelled request is
+        # charged by PDP_UNREPORTED; that of a failed one is free.
+        return "cancelled"
     if entry.failed or entry.status >= 400:
         return "error"
     if entry.cut or entry.status == 0:

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.envoy.body import MAX_CHOICES, BadBody, Body, parse_body
+from adapters.envoy.body import MAX_CHOICES, BadBody, Body
+from adapters.envoy.body import parse_body as parse_with
+
+BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+
+
+def parse_body(data: bytes) -> Body:
+    return parse_with(data, BOUNDS)
 
 
 def body(**fields: object) -> bytes:
@@ -174,3 +181,15 @@ def test_a_body_is_taken_exactly_when_no_decisive_name_is_ambiguous(
 def test_no_bytes_make_it_fail_otherwise(data: bytes) -> None:
     with contextlib.suppress(BadBody):
         parse_body(data)
+
+
+def test_only_the_bounds_of_the_route_count() -> None:
+    data = body(max_tokens=10, max_output_tokens=-1)
+    assert parse_with(data, ("max_tokens",)).max_output == 10
+    assert parse_with(data, ()).max_output is None
+
+
+def test_what_runs_in_the_background_is_refused() -> None:
+    assert parse_body(body(background=False)).model == "gpt-4o"
+    with pytest.raises(BadBody, match="background"):
+        parse_body(body(background=True))

@@ -171,7 +171,16 @@ def test_two_keys_that_differ_are_refused(headers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["key=a", "x=1&api_key=a", "API-KEY=a", "access_token=a", "api%5Fkey=a", "a=1&" * 200]
+    "query",
+    [
+        "x=1;key=a",
+        "key=a",
+        "x=1&api_key=a",
+        "API-KEY=a",
+        "access_token=a",
+        "api%5Fkey=a",
+        "a=1&" * 200,
+    ],
 )
 def test_a_key_in_the_url_is_refused(query: str) -> None:
     refusal = refused(path=f"/v1/chat/completions?{query}")
@@ -191,6 +200,42 @@ def test_a_compressed_body_is_refused_clearly(encoding: str) -> None:
     assert "compressed" in refusal.message
 
 
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "multipart/form-data; boundary=x", "application/json; charset=utf-16"]
+)
+def test_a_body_of_another_type_is_refused(kind: str) -> None:
+    refusal = refused(headers={"authorization": "Bearer k", "content-type": kind})
+    assert refusal.reason == "invalid_request"
+    assert "not JSON" in refusal.message
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["application/json", "application/json; charset=UTF-8", 'Application/JSON;charset="utf-8"'],
+)
+def test_json_in_utf_8_is_taken(kind: str) -> None:
+    assert asked(headers={"authorization": "Bearer k", "content-type": kind})
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "output"),
+    [
+        ("/v1/chat/completions", {"max_output_tokens": 1}, None),
+        ("/v1/chat/completions", {"max_tokens": 2, "max_completion_tokens": 3}, 3),
+        ("/v1/messages", {"max_tokens": 2, "max_completion_tokens": 3}, 2),
+        ("/v1/responses", {"max_tokens": 2}, None),
+        ("/v1/responses", {"max_output_tokens": 2}, 2),
+        ("/v1/embeddings", {"max_tokens": 2}, 0),
+        ("/v1/moderations", {}, 0),
+    ],
+)
+def test_each_route_has_its_own_bounds_of_the_output(
+    path: str, body: dict[str, Any], output: int | None
+) -> None:
+    data = json.dumps({"model": "m", **body}).encode()
+    assert asked(path=path, body=data).request.max_output_tokens == output
+
+
 def test_identity_is_no_compression() -> None:
     assert asked(headers={"authorization": "Bearer k", "content-encoding": "identity"})
 
@@ -205,6 +250,8 @@ def test_a_bad_body_names_its_field() -> None:
 @pytest.mark.parametrize(
     ("forwarded", "hops", "address"),
     [
+        ("<script>", 1, ""),
+        ("unknown", 1, ""),
         ("", 0, "peer"),
         ("198.51.100.7", 0, "peer"),
         ("", 1, ""),
@@ -284,6 +331,7 @@ def entry(**changes: Any) -> Entry:
         "told": {"prompt_tokens": 11, "completion_tokens": 7, "cached_tokens": 4},
         "cut": False,
         "failed": False,
+        "slow": False,
         "duration": 245,
         "started_at": 5,
     }
@@ -298,8 +346,10 @@ def entry(**changes: Any) -> Entry:
         ({"told": {}}, "success", "estimated", (10, 14)),
         ({"told": {}, "response_bytes": 9}, "success", "estimated", (10, 3)),
         ({"told": {}, "cut": True}, "cancelled", "estimated", (10, 14)),
-        ({"told": {}, "cut": True, "response_bytes": 0}, "cancelled", "estimated", (10, 0)),
-        ({"told": {}, "status": 0, "response_bytes": 0}, "cancelled", "estimated", (10, 0)),
+        ({"told": {}, "cut": True, "response_bytes": 0}, "cancelled", "none", (0, 0)),
+        ({"told": {}, "status": 0, "response_bytes": 0}, "cancelled", "none", (0, 0)),
+        ({"told": {}, "slow": True, "status": 504}, "cancelled", "none", (0, 0)),
+        ({"told": {}, "failed": True, "response_bytes": 9}, "error", "estimated", (10, 3)),
         ({"told": {}, "status": 500}, "error", "none", (0, 0)),
         ({"told": {}, "status": 429}, "error", "none", (0, 0)),
         ({"told": {}, "failed": True, "status": 503}, "error", "none", (0, 0)),
