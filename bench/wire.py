@@ -66,12 +66,13 @@ def ext_authz_body(api_key: str) -> bytes:
     return frame(message.SerializeToString())
 
 
-def load(port: int, path: str, body: Path, streams: int, seconds: float) -> float:
+def load(port: int, path: str, body: Path, streams: int, seconds: int) -> float:
     """Return requests a second; fails if any call does."""
     done = subprocess.run(
         [
             "h2load", "-D", str(seconds), "--warm-up-time", "1", "-c", "1", "-m", str(streams),
-            "-t", "1", "-d", str(body), "-H", "content-type: application/grpc", "-H", "te: trailers",
+            "-t", "1", "-d", str(body),
+            "-H", "content-type: application/grpc", "-H", "te: trailers",
             f"http://127.0.0.1:{port}{path}",
         ],
         capture_output=True, text=True, check=True,
@@ -88,7 +89,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def run(transport: str, seconds: float, rounds: int) -> dict[str, dict[str, list[float]]]:
+def run(transport: str, seconds: int, rounds: int) -> dict[str, dict[str, list[float]]]:
     figures: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -139,7 +140,7 @@ def run(transport: str, seconds: float, rounds: int) -> dict[str, dict[str, list
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

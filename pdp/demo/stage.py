@@ -47,7 +47,7 @@ class Stage:
 
     def __exit__(self, *_: object) -> None:
         # The last started stops first: Envoy before the PDP that it reports to.
-        for _, process, _log in reversed(self._processes):
+        for _name, process, _log in reversed(self._processes):
             if process.poll() is None:
                 process.terminate()
                 try:
@@ -55,7 +55,7 @@ class Stage:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
-        for _, _, log in self._processes:
+        for _name, _process, log in self._processes:
             log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -100,7 +100,8 @@ class Stage:
     def _spawn(self, name: str, arguments: list[str]) -> None:
         log = (self.folder / f"{name}.log").open("w+b")
         process = subprocess.Popen(
-            arguments,
+            # Whatever ends the demo, its processes end too.
+            [sys.executable, "-m", "pdp.serve.leash", str(os.getpid()), *arguments],
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=log,

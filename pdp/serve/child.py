@@ -1,7 +1,6 @@
 """The process of one plane: `python -m pdp.serve.child PLANE PARENT_PID READY_FD`."""
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
@@ -9,20 +8,13 @@ import sys
 import uvloop
 
 from pdp.errors import StartRefused
+from pdp.serve.leash import die_with
 from pdp.serve.logs import configure_logging
 from pdp.serve.supervisor import READY, REFUSAL, REFUSED
 from pdp.settings import Settings, load_settings
 
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with(parent: int) -> None:
-    """Ask the kernel to kill this process when its parent dies, however that happens."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
-    if os.getppid() != parent:  # It died before we asked.
-        sys.exit(1)
+_CONTROL_NICENESS = 10
+"""Where both planes want the last core, a Check goes before the ledger."""
 
 
 async def _run(plane: str, settings: Settings, ready_fd: int) -> None:
@@ -45,6 +37,8 @@ def main(arguments: list[str]) -> int:
     """Run a plane to its end; return the exit status."""
     plane, parent, ready_fd = arguments[0], int(arguments[1]), int(arguments[2])
     die_with(parent)
+    if plane == "control":
+        os.nice(_CONTROL_NICENESS)
     try:
         settings = load_settings()
         configure_logging(settings.log_level, plane)
