@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from pdp.errors import InvalidDocument, StartRefused
 from pdp.problems import Problems
-from pdp.quota.price import Match, Price
+from pdp.quota.price import Match, Price, Rates
 
 _NANO = 1_000_000_000
 _MAX = 1_000_000
@@ -79,7 +79,8 @@ def _override(entry: Any, at: str, problems: Problems) -> Override | None:
         cached = _price(entry["cached"], f"{at}.cached", problems)
     if len(problems) > before:
         return None
-    return Override(entry["provider"], _match(entry["model"]), Price(prompt, completion, cached))
+    price = Price(Rates(prompt, completion, cached))
+    return Override(entry["provider"], _match(entry["model"]), price)
 
 
 def _price(value: Any, at: str, problems: Problems) -> int:

@@ -17,7 +17,15 @@ from genai_prices import types as genai
 from msgspec import Struct
 
 from pdp.control.price_overrides import Override, load_overrides
-from pdp.quota.price import Match, ModelPrice, Price, PriceList, ProviderPrices
+from pdp.quota.price import (
+    Match,
+    ModelPrice,
+    Price,
+    PriceList,
+    ProviderPrices,
+    Rates,
+    Tier,
+)
 
 _NANO = 1_000_000_000
 
@@ -64,14 +72,29 @@ def _provider(provider: genai.Provider, now: datetime) -> ProviderPrices:
 
 
 def _price(prices: genai.ModelPrice) -> Price | None:
-    """Return token prices at their base tier; None where tokens alone do not tell the cost."""
-    prompt, completion = _nano(prices.input_mtok), _nano(prices.output_mtok)
+    """Return token prices; None where tokens alone do not tell the cost."""
+    usual = _rates(prices, 0)
+    if usual is None:
+        return None
+    starts = {
+        tier.start
+        for value in vars(prices).values()
+        if isinstance(value, genai.TieredPrices)
+        for tier in value.tiers
+    }
+    tiers = [(start, _rates(prices, start + 1)) for start in sorted(starts)]
+    return Price(usual, tuple(Tier(start, rates) for start, rates in tiers if rates is not None))
+
+
+def _rates(prices: genai.ModelPrice, prompt_tokens: int) -> Rates | None:
+    prompt = _nano(prices.input_mtok, prompt_tokens)
+    completion = _nano(prices.output_mtok, prompt_tokens)
     if completion is None and not _has_output(prices):
         completion = 0  # Embeddings have no output.
     if prompt is None or completion is None:
         return None
-    cached = _nano(prices.cache_read_mtok)
-    return Price(prompt, completion, prompt if cached is None else cached)
+    cached = _nano(prices.cache_read_mtok, prompt_tokens)
+    return Rates(prompt, completion, prompt if cached is None else cached)
 
 
 def _has_output(prices: genai.ModelPrice) -> bool:
@@ -80,9 +103,10 @@ def _has_output(prices: genai.ModelPrice) -> bool:
     return any(name.startswith("output") or name == "requests_kcount" for name in charged)
 
 
-def _nano(price: Any) -> int | None:
+def _nano(price: Any, prompt_tokens: int) -> int | None:
     if isinstance(price, genai.TieredPrices):
-        price = price.base
+        passed = [tier.price for tier in price.tiers if prompt_tokens > tier.start]
+        price = passed[-1] if passed else price.base
     if not isinstance(price, Decimal):
         return None
     return int((price * _NANO).to_integral_value(ROUND_CEILING))

@@ -18,19 +18,37 @@ UNKNOWN: Final = "unknown"
 _MEMO_SIZE: Final = 10_000
 
 
-class Price(Struct, frozen=True, array_like=True):
+class Rates(Struct, frozen=True, array_like=True):
     """nano-USD per million tokens; `cached` is for prompt tokens that the provider had cached."""
 
     prompt: int
     completion: int
     cached: int
 
+
+class Tier(Struct, frozen=True, array_like=True):
+    """The rates of all tokens of a request whose prompt has more than `above` tokens."""
+
+    above: int
+    rates: Rates
+
+
+class Price(Struct, frozen=True, array_like=True):
+    """What a model costs: the usual rates, and those of long prompts, by ascending `above`."""
+
+    rates: Rates
+    tiers: tuple[Tier, ...] = ()
+
     def cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> int:
         """Return the cost in nano-USD, summed first and rounded up once."""
+        rates = self.rates
+        for tier in self.tiers:
+            if prompt_tokens > tier.above:
+                rates = tier.rates
         total = (
-            (prompt_tokens - cached_tokens) * self.prompt
-            + cached_tokens * self.cached
-            + completion_tokens * self.completion
+            (prompt_tokens - cached_tokens) * rates.prompt
+            + cached_tokens * rates.cached
+            + completion_tokens * rates.completion
         )
         return -(-total // 1_000_000)
 

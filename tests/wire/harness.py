@@ -14,7 +14,7 @@ from pdp.ids import IdSource
 from pdp.key import CompiledKey
 from pdp.model import KeyRecord, Resolved
 from pdp.options import Options
-from pdp.quota.price import Price
+from pdp.quota.price import Price, Rates
 from pdp.serve.decision_service import DecisionService
 from pdp.serve.rpc import MeteredServer
 from pdp.serve.transport import Transport, bind, make_server
@@ -83,7 +83,7 @@ class FixedPrices:
     def price(self, model: str, provider: str) -> Price | None:
         if provider == "unknown":
             return None
-        return Price(prompt=1 * USD, completion=2 * USD, cached=USD // 2)
+        return Price(Rates(prompt=1 * USD, completion=2 * USD, cached=USD // 2))
 
 
 class ListSink:
