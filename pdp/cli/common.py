@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -18,6 +19,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Organization = Annotated[
     str | None, typer.Option("--organization-id", help="Default: the oldest organization.")
 ]
+
+
+_FILE_WIDTH = 240
 
 
 @asynccontextmanager
@@ -42,14 +46,24 @@ def say_json(value: Any) -> None:
 
 def say_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Print a table; numbers to the right."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(
+        title=title,
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(_is_number(row[index]) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         # Names come from people: nothing in them is markup.
         table.add_row(*(_plain(cell) for cell in row))
-    Console(soft_wrap=False).print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = _FILE_WIDTH  # Nobody's lines are broken in a file or a pipe.
+    console.print(table)
 
 
 def _is_number(text: str) -> bool:

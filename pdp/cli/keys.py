@@ -29,6 +29,9 @@ def create(
     ] = None,
     monthly_budget: Annotated[float | None, typer.Option(help="USD a month.")] = None,
     organization_id: Organization = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the secret and nothing else.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Make a key. Its secret is shown once, here."""
@@ -47,6 +50,9 @@ def create(
             made = await plane.keys.create(actor, body, now)
         if json:
             say_json(made)
+            return
+        if quiet:
+            typer.echo(made["api_key"])
             return
         typer.echo(f"key     {made['id']}  {made['name']}")
         typer.echo(f"secret  {made['api_key']}")

@@ -70,7 +70,7 @@ def audit(
             return
         rows = [
             (
-                entry["timestamp"],
+                entry["timestamp"][:19].replace("T", " "),
                 entry["api_key_name"],
                 entry["action"],
                 entry["model"],
@@ -81,7 +81,7 @@ def audit(
             )
             for entry in found["logs"]
         ]
-        columns = ("time", "key", "action", "model", "status", "reason", "tokens", "USD")
+        columns = ("time (UTC)", "key", "action", "model", "status", "reason", "tokens", "USD")
         say_table("Audit log, newest first", columns, rows)
 
     run(work())
