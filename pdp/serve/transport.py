@@ -7,7 +7,6 @@ from typing import Literal
 
 import grpc
 import pygrpc_native.aio
-from msgspec import Struct
 
 from pdp.errors import StartRefused
 
@@ -23,30 +22,15 @@ _OPTIONS = (
 )
 
 
-class Tls(Struct, frozen=True):
-    """PEM texts; with `client_ca`, clients must present a certificate that it signed."""
-
-    certificate: bytes
-    private_key: bytes
-    client_ca: bytes | None = None
-
-
-def make_server(
-    transport: Transport, tls: Tls | None = None, *, max_message: int = MAX_MESSAGE
-) -> grpc.aio.Server:
-    """Return a server without services and ports; `max_message` in bytes.
-
-    `auto` takes the native one but for TLS, which only grpcio speaks.
-    """
-    if transport == "native" and tls is not None:
-        raise StartRefused("PDP_GRPC_TRANSPORT: `native` cannot do TLS: use `auto` or `grpcio`")
+def make_server(transport: Transport, *, max_message: int = MAX_MESSAGE) -> grpc.aio.Server:
+    """Return a server without services and ports; `max_message` in bytes. `auto` is native."""
     options = (("grpc.max_receive_message_length", max_message), *_OPTIONS)
-    if transport == "grpcio" or tls is not None:
+    if transport == "grpcio":
         return grpc.aio.server(options=options)
     return pygrpc_native.aio.server(options=options)
 
 
-def bind(server: grpc.aio.Server, address: str, setting: str, tls: Tls | None = None) -> str:
+def bind(server: grpc.aio.Server, address: str, setting: str) -> str:
     """Bind `host:port` or `unix:/path`; return the address with the real port.
 
     Raises `StartRefused`, naming the setting, when that cannot be done.
@@ -56,10 +40,7 @@ def bind(server: grpc.aio.Server, address: str, setting: str, tls: Tls | None = 
         return _bind_unix(server, address, path, setting)
     _probe(address, setting)
     try:
-        if tls is None:
-            port = server.add_insecure_port(address)
-        else:
-            port = server.add_secure_port(address, _credentials(tls))
+        port = server.add_insecure_port(address)
     except (RuntimeError, ValueError) as error:
         raise StartRefused(f"{setting}: cannot listen on `{address}`: is it in use?") from error
     return f"{address.rpartition(':')[0]}:{port}"
@@ -114,11 +95,3 @@ def _probe(address: str, setting: str) -> None:
     except (OSError, ValueError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or "use `host:port` or `unix:/path`"
         raise StartRefused(f"{setting}: cannot listen on `{address}`: {reason.lower()}") from error
-
-
-def _credentials(tls: Tls) -> grpc.ServerCredentials:
-    return grpc.ssl_server_credentials(
-        [(tls.private_key, tls.certificate)],
-        root_certificates=tls.client_ca,
-        require_client_auth=tls.client_ca is not None,
-    )
