@@ -13,6 +13,8 @@ _log = structlog.get_logger(__name__)
 _BATCH = 500
 _IDLE = 0.05
 _RETRY_DELAY = 0.5
+_PATIENCE = 3
+"""Failures in a row that are worth a word: at the start the other plane may come second."""
 
 
 class Journal(Protocol):
@@ -56,15 +58,15 @@ class Shipper:
 
     async def run(self) -> None:
         """Ship until cancelled; the control plane may come and go."""
-        failing = False
+        failures = 0
         while True:
             try:
                 moved = await self.ship()
-                failing = False
+                failures = 0
             except Unavailable as error:
-                if not failing:
+                failures += 1
+                if failures == _PATIENCE:
                     _log.warning("ledger out of reach, records stay in the spool", error=str(error))
-                failing = True
                 await asyncio.sleep(_RETRY_DELAY)
                 continue
             if not moved:
