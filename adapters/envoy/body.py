@@ -73,14 +73,15 @@ def parse_body(body: bytes, output_bounds: Sequence[str]) -> Body:
             if body
             else "the body is empty: send a JSON object"
         ) from error
-    values = {name: _value(raw) for name, raw in _decisive(members).items()}
+    decisive = _decisive(members)
+    options = decisive.pop("stream_options", None)
+    values = {name: _value(raw) for name, raw in decisive.items()}
     if values.get("background"):
         raise BadBody("`background` is not supported here: its usage comes too late", "background")
-    options = values.get("stream_options")
     return Body(
         _model(values.get("model")),
         _flag(values.get("stream"), "stream"),
-        isinstance(options, dict) and options.get("include_usage") is True,
+        options is not None and _includes_usage(options),
         _max_output(values, output_bounds),
         _choices(values.get("n")),
     )
@@ -102,6 +103,20 @@ def _decisive(members: dict[_Name, msgspec.Raw]) -> dict[str, msgspec.Raw]:
             message = f"the body has a field spelt almost like `{known}`: write `{known}`"
             raise BadBody(message, known)
     return found
+
+
+def _includes_usage(options: msgspec.Raw) -> bool:
+    """Tell whether a stream will surely tell its usage: asked for once, and by its right name."""
+    try:
+        members = _members.decode(options)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    asked = [
+        (name.text, _value(raw))
+        for name, raw in members.items()
+        if name.text.casefold() == "include_usage"
+    ]
+    return len(asked) == 1 and asked[0][0] == "include_usage" and asked[0][1] is True
 
 
 def _value(raw: msgspec.Raw) -> Any:

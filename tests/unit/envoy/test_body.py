@@ -39,6 +39,21 @@ def test_null_is_absent() -> None:
     assert parse_body(b'{"model": null}').model == ""
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        '{"include_usage": true, "include_usage": false}',
+        '{"include_usage": false, "include_usage": true}',
+        '{"include_usage": true, "Include_Usage": false}',
+        '{"Include_Usage": true}',
+        '[["include_usage", true]]',
+    ],
+)
+def test_a_stream_that_asks_for_its_usage_unclearly_does_not_ask(options: str) -> None:
+    text = f'{{"model": "a", "stream": true, "stream_options": {options}}}'
+    assert not parse_body(text.encode(), ()).include_usage
+
+
 @pytest.mark.parametrize("options", [{}, {"include_usage": False}, {"include_usage": 1}, "yes", []])
 def test_only_true_asks_for_usage(options: object) -> None:
     assert not parse_body(body(stream_options=options)).include_usage
