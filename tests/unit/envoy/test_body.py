@@ -51,7 +51,7 @@ def test_null_is_absent() -> None:
 )
 def test_a_stream_that_asks_for_its_usage_unclearly_does_not_ask(options: str) -> None:
     text = f'{{"model": "a", "stream": true, "stream_options": {options}}}'
-    assert not parse_body(text.encode(), ()).include_usage
+    assert not parse_body(text.encode()).include_usage
 
 
 @pytest.mark.parametrize("options", [{}, {"include_usage": False}, {"include_usage": 1}, "yes", []])
