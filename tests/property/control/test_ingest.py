@@ -1,0 +1,154 @@
+"""However the spool is delivered, the ledger is that of one delivery; and its sums are its rows'.
+
+A shipper that loses an acknowledgement, or its process, sends again from any place
+before the one that the ledger has reached, in batches cut elsewhere.
+"""
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pdp.control.ingest import ingest
+from pdp.errors import Conflict
+from pdp.quota.hold import Window
+from pdp.spool.records import Extended, Held, Record, encode
+from tests.unit.control.desk import (
+    DAY,
+    MONTH,
+    NOON,
+    Desk,
+    denied,
+    expired,
+    held,
+    make_template,
+    opened_desk,
+    rows,
+    settled,
+    spend,
+    unchecked,
+    used,
+)
+
+CHAINS = (("leaf", "team", "root"), ("other", "team", "root"), ("root",))
+MODELS = ("", "gpt-4o", "gpt-4o-mini")
+COUNT = st.integers(0, 50)
+
+
+class Batch(Struct, frozen=True):
+    """A delivery: how far before the ledger's position it starts, and how long it is.
+
+    `torn`: its last record is junk, so nothing of it counts.
+    """
+
+    back: int
+    length: int
+    torn: bool
+
+
+BATCHES = st.lists(st.builds(Batch, st.integers(0, 8), st.integers(0, 8), st.booleans()))
+
+
+def hold_of(number: int, cost: int | None, tokens: int) -> Held:
+    """Return the hold of a decision: its chain and windows follow from its number."""
+    record = held(f"d{number}", cost, tokens, chain=CHAINS[number % 3], at=NOON + number)
+    day = DAY + 86_400 * (number % 2)
+    windows = tuple(Window(each, day, MONTH) for each in CHAINS[number % 3])
+    return replace(record, hold=replace(record.hold, windows=windows))
+
+
+@st.composite
+def records(draw: st.DrawFn) -> Record:
+    """Return any record of one of a few decisions, so that many speak of the same one."""
+    hold = hold_of(draw(st.integers(0, 4)), draw(st.none() | COUNT), draw(COUNT))
+    decision_id, cost = hold.hold.decision_id, draw(st.none() | COUNT)
+    model = draw(st.sampled_from(MODELS))
+    kind = draw(st.sampled_from(("held", "settled", "unchecked", "expired", "denied", "extended")))
+    if kind == "settled":
+        return settled(hold, cost, draw(COUNT), model=model)
+    if kind == "unchecked":
+        usage = unchecked(decision_id, cost, windows=hold.hold.windows)
+        return replace(usage, facts=replace(usage.facts, key_id=hold.hold.key_id, model=model))
+    if kind == "expired":
+        return expired(hold, draw(COUNT), draw(COUNT))
+    if kind == "denied":
+        return denied(decision_id, key_id=hold.hold.key_id)
+    if kind == "extended":
+        return Extended(NOON, hold.hold.reservation_id, NOON)
+    return hold
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return asyncio.run(make_template(tmp_path_factory.mktemp("template")))
+
+
+async def deliver(desk: Desk, spool: list[bytes], batches: list[Batch]) -> None:
+    """Send batches as a shipper would, and at last all that the ledger does not have yet."""
+    position = 0
+    for batch in batches:
+        first = max(0, position - batch.back)
+        sent = spool[first : first + batch.length]
+        reached = max(position, first + len(sent))
+        if batch.torn and reached == first + len(sent) < len(spool):
+            with pytest.raises(Conflict):
+                await ingest(desk.database, "spool", first, [*sent, b"junk"])
+            continue
+        assert await ingest(desk.database, "spool", first, sent) == reached
+        position = reached
+    assert await ingest(desk.database, "spool", position, spool[position:]) == len(spool)
+
+
+async def check_sums(desk: Desk) -> None:
+    """The sums of keys and days are those of the rows."""
+    ledger = [row for each, row in (await rows(desk.database)).items() if each[:4] != "adm_"]
+    totals: dict[str, list[int]] = {}
+    for row in ledger:
+        charge = [row["charged_cost"], row["charged_tokens"], 1, *_held(row)]
+        for key_id in msgspec.json.decode(row["ancestors"]) if row["status"] != "denied" else ():
+            before = totals.get(key_id, [0] * 5)
+            totals[key_id] = [a + b for a, b in zip(before, charge, strict=True)]
+    sums = await spend(desk.database)
+    assert {name[0]: [*each] for name, each in sums.items() if name[1] == "total"} == totals
+    for key_id, total in totals.items():
+        for period in ("day", "month"):
+            parts = [each for name, each in sums.items() if name[:2] == (key_id, period)]
+            assert [sum(column) for column in zip(*parts, strict=True)] == total
+    ended = [row for row in ledger if row["status"] not in ("pending", "denied")]
+    usage = (await used(desk.database)).values()
+    assert sum(each[0] for each in usage) == len(ended)
+    for place, name in enumerate(("prompt_tokens", "completion_tokens", "cached_tokens"), 1):
+        assert sum(each[place] for each in usage) == sum(row[name] for row in ended)
+    assert sum(each[4] for each in usage) == sum(row["charged_cost"] for row in ended)
+
+
+def _held(row: dict[str, Any]) -> tuple[int, int]:
+    return row["held_cost"], row["held_tokens"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(spool=st.lists(records(), max_size=20), batches=BATCHES)
+def test_any_delivery_is_the_same_as_one(
+    template: Path, spool: list[Record], batches: list[Batch]
+) -> None:
+    asyncio.run(compare(template, list(map(encode, spool)), batches))
+
+
+async def compare(template: Path, spool: list[bytes], batches: list[Batch]) -> None:
+    dumps = []
+    for plan in ([], batches):
+        with tempfile.TemporaryDirectory(dir=template.parent) as folder:
+            shutil.copy(template, folder)
+            async with opened_desk(Path(folder)) as desk:
+                await deliver(desk, spool, plan)
+                await check_sums(desk)
+                dumps.append(await desk.dump())
+    assert dumps[0] == dumps[1]
