@@ -41,6 +41,8 @@ from tests.unit.control.desk import (
 CHAINS = (("leaf", "team", "root"), ("other", "team", "root"), ("root",))
 MODELS = ("", "gpt-4o", "gpt-4o-mini")
 COUNT = st.integers(0, 50)
+LIFE = ("held", "expired", "settled")
+KINDS = (*LIFE, "unchecked", "denied", "extended")
 
 
 class Batch(Struct, frozen=True):
@@ -66,24 +68,34 @@ def hold_of(number: int, cost: int | None, tokens: int) -> Held:
 
 
 @st.composite
-def records(draw: st.DrawFn) -> Record:
-    """Return any record of one of a few decisions, so that many speak of the same one."""
-    hold = hold_of(draw(st.integers(0, 4)), draw(st.none() | COUNT), draw(COUNT))
-    decision_id, cost = hold.hold.decision_id, draw(st.none() | COUNT)
-    model = draw(st.sampled_from(MODELS))
-    kind = draw(st.sampled_from(("held", "settled", "unchecked", "expired", "denied", "extended")))
-    if kind == "settled":
-        return settled(hold, cost, draw(COUNT), model=model)
-    if kind == "unchecked":
-        usage = unchecked(decision_id, cost, windows=hold.hold.windows)
-        return replace(usage, facts=replace(usage.facts, key_id=hold.hold.key_id, model=model))
-    if kind == "expired":
-        return expired(hold, draw(COUNT), draw(COUNT))
-    if kind == "denied":
-        return denied(decision_id, key_id=hold.hold.key_id)
-    if kind == "extended":
-        return Extended(NOON, hold.hold.reservation_id, NOON)
+def records(draw: st.DrawFn, kind: str, number: int) -> Record:
+    """Return a record of a decision."""
+    hold = hold_of(number, draw(st.none() | COUNT), draw(COUNT))
+    cost, model = draw(st.none() | COUNT), draw(st.sampled_from(MODELS))
+    match kind:
+        case "settled":
+            return settled(hold, cost, draw(COUNT), model=model)
+        case "unchecked":
+            usage = unchecked(hold.hold.decision_id, cost, windows=hold.hold.windows)
+            return replace(usage, facts=replace(usage.facts, key_id=hold.hold.key_id, model=model))
+        case "expired":
+            return expired(hold, draw(COUNT), draw(COUNT))
+        case "denied":
+            return denied(hold.hold.decision_id, key_id=hold.hold.key_id)
+        case "extended":
+            return Extended(NOON, hold.hold.reservation_id, NOON)
     return hold
+
+
+@st.composite
+def spools(draw: st.DrawFn) -> list[Record]:
+    """Return records of a few decisions: whole lives of holds, and anything in any order."""
+    found: list[Record] = []
+    for _ in range(draw(st.integers(1, 6))):
+        kinds = draw(st.just(LIFE) | st.lists(st.sampled_from(KINDS), max_size=4))
+        number = draw(st.integers(0, 3))
+        found += [draw(records(kind, number)) for kind in kinds]
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -135,7 +147,7 @@ def _held(row: dict[str, Any]) -> tuple[int, int]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(spool=st.lists(records(), max_size=20), batches=BATCHES)
+@given(spool=spools(), batches=BATCHES)
 def test_any_delivery_is_the_same_as_one(
     template: Path, spool: list[Record], batches: list[Batch]
 ) -> None:
