@@ -20,6 +20,8 @@ EVENTS = (
     "key.suspicious_activity",
 )
 _MAX_METADATA = 64
+_LATEST = 2**63 - 1
+"""What the database can hold of a time in ns."""
 
 
 class KeyDocument(Struct, frozen=True):
@@ -127,6 +129,8 @@ def _instant(value: object, at: str, problems: Problems) -> int | None:
     found = parse_instant(value) if isinstance(value, str) else None
     if found is None:
         problems.add(at, "not a time: use RFC 3339 with an offset, `2030-12-31T23:59:59Z`")
+    elif found > _LATEST:
+        problems.add(at, "later than the year 2262: leave it out if it never ends")
     return found
 
 
