@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pdp.control.admin_log import log_change
 from pdp.control.key_document import KeyDocument, parse_key_document
-from pdp.control.resource import resource_of
+from pdp.control.resource import resource_of, status_of
 from pdp.errors import NotFound
 from pdp.policy.node import compile_node
 from pdp.problems import Problems
@@ -171,7 +171,9 @@ class Keys:
                 await log_change(connection, actor.key_id, "keys.revoke", row, now)
             return {
                 **resource_of(row, now),
-                "live_children": sum(each.id not in doomed for each in live),
+                "live_children": sum(
+                    each.id not in doomed and status_of(each, now) == "active" for each in live
+                ),
             }
 
     async def _own(self, connection: AsyncConnection, actor: Actor, key_id: str) -> store.KeyRow:
