@@ -41,23 +41,21 @@ class KeyDocument(Struct, frozen=True):
 
 
 def parse_key_document(body: object, problems: Problems) -> KeyDocument | None:
-    """Return the body's fields; None, and problems, if it is not right.
+    """Return the body's fields, the faulty ones as not given; None if it has no fields.
 
     Policies, permissions, allowlists and limits are only checked for being
-    objects here: compiling the key checks them, with the same locations.
+    objects here: compiling the key checks them, with the same locations. So
+    that all faults come at once, it goes on with what is left of the body.
     """
     if not isinstance(body, Mapping):
         problems.add("body", "not a JSON object")
         return None
-    before = len(problems)
     for name in body:
         if name not in _FIELDS:
             problems.add(str(name)[:64], f"unknown field: use one of {', '.join(_FIELDS)}")
     values = {name: parse(body.get(name), name, problems) for name, parse in _FIELDS.items()}
-    if values["access"] == "custom" and values["policy"] is None and values["permissions"] is None:
+    if values["access"] == "custom" and body.get("policy") is body.get("permissions") is None:
         problems.add("access", "`custom` needs a policy or permissions beside it")
-    if len(problems) > before:
-        return None
     key_type = values["key_type"] or "application"
     subject = values["user_id"] or values["team_id"] or values["organization_id"]
     return KeyDocument(
@@ -87,6 +85,7 @@ def _text(limit: int) -> Parse:
             return ""
         if len(value) > limit or not value.isprintable():
             problems.add(at, f"not printable text of {limit} characters or fewer")
+            return ""
         return value
 
     return parse
@@ -96,6 +95,7 @@ def _one_of(*known: str) -> Parse:
     def parse(value: object, at: str, problems: Problems) -> str | None:
         if value is not None and value not in known:
             problems.add(at, f"`{str(value)[:40]}` is not one of {', '.join(known)}")
+            return None
         return value if isinstance(value, str) else None
 
     return parse
@@ -131,6 +131,7 @@ def _instant(value: object, at: str, problems: Problems) -> int | None:
         problems.add(at, "not a time: use RFC 3339 with an offset, `2030-12-31T23:59:59Z`")
     elif found > _LATEST:
         problems.add(at, "later than the year 2262: leave it out if it never ends")
+        return None
     return found
 
 
