@@ -1,16 +1,19 @@
 """A control plane's database, and records to put into its ledger."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
 
 from pdp.control.ingest import ingest
 from pdp.control.initialize import Initialized, initialize
 from pdp.control.keys import Actor, Keys, Resource
+from pdp.errors import InvalidDocument
 from pdp.quota.hold import Hold, Window
 from pdp.spool.records import Denied, Expired, Facts, Held, Record, Settled, encode
 from pdp.store.database import Database, default_url
@@ -102,6 +105,18 @@ async def used(database: Database) -> dict[tuple[str, int, str, str], tuple[int,
 async def _all(connection: Any, table: sa.Table) -> Sequence[Any]:
     found: Sequence[Any] = (await connection.execute(sa.select(table))).all()
     return found
+
+
+async def refused(desk: Desk, body: Any, *locations: str) -> None:
+    """Creating says what is wrong at exactly these places, and leaves no trace."""
+    before = await desk.dump()
+    with pytest.raises(InvalidDocument) as caught:
+        await desk.keys.create(desk.actor, body, desk.now)
+    problems = caught.value.problems
+    assert sorted(each.location for each in problems) == sorted(locations)
+    for each in problems:
+        assert re.fullmatch(r"[^A-Z.].*[^.]", each.message, re.DOTALL), each.message
+    assert await desk.dump() == before
 
 
 def windows(*key_ids: str) -> tuple[Window, ...]:

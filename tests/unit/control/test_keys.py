@@ -1,0 +1,336 @@
+"""Making, showing and revoking keys."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from pdp.control.initialize import initialize
+from pdp.control.keys import Actor, Keys, Resource
+from pdp.errors import NotFound
+from pdp.secret import hash_secret, is_well_formed
+from pdp.store import keys as store
+from tests.unit.control.desk import NOON, PEPPER, SECOND, Desk, refused, rows
+
+CONTRACT = (
+    *("id", "name", "description", "status", "key_type", "organization_id", "team_id", "user_id"),
+    *("parent_key_id", "granted_by", "permissions_apply_to", "environment", "access"),
+    *("permissions", "policy", "rate_limits", "budget_limits", "token_limits"),
+    *("effective_limits", "budget_alerts", "alerts", "ip_allowlist", "webhooks", "metadata"),
+    *("prefix", "last_four", "created_at", "expires_at", "last_used_at", "rotated_at"),
+)
+
+
+async def other_organization(desk: Desk) -> Actor:
+    """Make a second organization; return its root."""
+    made = await initialize(desk.database, PEPPER, desk.now, "org2", "Other", "UTC")
+    return Actor(made.key_id, made.organization_id)
+
+
+async def temporary(desk: Desk, parent: Resource) -> str:
+    """Store a temporary key below another; return its id."""
+    async with desk.database.writing() as connection:
+        above = await store.get_key(connection, parent["id"])
+        assert above is not None
+        row = replace(above, id=f"tmp_{parent['id']}", parent_key_id=above.id, temporary=True)
+        await store.insert_key(connection, row)
+    return row.id
+
+
+async def status(desk: Desk, key_id: str) -> str:
+    found: str = (await desk.keys.get(desk.actor, key_id, desk.now))["status"]
+    return found
+
+
+# -- Create
+
+
+async def test_a_created_key_has_the_fields_of_the_contract_and_its_secret(desk: Desk) -> None:
+    made = await desk.create(name="Mobile", description="app")
+    assert set(made) >= {*CONTRACT, "api_key"}
+    assert (made["name"], made["description"], made["status"]) == ("Mobile", "app", "active")
+    assert (made["key_type"], made["environment"]) == ("application", "prod")
+    assert made["permissions_apply_to"] == "self"
+    assert made["organization_id"] == "org"
+    assert made["parent_key_id"] == made["granted_by"] == desk.root.key_id
+    assert made["created_at"].startswith("2026-11-23T12:00:01")
+    empty = ("team_id", "user_id", "access", "policy", "expires_at", "last_used_at", "rotated_at")
+    assert [made[name] for name in empty] == [None] * len(empty)
+
+
+async def test_the_secret_is_a_fresh_one_of_the_environment(desk: Desk) -> None:
+    made = [await desk.create(environment="staging") for _ in range(2)]
+    for each in made:
+        assert each["api_key"].startswith("vsk_staging_")
+        assert is_well_formed(each["api_key"])
+        assert each["api_key"].startswith(each["prefix"])
+        assert each["api_key"].endswith(each["last_four"])
+    assert made[0]["api_key"] != made[1]["api_key"]
+
+
+async def test_the_raw_secret_is_stored_nowhere_and_shown_once(desk: Desk) -> None:
+    made = await desk.create()
+    raw = made["api_key"]
+    body = raw.rsplit("_", 1)[1]
+    assert body not in str(await desk.dump())
+    shown = [
+        await desk.keys.get(desk.actor, made["id"], desk.now),
+        *await desk.keys.list(desk.actor, desk.now),
+        await desk.keys.revoke(desk.actor, made["id"], desk.now, cascade=False),
+    ]
+    assert body not in str(shown)
+    async with desk.database.reading() as connection:
+        assert await store.get_secret(connection, hash_secret(raw, PEPPER)) is not None
+        assert await store.get_secret(connection, hash_secret(raw, b"q" * 64)) is None
+
+
+async def test_the_authored_documents_come_back_as_they_were_written(desk: Desk) -> None:
+    body: dict[str, Any] = {
+        "access": "custom",
+        "permissions": {"models": ["gpt-4o-mini"], "monthly_budget": 5000.0},
+        "policy": {
+            "version": "2024-01-01",
+            "statements": [{"effect": "Allow", "actions": ["*"], "resources": ["*"]}],
+        },
+        "rate_limits": {"per_minute": 60, "burst": 10},
+        "budget_limits": {"daily": 100.0, "currency": "USD"},
+        "token_limits": {"per_request_max": 100000},
+        "max_requests": 7,
+        "budget_alerts": {"thresholds": [50, 75], "notify_email": "admin@company.com"},
+        "alerts": {"budget_threshold": [50], "failed_auth_threshold": 10, "unusual_patterns": True},
+        "ip_allowlist": {"enabled": True, "addresses": ["203.0.113.0/24"]},
+        "metadata": {"app": "support"},
+        "permissions_apply_to": "subtree",
+    }
+    made = await desk.create(**body)
+    assert {name: made[name] for name in body} == body
+    found = await desk.keys.get(desk.actor, made["id"], desk.now)
+    assert found == {name: value for name, value in made.items() if name != "api_key"}
+
+
+async def test_effective_limits_are_long_forms_and_shorthands_side_by_side(desk: Desk) -> None:
+    made = await desk.create(
+        permissions={"daily_budget": 50.0, "rate_limit_per_minute": 20},
+        budget_limits={"daily": 100.0},
+        rate_limits={"per_minute": 60, "burst": 10},
+    )
+    limits = {each["name"]: each for each in made["effective_limits"]}
+    assert limits["permissions.daily_budget"]["limit"] == 50_000_000_000
+    assert limits["budget_limits.daily"]["limit"] == 100_000_000_000
+    assert limits["rate_limits.per_minute"]["burst"] == 10
+    assert limits["permissions.rate_limit_per_minute"]["limit"] == 20
+
+
+async def test_a_key_without_a_name_is_named_after_what_it_is(desk: Desk) -> None:
+    named = [await desk.create(name=None), await desk.create(name="", key_type="team", team_id="x")]
+    assert [each["name"] for each in named] == ["application", "team x"]
+
+
+async def test_the_webhook_secret_is_not_shown(desk: Desk) -> None:
+    hooks = {"enabled": True, "url": "https://x.example/h", "events": ["key.created"]}
+    made = await desk.create(webhooks={**hooks, "secret": "whsec_c2VjcmV0"})
+    found = await desk.keys.get(desk.actor, made["id"], desk.now)
+    assert found["webhooks"] == made["webhooks"] == {**hooks, "secret": "whsec_***"}
+
+
+async def test_making_a_key_is_an_entry_of_the_audit_log(desk: Desk) -> None:
+    made = await desk.create(name="Mobile")
+    (entry,) = [
+        row for row in (await rows(desk.database)).values() if row["action"] == "keys.create"
+    ]
+    assert entry["key_id"] == desk.root.key_id
+    assert entry["at"] == desk.now
+    assert made["id"] in entry["metadata"]
+    assert "Mobile" in entry["metadata"]
+
+
+# -- Parent by scope
+
+
+@pytest.mark.parametrize("key_type", ["user", "application"])
+async def test_keys_of_a_team_are_below_its_oldest_live_team_level_key(
+    desk: Desk, key_type: str
+) -> None:
+    gone = await desk.create(key_type="team", team_id="a")
+    over = await desk.create(key_type="team", team_id="a", expires_at="2026-11-23T12:00:10Z")
+    oldest = await desk.create(key_type="team", team_id="a")
+    await desk.create(key_type="team", team_id="a")
+    await desk.create(key_type="team", team_id="b")
+    await desk.keys.revoke(desk.actor, gone["id"], desk.now, cascade=False)
+    first = await desk.create(key_type=key_type, team_id="a")
+    assert first["parent_key_id"] == over["id"]
+    desk.now = NOON + 10 * SECOND
+    later = await desk.create(key_type=key_type, team_id="a", user_id="u")
+    assert later["parent_key_id"] == oldest["id"]
+    assert (later["team_id"], later["user_id"]) == ("a", "u")
+
+
+async def test_everything_else_is_below_the_root(desk: Desk) -> None:
+    await desk.create(key_type="team", team_id="a")
+    made = [
+        await desk.create(key_type="team", team_id="a"),
+        await desk.create(key_type="organization", team_id="a"),
+        await desk.create(key_type="user", team_id="of nobody", user_id="u"),
+        await desk.create(key_type="user", user_id="u"),
+        await desk.create(),
+    ]
+    assert {each["parent_key_id"] for each in made} == {desk.root.key_id}
+
+
+async def test_the_team_of_another_organization_is_another_team(desk: Desk) -> None:
+    other = await other_organization(desk)
+    body = {"key_type": "team", "team_id": "a"}
+    await desk.keys.create(other, body, desk.now)
+    made = await desk.create(key_type="user", team_id="a")
+    assert made["parent_key_id"] == desk.root.key_id
+
+
+async def test_a_chosen_parent_goes_before_scope_and_passes_on_where_it_belongs(
+    desk: Desk,
+) -> None:
+    await desk.create(key_type="team", team_id="a")
+    user = await desk.create(key_type="user", team_id="a", user_id="u")
+    made = await desk.create(parent_key_id=user["id"])
+    assert made["parent_key_id"] == user["id"]
+    assert (made["team_id"], made["user_id"]) == ("a", "u")
+    assert made["granted_by"] == desk.root.key_id
+
+
+async def test_a_parent_out_of_reach_does_not_exist(desk: Desk) -> None:
+    other = await other_organization(desk)
+    for key_id in (other.key_id, "key_none"):
+        await refused(desk, {"parent_key_id": key_id}, "parent_key_id")
+
+
+@pytest.mark.parametrize("name", ["organization_id", "team_id", "user_id"])
+async def test_ids_agree_with_those_of_the_parent(desk: Desk, name: str) -> None:
+    user = await desk.create(key_type="user", team_id="a", user_id="u")
+    same = await desk.create(parent_key_id=user["id"], **{name: user[name]})
+    assert same[name] == user[name]
+    await refused(desk, {"parent_key_id": user["id"], name: "else"}, name)
+
+
+# -- Get and list
+
+
+async def test_a_key_that_is_not_in_reach_is_not_found(desk: Desk) -> None:
+    other = await other_organization(desk)
+    made = await desk.create()
+    for actor, key_id in ((other, made["id"]), (desk.actor, other.key_id), (desk.actor, "key_x")):
+        with pytest.raises(NotFound, match=f"there is no key `{key_id}`"):
+            await desk.keys.get(actor, key_id, desk.now)
+        with pytest.raises(NotFound):
+            await desk.keys.revoke(actor, key_id, desk.now, cascade=True)
+    assert await status(desk, made["id"]) == "active"
+
+
+async def test_a_key_expires_on_the_instant(desk: Desk) -> None:
+    made = await desk.create(expires_at="2026-11-23T14:00:00+01:00")
+    end = NOON + 3600 * SECOND
+    seen = [(await desk.keys.get(desk.actor, made["id"], now))["status"] for now in (end - 1, end)]
+    assert seen == ["active", "expired"]
+
+
+async def test_a_list_has_the_organizations_keys_oldest_first(desk: Desk) -> None:
+    other = await other_organization(desk)
+    made = [(await desk.create(name=name))["id"] for name in "cab"]
+    await desk.keys.revoke(desk.actor, made[0], desk.now, cascade=False)
+    found = await desk.keys.list(desk.actor, desk.now)
+    assert [each["id"] for each in found] == [desk.root.key_id, *made]
+    assert [each["status"] for each in found] == ["active", "revoked", "active", "active"]
+    assert [each["id"] for each in await desk.keys.list(other, desk.now)] == [other.key_id]
+    first = await desk.keys.list(desk.actor, desk.now, limit=2)
+    assert [each["id"] for each in first] == [desk.root.key_id, made[0]]
+
+
+async def test_the_actor_is_the_root_of_the_oldest_organization(desk: Desk) -> None:
+    desk.now += SECOND
+    other = await other_organization(desk)
+    assert await desk.keys.actor() == desk.actor
+    assert await desk.keys.actor("org2") == other
+    with pytest.raises(NotFound, match="there is no organization `org3`: run `pdp init`"):
+        await desk.keys.actor("org3")
+
+
+# -- Revoke
+
+
+async def test_a_revoked_key_leaves_its_children_and_tells_their_number(desk: Desk) -> None:
+    team = await desk.create(key_type="team", team_id="a")
+    user = await desk.create(key_type="user", team_id="a", user_id="u")
+    below = await desk.create(parent_key_id=user["id"])
+    revoked = await desk.keys.revoke(desk.actor, team["id"], desk.now, cascade=False)
+    assert (revoked["id"], revoked["status"]) == (team["id"], "revoked")
+    assert revoked["live_children"] == 2
+    assert [await status(desk, each["id"]) for each in (user, below)] == ["active", "active"]
+
+
+async def test_cascade_revokes_everything_below_and_nothing_beside(desk: Desk) -> None:
+    beside = await desk.create(key_type="team", team_id="b")
+    team = await desk.create(key_type="team", team_id="a")
+    user = await desk.create(key_type="user", team_id="a", user_id="u")
+    below = await desk.create(parent_key_id=user["id"])
+    revoked = await desk.keys.revoke(desk.actor, team["id"], desk.now, cascade=True)
+    assert (revoked["status"], revoked["live_children"]) == ("revoked", 0)
+    assert [await status(desk, each["id"]) for each in (user, below)] == ["revoked", "revoked"]
+    assert await status(desk, beside["id"]) == await status(desk, desk.root.key_id) == "active"
+
+
+async def test_temporary_descendants_die_with_the_key(desk: Desk) -> None:
+    team = await desk.create(key_type="team", team_id="a")
+    user = await desk.create(key_type="user", team_id="a", user_id="u")
+    short = [await temporary(desk, team), await temporary(desk, user)]
+    beside = await temporary(desk, await desk.create())
+    revoked = await desk.keys.revoke(desk.actor, team["id"], desk.now, cascade=False)
+    assert revoked["live_children"] == 1
+    assert [await status(desk, each) for each in short] == ["revoked", "revoked"]
+    assert await status(desk, user["id"]) == await status(desk, beside) == "active"
+
+
+async def test_children_that_have_expired_are_not_live(desk: Desk) -> None:
+    team = await desk.create(key_type="team", team_id="a")
+    end = "2026-11-23T12:00:30Z"
+    await desk.create(key_type="user", team_id="a", expires_at=end)
+    await desk.create(key_type="user", team_id="a")
+    found = [
+        (await desk.keys.revoke(desk.actor, team["id"], NOON + after * SECOND, cascade=False))
+        for after in (29, 30)
+    ]
+    assert [each["live_children"] for each in found] == [2, 1]
+
+
+async def test_revoking_again_changes_nothing(desk: Desk) -> None:
+    team = await desk.create(key_type="team", team_id="a")
+    await desk.create(key_type="user", team_id="a")
+    first = await desk.keys.revoke(desk.actor, team["id"], desk.now, cascade=False)
+    before = await desk.dump()
+    again = await desk.keys.revoke(desk.actor, team["id"], desk.now + SECOND, cascade=False)
+    assert again == first
+    assert await desk.dump() == before
+
+
+async def test_a_revoked_key_can_take_its_children_along_later(desk: Desk) -> None:
+    team = await desk.create(key_type="team", team_id="a")
+    user = await desk.create(key_type="user", team_id="a")
+    for cascade, live in ((False, 1), (True, 0)):
+        revoked = await desk.keys.revoke(desk.actor, team["id"], desk.now, cascade=cascade)
+        assert revoked["live_children"] == live
+    assert await status(desk, user["id"]) == "revoked"
+
+
+async def test_revoking_is_an_entry_of_the_audit_log(desk: Desk) -> None:
+    made = await desk.create()
+    await desk.keys.revoke(desk.actor, made["id"], desk.now, cascade=False)
+    (entry,) = [
+        row for row in (await rows(desk.database)).values() if row["action"] == "keys.revoke"
+    ]
+    assert entry["key_id"] == desk.root.key_id
+    assert made["id"] in entry["metadata"]
+    assert "revoked" in entry["metadata"]
+
+
+async def test_keys_hashed_with_another_pepper_are_other_secrets(desk: Desk) -> None:
+    other = Keys(desk.database, b"q" * 64)
+    made = await other.create(desk.actor, {"name": "x"}, desk.now)
+    async with desk.database.reading() as connection:
+        assert await store.get_secret(connection, hash_secret(made["api_key"], PEPPER)) is None
