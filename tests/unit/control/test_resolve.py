@@ -1,0 +1,145 @@
+"""From a secret's hash to everything that decides for its key."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from pdp.compile import Compiler
+from pdp.control.keys import Actor
+from pdp.control.resolve import resolve
+from pdp.model import Resolved
+from pdp.secret import hash_secret
+from pdp.store import keys as store
+from pdp.store.keys import SecretRow
+from tests.unit.control.desk import NOON, PEPPER, SECOND, Desk, opened_desk
+
+
+async def by_secret(desk: Desk, raw: str) -> tuple[int, Resolved | None]:
+    return await resolve(desk.database, hash_secret(raw, PEPPER), "")
+
+
+async def found(desk: Desk, raw: str) -> Resolved:
+    _, resolved = await by_secret(desk, raw)
+    assert resolved is not None
+    return resolved
+
+
+async def add_secret(desk: Desk, key_id: str, raw: str, **fields: Any) -> None:
+    """Store another secret of a key, as a rotation does."""
+    row = SecretRow(hash_secret(raw, PEPPER), key_id, "vsk_prod_", raw[-4:], desk.now)
+    async with desk.database.writing() as connection:
+        await store.insert_secret(connection, replace(row, **fields))
+
+
+async def test_the_chains_go_from_the_key_to_the_root_and_have_each_record_once(
+    desk: Desk,
+) -> None:
+    team = await desk.create(key_type="team", team_id="a")
+    user = await desk.create(key_type="user", team_id="a", user_id="u")
+    granter = await desk.create(name="granter")
+    actor = Actor(granter["id"], "org")
+    leaf = await desk.keys.create(actor, {"parent_key_id": user["id"]}, desk.now)
+    resolved = await found(desk, leaf["api_key"])
+    root = desk.root.key_id
+    assert resolved.parents == (leaf["id"], user["id"], team["id"], root)
+    assert resolved.granters == (leaf["id"], granter["id"], root)
+    ids = [each.id for each in resolved.records]
+    assert len(ids) == len(set(ids))
+    assert set(ids) == {*resolved.parents, *resolved.granters}
+
+
+async def test_a_record_is_what_its_author_wrote(desk: Desk) -> None:
+    body: dict[str, Any] = {
+        "access": "custom",
+        "permissions": {"models": ["gpt-4o"], "daily_budget": 5.0},
+        "rate_limits": {"per_minute": 60},
+        "metadata": {"app": "x"},
+        "max_requests": 9,
+        "permissions_apply_to": "subtree",
+    }
+    made = await desk.create(name="Mobile", expires_at="2026-12-01T00:00:00Z", **body)
+    resolved = await found(desk, made["api_key"])
+    (record,) = [each for each in resolved.records if each.id == made["id"]]
+    assert {name: getattr(record, name) for name in body} == body
+    assert (record.name, record.status, record.organization_id) == ("Mobile", "active", "org")
+    assert record.parent_key_id == record.granted_by == desk.root.key_id
+    assert record.expires_at == 1_796_083_200 * SECOND
+
+
+async def test_what_is_resolved_compiles(desk: Desk) -> None:
+    await desk.create(key_type="team", team_id="a", permissions={"monthly_budget": 5000.0})
+    made = await desk.create(key_type="user", team_id="a", permissions={"daily_budget": 50.0})
+    key = Compiler().compile(await found(desk, made["api_key"]))
+    assert [len(scope.budgets) for scope in key.scopes] == [1, 1, 0]
+
+
+async def test_a_key_is_found_by_its_id_too(desk: Desk) -> None:
+    made = await desk.create()
+    _, by_id = await resolve(desk.database, None, made["id"])
+    assert by_id == await found(desk, made["api_key"])
+    assert await resolve(desk.database, None, "key_none") == (2, None)
+
+
+async def test_an_unknown_secret_resolves_to_nothing_of_a_known_moment(desk: Desk) -> None:
+    assert await by_secret(desk, "vsk_prod_nobody") == (1, None)
+    made = await desk.create()
+    assert await by_secret(desk, "vsk_prod_nobody") == (2, None)
+    assert await resolve(desk.database, b"", made["id"]) == (2, None)
+
+
+async def test_an_answer_has_the_number_of_the_last_change(desk: Desk) -> None:
+    made = await desk.create()
+    resolved = await found(desk, made["api_key"])
+    assert resolved.revision == 2
+    await desk.create()
+    assert (await found(desk, made["api_key"])).revision == 3
+
+
+async def test_a_root_key_is_its_own_chain_in_its_organizations_timezone(tmp_path: Path) -> None:
+    async with opened_desk(tmp_path, timezone="Europe/Berlin") as desk:
+        resolved = await found(desk, desk.root.api_key)
+    assert resolved.timezone == "Europe/Berlin"
+    assert resolved.parents == resolved.granters == (desk.root.key_id,) == (resolved.key_id,)
+    assert [each.id for each in resolved.records] == [desk.root.key_id]
+
+
+async def test_a_revoked_key_resolves_with_its_status_and_a_new_version(desk: Desk) -> None:
+    team = await desk.create(key_type="team", team_id="a")
+    user = await desk.create(key_type="user", team_id="a")
+    await desk.keys.revoke(desk.actor, team["id"], desk.now, cascade=False)
+    resolved = await found(desk, team["api_key"])
+    assert (resolved.records[0].status, resolved.records[0].version) == ("revoked", 4)
+    below = await found(desk, user["api_key"])
+    status = {each.id: each.status for each in below.records}
+    assert status == {user["id"]: "active", team["id"]: "revoked", desk.root.key_id: "active"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expires_at", "revoked"),
+    [
+        ({}, None, False),
+        ({"expires_at": NOON + 60 * SECOND}, NOON + 60 * SECOND, False),
+        ({"revoked_at": NOON}, None, True),
+    ],
+)
+async def test_each_secret_of_a_rotated_key_has_its_own_end(
+    desk: Desk, fields: dict[str, Any], expires_at: int | None, revoked: bool
+) -> None:
+    made = await desk.create()
+    await add_secret(desk, made["id"], "vsk_prod_old", **fields)
+    old, new = await found(desk, "vsk_prod_old"), await found(desk, made["api_key"])
+    assert (old.secret_expires_at, old.secret_revoked) == (expires_at, revoked)
+    assert (new.secret_expires_at, new.secret_revoked) == (None, False)
+    assert old.key_id == new.key_id == made["id"]
+    assert old.records == new.records
+
+
+async def test_a_key_shows_its_newest_secret(desk: Desk) -> None:
+    made = await desk.create()
+    await add_secret(desk, made["id"], "vsk_prod_newer", created_at=desk.now + 1)
+    await add_secret(desk, made["id"], "vsk_prod_oldest", created_at=desk.now - 1)
+    shown = await desk.keys.get(desk.actor, made["id"], desk.now)
+    assert (shown["prefix"], shown["last_four"]) == ("vsk_prod_", "ewer")
+    assert len(await desk.keys.list(desk.actor, desk.now)) == 2
