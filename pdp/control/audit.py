@@ -82,7 +82,9 @@ def _position(cursor: str) -> tuple[int, str]:
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
         at, _, decision_id = text.partition(":")
-        return int(at), decision_id
-    except (ValueError, binascii.Error) as error:
+        number = int(at)
+        number.to_bytes(8, signed=True)  # The database has no room for more.
+        return number, decision_id
+    except (ValueError, OverflowError, binascii.Error) as error:
         problem = Problem("cursor", "not one of ours: use next_cursor as it was given")
         raise InvalidDocument([problem]) from error
