@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pdp.control.fold import Row
 from pdp.store import ledger
-from pdp.store.keys import KeyRow
+from pdp.store.keys import KeyRow, get_key
 
 
 async def log_change(
@@ -19,10 +19,13 @@ async def log_change(
         "target_key_name": target.name,
         "target_status": target.status,
     }
+    actor = await get_key(connection, actor_key_id)
+    assert actor is not None, "who changes a key is a key"
     row = Row(
         decision_id="adm_" + random.token_hex(12),
         at=now,
         key_id=actor_key_id,
+        key_name=actor.name,
         organization_id=target.organization_id,
         action=action,
         status="success",
