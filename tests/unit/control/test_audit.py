@@ -1,0 +1,232 @@
+"""The audit log as people read it."""
+
+import base64
+from typing import Any
+
+import pytest
+
+from pdp.actions import ACTIONS
+from pdp.control.audit import audit_log
+from pdp.errors import InvalidDocument
+from pdp.spool.records import Record
+from pdp.store.audit import AuditFilter
+from tests.unit.control.desk import (
+    NOON,
+    SECOND,
+    Desk,
+    denied,
+    expired,
+    held,
+    settled,
+    unchecked,
+)
+
+SEED: dict[str, Any] = {
+    "timestamp": "2024-12-03T10:30:00Z",
+    "api_key_id": "key_abc123",
+    "api_key_name": "Production App",
+    "request_id": "req_xyz789",
+    "action": "chat.completions.create",
+    "model": "gpt-4o",
+    "provider": "openai",
+    "status": "success",
+    "latency_ms": 245,
+    "tokens": {"prompt": 150, "completion": 200, "total": 350},
+    "cost_usd": 0.00525,
+    "metadata": {"user_id": "user_123", "app_name": "customer_support"},
+    "ip_address": "203.0.113.42",
+    "user_agent": "openai-python/1.3.0",
+}
+"""The entry of the product page, whose shape is a promise."""
+MORE = {
+    *("reason", "decision_id", "reservation_id", "organization_id", "team_id", "user_id"),
+    "usage_source",
+}
+
+
+async def logs(desk: Desk, **wanted: Any) -> list[dict[str, Any]]:
+    """Return entries of requests, newest first."""
+    found = await audit_log(desk.database, AuditFilter("org", **wanted))
+    entries: list[dict[str, Any]] = found["logs"]
+    return [entry for entry in entries if not entry["decision_id"].startswith("adm_")]
+
+
+async def ids(desk: Desk, **wanted: Any) -> list[str]:
+    return [entry["decision_id"] for entry in await logs(desk, **wanted)]
+
+
+def history() -> list[Record]:
+    """Return requests that differ in everything that can be filtered by, a second apart."""
+    at = [NOON + number * SECOND for number in range(6)]
+    first = held("d1", at=at[1])
+    second = held("d2", at=at[2], model="claude-3-haiku", provider="anthropic")
+    third = held("d3", at=at[3], chain=("other", "root"), action="embeddings:create")
+    return [first, settled(first), second, third, expired(third), denied("d4"), unchecked("d5")]
+
+
+# -- Shape
+
+
+async def test_an_entry_has_the_shape_of_the_product_page_and_more(desk: Desk) -> None:
+    hold = held(
+        "d1",
+        at=1_733_221_800 * SECOND,
+        chain=("key_abc123", "root"),
+        key_name="Production App",
+        request_id="req_xyz789",
+        metadata={"user_id": "user_123", "app_name": "customer_support"},
+    )
+    await desk.take(hold, settled(hold, 5_250_000, 150, completion_tokens=200))
+    (entry,) = await logs(desk)
+    assert entry.pop("timestamp") == "2024-12-03T10:30:00.000Z"
+    assert {name: entry[name] for name in SEED if name != "timestamp"} == {
+        name: value for name, value in SEED.items() if name != "timestamp"
+    }
+    assert set(entry) == (set(SEED) | MORE) - {"timestamp"}
+    assert {name: entry[name] for name in MORE} == {
+        "reason": "ok",
+        "decision_id": "d1",
+        "reservation_id": "res_d1",
+        "organization_id": "org",
+        "team_id": "team",
+        "user_id": "user",
+        "usage_source": "provider",
+    }
+
+
+async def test_every_entry_has_every_field_with_the_types_of_the_product_page(desk: Desk) -> None:
+    await desk.take(*history())
+    await desk.create()
+    for entry in (await audit_log(desk.database, AuditFilter("org")))["logs"]:
+        assert list(entry)[: len(SEED)] == list(SEED)
+        assert set(entry) == {*SEED, *MORE}
+        for name, value in SEED.items():
+            if not (name == "cost_usd" and entry[name] is None):
+                assert type(entry[name]) is type(value), name
+
+
+async def test_a_cost_that_nobody_knows_is_null_and_not_nothing(desk: Desk) -> None:
+    known, unknown = held("d1"), held("d2", cost=None, at=NOON + 1)
+    await desk.take(known, unknown, settled(known, 0), settled(unknown, None))
+    assert [entry["cost_usd"] for entry in await logs(desk)] == [None, 0.0]
+
+
+async def test_statuses_and_reasons_tell_what_became_of_a_request(desk: Desk) -> None:
+    await desk.take(*history())
+    told = {entry["decision_id"]: (entry["status"], entry["reason"]) for entry in await logs(desk)}
+    assert told == {
+        "d1": ("success", "ok"),
+        "d2": ("pending", "ok"),
+        "d3": ("expired", "ok"),
+        "d4": ("denied", "budget_exceeded"),
+        "d5": ("success", "ok"),
+    }
+
+
+@pytest.mark.parametrize("action", ACTIONS.values(), ids=lambda action: action.name)
+async def test_actions_read_as_the_product_page_writes_them(desk: Desk, action: Any) -> None:
+    await desk.take(held("d1", action=action.name))
+    (entry,) = await logs(desk)
+    assert entry["action"] == action.audit_name
+    for spelling in (action.name, action.audit_name):
+        assert await ids(desk, action=spelling) == ["d1"]
+
+
+async def test_changes_by_administrators_are_entries_with_their_name(desk: Desk) -> None:
+    made = await desk.create(name="Mobile")
+    await desk.keys.revoke(desk.actor, made["id"], desk.now + SECOND, cascade=False)
+    found = (await audit_log(desk.database, AuditFilter("org")))["logs"]
+    assert [entry["action"] for entry in found] == [
+        "keys.revoke",
+        "keys.create",
+        "organizations.create",
+    ]
+    for entry in found:
+        assert (entry["api_key_id"], entry["api_key_name"]) == (desk.root.key_id, "root")
+        assert (entry["status"], entry["cost_usd"]) == ("success", None)
+    assert found[0]["metadata"] == {
+        "target_key_id": made["id"],
+        "target_key_name": "Mobile",
+        "target_status": "revoked",
+    }
+
+
+# -- Order, filters, pages
+
+
+async def test_the_newest_come_first(desk: Desk) -> None:
+    await desk.take(held("d1", at=NOON + 2), held("d2", at=NOON + 3), held("d3", at=NOON + 1))
+    assert await ids(desk) == ["d2", "d1", "d3"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({"key_id": "other"}, ["d3"]),
+        ({"key_id": "nobody"}, []),
+        ({"status": "success"}, ["d1", "d5"]),
+        ({"status": "pending"}, ["d2"]),
+        ({"action": "embeddings:create"}, ["d3"]),
+        ({"action": "embeddings.create"}, ["d3"]),
+        ({"action": "embeddings"}, []),
+        ({"model": "claude-3-haiku"}, ["d2"]),
+        ({"provider": "openai"}, ["d1", "d3", "d4", "d5"]),
+        ({"request_id": "req_d4"}, ["d4"]),
+        ({"status": "success", "request_id": "req_d1"}, ["d1"]),
+        ({"status": "denied", "request_id": "req_d1"}, []),
+    ],
+)
+async def test_filters_leave_what_they_name(
+    desk: Desk, wanted: dict[str, Any], found: list[str]
+) -> None:
+    await desk.take(*history())
+    assert sorted(await ids(desk, **wanted)) == found
+
+
+async def test_an_organization_sees_its_own_log_alone(desk: Desk) -> None:
+    await desk.take(held("d1"), held("d2", organization_id="org2"))
+    assert await ids(desk) == ["d1"]
+    found = await audit_log(desk.database, AuditFilter("org2"))
+    assert [entry["decision_id"] for entry in found["logs"]] == ["d2"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8])
+async def test_pages_show_every_entry_once(desk: Desk, size: int) -> None:
+    # Three at the same instant: a page may end between them.
+    places = (NOON, NOON + 1, NOON + 1, NOON + 1, NOON + 2, NOON + 3, NOON + 4)
+    await desk.take(*(held(f"d{index}", at=at) for index, at in enumerate(places)))
+    whole = await ids(desk, key_id="leaf")
+    assert len(whole) == len(places)
+    seen: list[str] = []
+    cursor, pages = None, 0
+    while pages == 0 or cursor:
+        page = await audit_log(desk.database, AuditFilter("org", "leaf", limit=size), cursor)
+        assert 0 < len(page["logs"]) <= size
+        seen += [entry["decision_id"] for entry in page["logs"]]
+        cursor, pages = page["next_cursor"], pages + 1
+    assert seen == whole
+    assert pages == -(-len(places) // size)
+
+
+async def test_a_page_after_new_entries_goes_on_where_the_last_one_ended(desk: Desk) -> None:
+    await desk.take(*(held(f"d{number}", at=NOON + number) for number in range(4)))
+    first = await audit_log(desk.database, AuditFilter("org", "leaf", limit=2))
+    await desk.take(held("d9", at=NOON + 9), first=4)
+    second = await audit_log(
+        desk.database, AuditFilter("org", "leaf", limit=2), first["next_cursor"]
+    )
+    assert [entry["decision_id"] for entry in second["logs"]] == ["d1", "d0"]
+    assert second["next_cursor"] is None
+
+
+def coded(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["x", "%%%", "ü", coded("no number:d1"), coded(f"{10**30}:d1"), "gICA"],
+)
+async def test_a_cursor_of_somebody_else_is_refused(desk: Desk, cursor: str) -> None:
+    with pytest.raises(InvalidDocument, match="cursor: not one of ours"):
+        await audit_log(desk.database, AuditFilter("org"), cursor)
