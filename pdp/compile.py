@@ -49,8 +49,7 @@ class Compiler:
             revision=resolved.revision,
             revision_text=str(resolved.revision),
             limited_by_budget=any(scope.budgets for scope in scopes),
-            secret_expires_at=resolved.secret_expires_at,
-            secret_revoked=resolved.secret_revoked,
+            alive_until=_alive_until(leaf, resolved),
         )
 
     def _node(self, record: KeyRecord, timezone: str, problems: Problems) -> Node:
@@ -69,3 +68,13 @@ class Compiler:
         if calendar is None:
             calendar = self._calendars[timezone] = Calendar(timezone)
         return calendar
+
+
+def _alive_until(leaf: KeyRecord, resolved: Resolved) -> int:
+    if resolved.secret_revoked:
+        return 0
+    ends = (leaf.expires_at, resolved.secret_expires_at)
+    return min((end for end in ends if end is not None), default=_NEVER)
+
+
+_NEVER = 2**63

@@ -45,6 +45,8 @@ def is_model_name(name: str) -> bool:
 def key_fault(key: CompiledKey, now: int) -> tuple[str, str]:
     """Return (reason, message) when the key or its secret is not alive, else empty strings."""
     record = key.record
+    if record.status == "active" and now < key.alive_until:
+        return "", ""
     who = f"key {named(record.name, record.id)}"
     if record.status == "revoked":
         return "key_revoked", f"{who} was revoked: use another key"
@@ -53,9 +55,7 @@ def key_fault(key: CompiledKey, now: int) -> tuple[str, str]:
     if record.expires_at is not None and now >= record.expires_at:
         when = instant(record.expires_at)
         return "key_expired", f"{who} expired at {when}: ask for a new key"
-    if key.secret_revoked or (key.secret_expires_at is not None and now >= key.secret_expires_at):
-        return "key_revoked", f"this secret of {who} was rotated out: use the new one"
-    return "", ""
+    return "key_revoked", f"this secret of {who} was rotated out: use the new one"
 
 
 def too_large(key: CompiledKey, tokens: int) -> Refused | None:

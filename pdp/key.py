@@ -25,8 +25,8 @@ class CompiledKey(Struct, frozen=True):
     `chain` decides what it may do, `scopes` (leaf first) how much; `scope_of`
     has the scopes of both chains by key id, for budget conditions. `ancestors` are
     the ids of `scopes`, `windows` what they count in. `limited_by_budget`: some
-    scope has a budget. `secret_expires_at` is in ns; `revision` is the change
-    number it was read at.
+    scope has a budget. `alive_until` (ns) is when the key or its secret ends, whichever
+    is first; `revision` is the change number it was read at.
     """
 
     record: KeyRecord
@@ -40,5 +40,4 @@ class CompiledKey(Struct, frozen=True):
     revision: int
     revision_text: str
     limited_by_budget: bool
-    secret_expires_at: int | None = None
-    secret_revoked: bool = False
+    alive_until: int

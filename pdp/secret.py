@@ -13,6 +13,8 @@ _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 _CHECKSUM_LENGTH: Final = 6
 _ENVIRONMENT = re.compile(r"[a-z0-9]{1,16}", re.ASCII)
 _SHAPE = re.compile(r"vsk_[a-z0-9]{1,16}_[0-9A-Za-z]{33,64}", re.ASCII)
+LONGEST: Final = 128
+"""Characters; no key has more."""
 MIN_RANDOM_BYTES: Final = 20
 MIN_PEPPER: Final = 32
 """Characters."""
@@ -35,7 +37,7 @@ def make_secret(environment: str, random: bytes) -> str:
 
 def is_well_formed(raw: str) -> bool:
     """Tell whether a text can be a key at all: shape and checksum."""
-    if len(raw) > 128 or _SHAPE.fullmatch(raw) is None:
+    if len(raw) > LONGEST or _SHAPE.fullmatch(raw) is None:
         return False
     return raw[-_CHECKSUM_LENGTH:] == _checksum(raw[:-_CHECKSUM_LENGTH])
 

@@ -17,7 +17,7 @@ from pdp.compile import Compiler
 from pdp.errors import InvalidDocument, Unavailable
 from pdp.key import CompiledKey
 from pdp.model import Resolved
-from pdp.secret import is_well_formed
+from pdp.secret import LONGEST, is_well_formed
 
 _SECOND = 1_000_000_000
 
@@ -84,13 +84,14 @@ class KeyCache:
 
     def lookup(self, api_key: str, now: int) -> CompiledKey | None | Awaitable[CompiledKey | None]:
         """Return the key of a raw secret; at once if it is cached or cannot exist."""
-        if not is_well_formed(api_key):
+        if len(api_key) > LONGEST:
             return None
         secret_hash = self._hash_of(api_key)
         entry = self._entries.get(secret_hash)
         if entry is not None:
             return self._known(secret_hash, entry, now)
-        return self._unseen(secret_hash, now)
+        # What is known was well-formed when it was made: only strangers are looked at.
+        return self._unseen(secret_hash, now) if is_well_formed(api_key) else None
 
     def by_id(self, key_id: str, now: int) -> CompiledKey | None | Awaitable[CompiledKey | None]:
         """Return a key by its id, for usages that name no reservation."""

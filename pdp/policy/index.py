@@ -6,6 +6,7 @@ same statements match share one. A shelf files its statements by resource.
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import Final
 
 from pdp.actions import ACTIONS
 from pdp.policy.glob import GlobTable, matcher_of
@@ -20,31 +21,49 @@ def expand_action(glob: str) -> frozenset[str]:
     return frozenset(action for action in ACTIONS if matcher(action))
 
 
-class Shelf:
-    """The statements of one effect that match an action; immutable.
+_MOST_REMEMBERED: Final = 256
 
-    `everywhere` are those about `*`, the only ones for an action without model.
+
+class Shelf:
+    """The statements of one effect that match an action.
+
+    `everywhere` are those about `*`, the only ones for an action without model. What
+    was found is remembered; how much is bounded, since names come from clients.
     """
 
-    __slots__ = ("_models", "_providers", "everywhere")
+    __slots__ = ("_everywhere", "_models", "_providers", "_remembered")
 
     def __init__(self, statements: Sequence[CompiledStatement], *, fold: bool) -> None:
-        self.everywhere: Sequence[CompiledStatement] = [
+        self._everywhere: Sequence[CompiledStatement] = [
             statement
             for statement in statements
             if any(resource.type is None for resource in statement.source.resources)
         ]
         self._models = _file(statements, "model", fold=fold)
         self._providers = _file(statements, "provider", fold=fold)
+        self._remembered: dict[tuple[str, str] | None, Sequence[CompiledStatement]] = {}
 
-    def find(self, model: str, provider: str) -> Sequence[CompiledStatement]:
-        """Return the statements about a model or its provider, in document order."""
-        found = self.everywhere
-        if self._models is not None:
-            found = _merge(found, self._models.find(model))
-        if self._providers is not None:
-            found = _merge(found, self._providers.find(provider))
+    def find(self, names: tuple[str, str] | None) -> Sequence[CompiledStatement]:
+        """Return the statements about a model or its provider, in document order.
+
+        Those that `in` or `not_in` exclude are left out. `names` are (model,
+        provider), None for an action without.
+        """
+        found = self._remembered.get(names)
+        if found is None:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            found = self._remembered[names] = self._search(names)
         return found
+
+    def _search(self, names: tuple[str, str] | None) -> Sequence[CompiledStatement]:
+        found = self._everywhere
+        if names is not None:
+            if self._models is not None:
+                found = _merge(found, self._models.find(names[0]))
+            if self._providers is not None:
+                found = _merge(found, self._providers.find(names[1]))
+        return tuple(statement for statement in found if statement.admits(*(names or ("", ""))))
 
 
 def _file(

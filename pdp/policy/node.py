@@ -1,6 +1,5 @@
 """One key's guards and prohibitions, compiled once and shared by the chains of all keys below."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -93,11 +92,10 @@ class PolicyNode(Struct, frozen=True):
         relied_on: list[BudgetGuard],
     ) -> CompiledStatement | Evaluation:
         near: list[CompiledStatement] = []
-        for statement in _candidates(shelf, names):
-            if statement.admits(*(names or _NO_NAMES)):
-                if statement.holds(request, spend_of, relied_on):
-                    return statement
-                near.append(statement)
+        for statement in shelf.find(names):
+            if statement.holds(request, spend_of, relied_on):
+                return statement
+            near.append(statement)
         if near:
             return denial.condition_not_met(self.owner, near, request, relied_on)
         return denial.no_allow_of_resource(self.owner, request)
@@ -113,22 +111,12 @@ class PolicyNode(Struct, frozen=True):
         shelf = self.denies.shelf(request.action) if self.denies else None
         if shelf is None:
             return None
-        for statement in _candidates(shelf, names):
+        for statement in shelf.find(names):
             found: list[BudgetGuard] = []
-            if statement.admits(*(names or _NO_NAMES)) and statement.holds(
-                request, spend_of, found
-            ):
+            if statement.holds(request, spend_of, found):
                 return denial.policy_denied(self.owner, statement, request, found)
             relied_on += found
         return None
-
-
-_NO_NAMES: Final = ("", "")
-
-
-def _candidates(shelf: Shelf, names: tuple[str, str] | None) -> Sequence[CompiledStatement]:
-    """Return the statements whose action and resource match."""
-    return shelf.everywhere if names is None else shelf.find(*names)
 
 
 def compile_node(record: KeyRecord, problems: Problems) -> PolicyNode:

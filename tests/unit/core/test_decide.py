@@ -40,8 +40,8 @@ def test_a_living_key_has_no_fault() -> None:
         (compiled(status="revoked"), "key_revoked", "was revoked"),
         (compiled(status="suspended"), "key_suspended", "is suspended"),
         (compiled(expires_at=NOON), "key_expired", "expired at 2026-11-23T12:00:00Z"),
-        (replace(compiled(), secret_revoked=True), "key_revoked", "was rotated out"),
-        (replace(compiled(), secret_expires_at=NOON), "key_revoked", "was rotated out"),
+        (replace(compiled(), alive_until=0), "key_revoked", "was rotated out"),
+        (replace(compiled(), alive_until=NOON), "key_revoked", "was rotated out"),
     ],
     ids=["revoked", "suspended", "expired", "old secret", "secret after its grace"],
 )
@@ -53,7 +53,7 @@ def test_a_dead_key_says_why(key: CompiledKey, reason: str, words: str) -> None:
 
 
 def test_a_secret_in_its_grace_period_lives() -> None:
-    assert key_fault(replace(compiled(), secret_expires_at=NOON + 1), NOON) == ("", "")
+    assert key_fault(replace(compiled(), alive_until=NOON + 1), NOON) == ("", "")
 
 
 @pytest.mark.parametrize(
