@@ -84,7 +84,7 @@ def _position(cursor: str) -> tuple[int, str]:
         at, _, decision_id = text.partition(":")
         number = int(at)
         number.to_bytes(8, signed=True)  # The database has no room for more.
-        return number, decision_id
     except (ValueError, OverflowError, binascii.Error) as error:
         problem = Problem("cursor", "not one of ours: use next_cursor as it was given")
         raise InvalidDocument([problem]) from error
+    return number, decision_id
