@@ -41,7 +41,7 @@ def load_overrides(path: Path) -> tuple[Override, ...]:
     except OSError as error:
         reason = (error.strerror or "cannot be read").lower()
         raise StartRefused(f"PDP_PRICES_FILE: `{path}`: {reason}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StartRefused(f"PDP_PRICES_FILE: `{path}` is not JSON: {error}") from error
     except InvalidDocument as error:
         raise StartRefused(f"PDP_PRICES_FILE: `{path}`: {error}") from error
