@@ -74,7 +74,7 @@ def _provider(provider: genai.Provider, now: datetime) -> ProviderPrices:
 def _price(prices: genai.ModelPrice) -> Price | None:
     """Return token prices; None where tokens alone do not tell the cost."""
     usual = _rates(prices, 0)
-    if usual is None:
+    if usual is None or prices.requests_kcount is not None:  # The latter: a fee a request.
         return None
     starts = {
         tier.start
