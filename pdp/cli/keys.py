@@ -39,10 +39,9 @@ def create(
     given = {"name": name, "key_type": key_type, "team_id": team_id, "user_id": user_id}
     body |= {field: value for field, value in given.items() if value is not None}
     if model:
-        body["permissions"] = {**(body.get("permissions") or {}), "models": model}
+        _lay_over(body, "permissions", {"models": model})
     if monthly_budget is not None:
-        budgets = {**(body.get("budget_limits") or {}), "monthly": monthly_budget}
-        body["budget_limits"] = budgets
+        _lay_over(body, "budget_limits", {"monthly": monthly_budget})
 
     async def work() -> None:
         async with control() as (plane, now):
@@ -131,6 +130,13 @@ def revoke(
         typer.echo(f"{revoked['id']} is revoked{more}")
 
     run(work())
+
+
+def _lay_over(body: dict[str, Any], field: str, options: dict[str, Any]) -> None:
+    """Put options before what the body says; what is no object there is refused as it is."""
+    authored = body.get(field)
+    if authored is None or isinstance(authored, dict):
+        body[field] = {**(authored or {}), **options}
 
 
 def _body(file: str) -> dict[str, Any]:
