@@ -78,13 +78,12 @@ def init(
 @app.command("migrate")
 def migrate_command() -> None:
     """Bring the database to the schema of this version."""
+    from pdp.control.plane import open_database
     from pdp.settings import load_settings
-    from pdp.store.database import Database, default_url
     from pdp.store.migrate import migrate
 
     async def work() -> None:
-        settings = load_settings()
-        database = Database(settings.database_url or default_url(settings.data_dir))
+        database = open_database(load_settings())
         try:
             before, now = await migrate(database)
         finally:

@@ -22,11 +22,23 @@ class ControlPlane(Struct, frozen=True):
     keys: Keys
 
 
+def open_database(settings: Settings) -> Database:
+    """Return the database of the settings; the data dir is made if it is to lie there."""
+    if settings.database_url:
+        return Database(settings.database_url)
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = (error.strerror or "cannot be used").lower()
+        raise StartRefused(f"PDP_DATA_DIR: `{settings.data_dir}`: {reason}") from error
+    return Database(default_url(settings.data_dir))
+
+
 @asynccontextmanager
 async def open_control(settings: Settings) -> AsyncIterator[ControlPlane]:
     """Open the control plane. Raises `StartRefused` with one line when that cannot be."""
     pepper = load_pepper(settings)
-    database = Database(settings.database_url or default_url(settings.data_dir))
+    database = open_database(settings)
     try:
         await migrate(database)
         try:
