@@ -1,10 +1,12 @@
 """The connection to SQL: one engine a process, library errors translated on the way out."""
 
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
@@ -90,11 +92,24 @@ def _make_engine(url: str) -> AsyncEngine:
     if parsed.get_driver_name() != "aiosqlite":
         parsed = parsed.set(drivername="sqlite+aiosqlite")
     try:
-        engine = create_async_engine(parsed)
+        engine = create_async_engine(parsed, connect_args={"async_creator_fn": _connected})
     except (ArgumentError, NoSuchModuleError) as error:
         raise StartRefused("PDP_DATABASE_URL: not a database address") from error
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     return engine
+
+
+async def _connected(*arguments: Any, **options: Any) -> aiosqlite.Connection:
+    connection = aiosqlite.connect(*arguments, **options)
+    thread = connection._thread  # noqa: SLF001  As SQLAlchemy does where it makes the connection.
+    thread.daemon = True
+    try:
+        return await connection
+    except sqlite3.Error:
+        # The thread is ending, but not without a word to the event loop: a command
+        # that has closed the loop by then would show a traceback.
+        thread.join()
+        raise
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
