@@ -1,0 +1,86 @@
+"""The commands, run as `python -m pdp` runs them, in this process and a data dir of the test's."""
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+from pdp.cli import main
+
+
+class Done(Struct, frozen=True):
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """Return what a command that succeeded has printed."""
+        assert self.status == 0, self.err
+        return json.loads(self.out)
+
+    def refusal(self) -> str:
+        """Return the one line of a command that refused."""
+        assert self.status != 0
+        assert self.out == ""
+        (line,) = self.err.splitlines()
+        assert line.startswith("pdp: ")
+        return line
+
+
+class Pdp:
+    """Runs commands."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data_dir: Path
+    ) -> None:
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+        self.data_dir = data_dir
+        for name in os.environ:
+            if name.startswith("PDP_"):
+                monkeypatch.delenv(name)
+        self.setting("PDP_DATA_DIR", str(data_dir))
+
+    def setting(self, name: str, value: str) -> None:
+        """Set a variable of the environment."""
+        self._monkeypatch.setenv(name, value)
+
+    def __call__(self, *arguments: str, stdin: bytes = b"") -> Done:
+        """Run `pdp ARGUMENTS` to its end."""
+        self._monkeypatch.setattr(sys, "argv", ["pdp", *arguments])
+        self._monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        out, err = self._capsys.readouterr()
+        assert "Traceback" not in out + err
+        return Done(status, out, err)
+
+    def create(self, **body: Any) -> dict[str, Any]:
+        """Create a key from a REST create body."""
+        made: dict[str, Any] = self(
+            *("keys", "create", "--file", "-", "--json"), stdin=json.dumps(body).encode()
+        ).json()
+        return made
+
+
+@pytest.fixture
+def pdp(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Pdp:
+    """The commands, in an empty data dir."""
+    return Pdp(monkeypatch, capsys, tmp_path / "data")
+
+
+@pytest.fixture
+def root(pdp: Pdp) -> dict[str, str]:
+    """An organization; what `pdp init` has printed."""
+    made: dict[str, str] = pdp("init", "--json").json()
+    return made
