@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import pytest
 from msgspec import Struct
 
 from pdp.cli import main
+
+_LOOKS = ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Done(Struct, frozen=True):
@@ -44,7 +48,7 @@ class Pdp:
         self._capsys = capsys
         self.data_dir = data_dir
         for name in os.environ:
-            if name.startswith("PDP_"):
+            if name.startswith("PDP_") or name in _LOOKS:
                 monkeypatch.delenv(name)
         self.setting("PDP_DATA_DIR", str(data_dir))
 
@@ -61,7 +65,7 @@ class Pdp:
             main()
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else int(end.code is not None)
-        out, err = self._capsys.readouterr()
+        out, err = (_STYLE.sub("", text) for text in self._capsys.readouterr())
         assert "Traceback" not in out + err
         return Done(status, out, err)
 

@@ -1,0 +1,80 @@
+"""What cannot be done is said on stderr, without a traceback, and the status is not 0."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from pdp import __version__
+from tests.unit.cli.conftest import Pdp
+
+COMMANDS = (
+    ("keys", "list"),
+    ("keys", "create"),
+    ("keys", "get", "key_x"),
+    ("keys", "revoke", "key_x"),
+    ("usage",),
+    ("usage", "--group-by", "day"),
+    ("audit",),
+)
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_before_init_a_command_says_what_to_do(
+    pdp: Pdp, command: tuple[str, ...], form: tuple[str, ...]
+) -> None:
+    line = pdp(*command, *form).refusal()
+    assert line == "pdp: there is no organization: run `pdp init`"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nonsense",), "No such command"),
+        (("keys", "nonsense"), "No such command"),
+        (("keys", "get"), "Missing argument"),
+        (("keys", "revoke"), "Missing argument"),
+        (("keys", "list", "--nonsense"), "No such option"),
+        (("keys", "create", "--monthly-budget", "much"), "--monthly-budget"),
+        (("audit", "--limit", "0"), "--limit"),
+        (("audit", "--limit", "-1"), "--limit"),
+        (("audit", "--limit", "many"), "--limit"),
+        (("init", "--organization-id"), "--organization-id"),
+    ],
+)
+def test_a_command_that_is_none_is_refused(
+    pdp: Pdp, arguments: tuple[str, ...], words: str
+) -> None:
+    done = pdp(*arguments)
+    assert (done.status, done.out) == (2, "")
+    assert words in done.err
+    assert not pdp.data_dir.exists()
+
+
+@pytest.mark.parametrize("command", [("init",), *COMMANDS, ("migrate",)])
+def test_a_wrong_setting_is_named_by_every_command(pdp: Pdp, command: tuple[str, ...]) -> None:
+    pdp.setting("PDP_MAX_STALENESS", "-1")
+    assert "PDP_MAX_STALENESS: " in pdp(*command).refusal()
+    assert not pdp.data_dir.exists()
+
+
+@pytest.mark.parametrize("command", [("init",), *COMMANDS, ("migrate",)])
+def test_a_database_from_the_future_is_refused_by_every_command(
+    pdp: Pdp, root: dict[str, str], command: tuple[str, ...]
+) -> None:
+    with closing(sqlite3.connect(pdp.data_dir / "pdp.db")) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'f00dfeed'")
+        connection.commit()
+    assert "f00dfeed" in pdp(*command).refusal()
+
+
+def test_the_version_is_told(pdp: Pdp) -> None:
+    assert pdp("--version").out == f"pdp {__version__}\n"
+
+
+@pytest.mark.parametrize("command", [("--help",), ("keys", "--help"), ("audit", "--help")])
+def test_help_is_no_error(pdp: Pdp, command: tuple[str, ...]) -> None:
+    done = pdp(*command)
+    assert (done.status, done.err) == (0, "")
+    assert "Usage:" in done.out

@@ -1,0 +1,133 @@
+"""`pdp usage` and `pdp audit`."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from pdp.control.ingest import ingest
+from pdp.spool.records import Record, encode
+from pdp.store.database import Database, default_url
+from tests.unit.cli.conftest import Pdp
+from tests.unit.control.desk import NOON, SECOND, denied, held, settled
+
+
+def take(pdp: Pdp, *records: Record) -> None:
+    """Put records into the ledger, as the data plane does beside the commands."""
+
+    async def work() -> None:
+        database = Database(default_url(pdp.data_dir))
+        try:
+            await ingest(database, "spool", 0, list(map(encode, records)))
+        finally:
+            await database.close()
+
+    asyncio.run(work())
+
+
+@pytest.fixture
+def key(pdp: Pdp, root: dict[str, str]) -> dict[str, Any]:
+    """A key that has spent 0.25 USD, holds 3 USD, and was denied once."""
+    made = pdp.create(name="[b]Mobile[/b]", user_id="u")
+    chain, organization = (made["id"], root["key_id"]), root["organization_id"]
+    first, second = (
+        held(name, cost, chain=chain, at=NOON + at * SECOND, organization_id=organization)
+        for name, cost, at in (("d1", 10**9, 1), ("d2", 3 * 10**9, 2))
+    )
+    no = denied("d3", key_id=made["id"], organization_id=organization, key_name="[b]Mobile[/b]")
+    take(pdp, first, settled(first, 250_000_000), second, no)
+    return made
+
+
+# -- Usage
+
+
+def test_usage_shows_spent_and_held_of_every_key(
+    pdp: Pdp, key: dict[str, Any], root: dict[str, str]
+) -> None:
+    found = {row["api_key_id"]: row for row in pdp("usage", "--json").json()["usage"]}
+    assert list(found) == [root["key_id"], key["id"]]
+    for row in found.values():
+        assert (row["requests"], row["spent_usd"], row["held_usd"]) == (2, 0.25, 3.0)
+    table = pdp("usage").out
+    (line,) = [line for line in table.splitlines() if key["id"] in line]
+    assert "[b]Mobile[/b]" in line
+    assert "0.250000" in line
+    assert "3.000000" in line
+
+
+@pytest.mark.parametrize(
+    ("group", "value"),
+    [("day", "2026-11-23"), ("model", "gpt-4o"), ("provider", "openai"), ("user", "u")],
+)
+def test_usage_by_group(pdp: Pdp, key: dict[str, Any], group: str, value: str) -> None:
+    (row,) = pdp("usage", "--group-by", group, "--json").json()["usage"]
+    assert row == {
+        group: value,
+        "requests": 1,
+        "prompt_tokens": 3,
+        "completion_tokens": 4,
+        "cached_tokens": 1,
+        "cost_usd": 0.25,
+    }
+    table = pdp("usage", "--group-by", group).out
+    assert value in table
+    assert "0.250000" in table
+
+
+def test_a_group_that_is_none_is_refused(pdp: Pdp, key: dict[str, Any]) -> None:
+    line = pdp("usage", "--group-by", "colour").refusal()
+    assert "group_by: `colour` is not one of day, model, provider, key, team, user" in line
+
+
+# -- Audit
+
+
+def test_audit_shows_the_newest_first(pdp: Pdp, key: dict[str, Any]) -> None:
+    found = pdp("audit", "--json").json()
+    assert set(found) == {"logs", "next_cursor"}
+    stamps = [entry["timestamp"] for entry in found["logs"]]
+    assert stamps == sorted(stamps, reverse=True)
+    assert len(stamps) == 5  # Two changes by the administrator, three requests.
+    statuses = {entry["decision_id"]: entry["status"] for entry in found["logs"]}
+    assert statuses["d1"] == "success"
+    assert statuses["d2"] == "pending"
+    assert statuses["d3"] == "denied"
+
+
+@pytest.mark.parametrize("limit", [1, 3, 5, 100])
+def test_a_limit_keeps_the_newest(pdp: Pdp, key: dict[str, Any], limit: int) -> None:
+    whole = pdp("audit", "--json").json()["logs"]
+    found = pdp("audit", "--json", "--limit", str(limit)).json()
+    assert found["logs"] == whole[:limit]
+    assert (found["next_cursor"] is None) == (limit >= len(whole))
+
+
+def test_audit_shows_what_it_is_asked_for(pdp: Pdp, key: dict[str, Any]) -> None:
+    mine = pdp("audit", "--json", "--key-id", key["id"]).json()["logs"]
+    assert {entry["api_key_id"] for entry in mine} == {key["id"]}
+    assert len(mine) == 3
+    (entry,) = pdp("audit", "--json", "--status", "denied").json()["logs"]
+    assert (entry["decision_id"], entry["reason"]) == ("d3", "budget_exceeded")
+    assert pdp("audit", "--json", "--status", "lost").json() == {"logs": [], "next_cursor": None}
+
+
+def test_audit_shows_people_a_table(pdp: Pdp, key: dict[str, Any]) -> None:
+    table = pdp("audit").out
+    (line,) = [line for line in table.splitlines() if "success" in line and "chat" in line]
+    assert line.split() == [
+        *("2026-11-23", "12:00:01", key["id"].title(), "chat.completions.create", "gpt-4o"),
+        *("success", "ok", "7", "0.250000"),
+    ]
+    (line,) = [line for line in table.splitlines() if "denied" in line]
+    assert "[b]Mobile[/b]" in line
+    assert "budget_exceeded" in line
+
+
+def test_each_organization_has_its_own_log_and_usage(pdp: Pdp, key: dict[str, Any]) -> None:
+    there = ("--organization-id", "org2")
+    other = pdp("init", *there, "--json").json()
+    (entry,) = pdp("audit", *there, "--json").json()["logs"]
+    assert entry["api_key_id"] == other["key_id"]
+    (row,) = pdp("usage", *there, "--json").json()["usage"]
+    assert (row["api_key_id"], row["requests"]) == (other["key_id"], 0)
