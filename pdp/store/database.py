@@ -1,6 +1,8 @@
 """The connection to SQL: one engine a process, library errors translated on the way out."""
 
+import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -104,12 +106,33 @@ async def _connected(*arguments: Any, **options: Any) -> aiosqlite.Connection:
     thread = connection._thread  # noqa: SLF001  As SQLAlchemy does where it makes the connection.
     thread.daemon = True
     try:
-        return await connection
-    except sqlite3.Error:
+        await connection
+        await _use_wal(connection)
+    except BaseException:
+        await connection.close()
         # The thread is ending, but not without a word to the event loop: a command
         # that has closed the loop by then would show a traceback.
         thread.join()
         raise
+    return connection
+
+
+async def _use_wal(connection: aiosqlite.Connection) -> None:
+    """Switch a new database to WAL; where another connection is at it, wait for that.
+
+    SQLite does not wait by itself here: the switch asks for a lock in a way that could
+    deadlock.
+    """
+    end = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            await connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            await asyncio.sleep(0.01)
+        else:
+            return
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
@@ -118,7 +141,6 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     try:
         cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-        cursor.execute("PRAGMA journal_mode = WAL")
         # What Ingest has acknowledged may be dropped from the spool: it must
         # survive a power cut too, and with WAL only FULL promises that.
         cursor.execute("PRAGMA synchronous = FULL")
