@@ -141,6 +141,20 @@ async def test_upgrades_at_once_wait_for_each_other(tmp_path: Path) -> None:
     assert sorted(found, key=str) == [(HEAD, HEAD)] * 3 + [(None, HEAD)]
 
 
+@pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
+async def test_a_new_database_that_another_program_uses_is_waited_for(
+    database: Database, tmp_path: Path, lock: str
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "pdp.db", isolation_level=None)) as other:
+        other.execute("CREATE TABLE other (id INTEGER)")
+        other.execute(f"BEGIN {lock}")
+        waiting = asyncio.create_task(migrate(database))
+        done, _ = await asyncio.wait([waiting], timeout=0.2)
+        assert not done
+        other.execute("COMMIT")
+        assert await waiting == (None, HEAD)
+
+
 async def test_a_database_from_the_future_is_refused_in_one_line_and_left_alone(
     database: Database, tmp_path: Path
 ) -> None:
