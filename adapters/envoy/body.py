@@ -21,9 +21,12 @@ _DECISIVE: Final = frozenset(
         "max_completion_tokens",
         "max_output_tokens",
         "background",
+        "models",
+        "service_tier",
     }
 )
 MAX_CHOICES: Final = 1024
+MAX_MEMBERS: Final = 1000
 
 
 class BadBody(Exception):
@@ -53,9 +56,31 @@ class _Name:
         self.text = text
 
 
-_members: msgspec.json.Decoder[dict[_Name, msgspec.Raw]] = msgspec.json.Decoder(
-    dict[_Name, msgspec.Raw], dec_hook=lambda _, text: _Name(text)
-)
+class _Members:
+    """Reads the members of an object, every duplicate kept. For one thread.
+
+    A name costs a call of Python, so there is a bound: 8 MB hold a million names.
+    """
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._decoder: msgspec.json.Decoder[dict[_Name, msgspec.Raw]] = msgspec.json.Decoder(
+            dict[_Name, msgspec.Raw], dec_hook=self._name
+        )
+
+    def __call__(self, data: bytes | msgspec.Raw) -> dict[_Name, msgspec.Raw]:
+        """Return the members; raises `MsgspecError` or `RecursionError`."""
+        self._left = MAX_MEMBERS
+        return self._decoder.decode(data)
+
+    def _name(self, _: type, text: str) -> _Name:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("too many members")
+        return _Name(text)
+
+
+_members: Final = _Members()
 
 
 def parse_body(body: bytes, output_bounds: Sequence[str]) -> Body:
@@ -66,18 +91,18 @@ def parse_body(body: bytes, output_bounds: Sequence[str]) -> Body:
     """
     try:
         body.decode()  # What is skipped below is not checked for being UTF-8.
-        members = _members.decode(body)
+        members = _members(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadBody(
-            "the body is not a JSON object in UTF-8: send one, uncompressed"
+            "the body is not a JSON object in UTF-8, uncompressed, with up to "
+            f"{MAX_MEMBERS:,} members: send one"
             if body
             else "the body is empty: send a JSON object"
         ) from error
     decisive = _decisive(members)
     options = decisive.pop("stream_options", None)
     values = {name: _value(raw) for name, raw in decisive.items()}
-    if values.get("background"):
-        raise BadBody("`background` is not supported here: its usage comes too late", "background")
+    _refuse_unseen(values)
     return Body(
         _model(values.get("model")),
         _flag(values.get("stream"), "stream"),
@@ -105,10 +130,24 @@ def _decisive(members: dict[_Name, msgspec.Raw]) -> dict[str, msgspec.Raw]:
     return found
 
 
+def _refuse_unseen(values: dict[str, Any]) -> None:
+    """Refuse what changes the model or the price behind the policy's back."""
+    if values.get("background"):
+        raise BadBody("`background` is not supported here: its usage comes too late", "background")
+    if values.get("models"):
+        raise BadBody("`models` is not supported here: name one `model`", "models")
+    if values.get("service_tier") not in _USUAL_TIERS:
+        message = "`service_tier` has another price: use one of `auto`, `default`, `flex`"
+        raise BadBody(message, "service_tier")
+
+
+_USUAL_TIERS: Final = (None, "auto", "default", "flex", "standard_only")
+
+
 def _includes_usage(options: msgspec.Raw) -> bool:
     """Tell whether a stream will surely tell its usage: asked for once, and by its right name."""
     try:
-        members = _members.decode(options)
+        members = _members(options)
     except (msgspec.MsgspecError, RecursionError):
         return False
     asked = [

@@ -7,7 +7,10 @@ from urllib.parse import parse_qsl
 CREDENTIAL_HEADERS: Final = ("authorization", "x-api-key", "api-key")
 """All are stripped before the request goes upstream."""
 
-_IN_QUERY: Final = frozenset({"key", "api_key", "api-key", "apikey", "access_token", "token"})
+_IN_QUERY: Final = frozenset(
+    {"key", "api_key", "apikey", "access_token", "token", "bearer", "secret"}
+    | set(CREDENTIAL_HEADERS)
+)
 
 
 class BadCredentials(Exception):
@@ -40,4 +43,4 @@ def _has_key(query: str) -> bool:
         pairs = parse_qsl(query.replace(";", "&"), max_num_fields=100)
     except ValueError:
         return True  # More fields than any client sends; who knows what hides there.
-    return any(name.lower() in _IN_QUERY for name, _ in pairs)
+    return any(name.lower() in _IN_QUERY or value.startswith("vsk_") for name, value in pairs)

@@ -12,13 +12,14 @@ from msgspec import Struct
 class Route(Struct, frozen=True):
     """What a route does. `streaming` is the action when the body says `"stream": true`.
 
-    `output_bounds` are the body fields that bound the output in tokens; without
-    any, the route has no output that is counted in tokens.
+    `output_bounds` are the body fields that bound the output in tokens; `has_output`:
+    there is output that is counted so.
     """
 
     action: str
     streaming: str = ""
     output_bounds: tuple[str, ...] = ()
+    has_output: bool = True
     has_body: bool = True
 
 
@@ -30,10 +31,10 @@ ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("POST", "/v1/responses"): Route(
         "responses:create", "responses:stream", ("max_output_tokens",)
     ),
-    ("POST", "/v1/embeddings"): Route("embeddings:create"),
+    ("POST", "/v1/embeddings"): Route("embeddings:create", has_output=False),
     ("POST", "/v1/images/generations"): Route("images:generate"),
     ("POST", "/v1/audio/speech"): Route("audio:speech"),
-    ("POST", "/v1/moderations"): Route("moderations:create"),
+    ("POST", "/v1/moderations"): Route("moderations:create", has_output=False),
     ("GET", "/v1/models"): Route("models:list", has_body=False),
 }
 

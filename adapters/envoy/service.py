@@ -1,7 +1,6 @@
 """Envoy's two services on the PDP's port: ext_authz and the access log."""
 
 from collections.abc import AsyncIterator, Awaitable
-from traceback import format_tb
 from typing import Any, Protocol
 
 import grpc
@@ -22,6 +21,8 @@ from adapters.envoy.translate import (
 from adapters.envoy.usage import Entry, usage_of
 from adapters.envoy.v1 import wire_pb2 as pb
 from pdp.model import Decision, Reported, Request, Usage
+from pdp.serve.logs import log_defect
+from pdp.serve.rpc import is_gone, settled
 
 _log = structlog.get_logger(__name__)
 
@@ -31,7 +32,15 @@ ACCESS_LOG = "envoy.service.accesslog.v3.AccessLogService"
 _EXT_AUTHZ = "envoy.filters.http.ext_authz"
 _USAGE = "llm.usage"
 _REFERENCE = "ref"
-_COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens")
+_COUNTS = (
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+)
 _MAX_COUNT = 1_000_000_000
 _OVERWRITE = 2
 _PERMISSION_DENIED = 7
@@ -46,6 +55,14 @@ class Engine(Protocol):
 
     def deny(self, reason: str, message: str, request_id: str, adapter: str) -> Decision:
         """Make a denial of a request that has no key yet."""
+        ...
+
+    def undecided(self, request_id: str, adapter: str) -> Decision:
+        """Deny a request whose Check failed."""
+        ...
+
+    def withdraw(self, decision: Decision) -> Awaitable[Reported] | Reported | None:
+        """Take a permission back that did not reach its caller."""
         ...
 
     def report(self, usage: Usage) -> Reported | Awaitable[Reported]:
@@ -90,8 +107,9 @@ class Authorization:
         self._options = options
         self._default_output = default_output
 
-    async def check(self, message: pb.CheckRequest, _context: Any) -> pb.CheckResponse:
+    async def check(self, message: pb.CheckRequest, context: Any) -> pb.CheckResponse:
         """Decide one request. Never empty, never status 0: Envoy would let both through."""
+        request_id = message.attributes.request.http.headers["x-request-id"][:256]
         try:
             ask = ask_of(_http_of(message), self._options)
             if isinstance(ask, Refusal):
@@ -99,12 +117,13 @@ class Authorization:
                 return _denied(decision, ask.param)
             answer = self._engine.check(ask.request)
             decision = answer if isinstance(answer, Decision) else await answer
+            if decision.reservation_id and is_gone(context):
+                # Envoy has refused the request already: it gave up waiting.
+                await settled(self._engine.withdraw(decision))
             return self._allowed(ask, decision) if decision.allowed else _denied(decision, None)
         except Exception as error:
-            # Only its type: the message of an unforeseen error may hold the request.
-            _log.error("ext_authz failed", error=type(error).__name__, where=_where(error))
-            decision = self._engine.deny("unavailable", "the check failed: try again", "", "envoy")
-            return _denied(decision, None)
+            log_defect(_log, "ext_authz failed", error)
+            return _denied(self._engine.undecided(request_id, "envoy"), None)
 
     def _allowed(self, ask: Ask, decision: Decision) -> pb.CheckResponse:
         response = pb.CheckResponse()
@@ -137,8 +156,7 @@ class AccessLog:
                 try:
                     await self._take(entry)
                 except Exception as error:
-                    name = type(error).__name__
-                    _log.error("access log entry failed", error=name, where=_where(error))
+                    log_defect(_log, "access log entry failed", error)
         return pb.StreamAccessLogsResponse()
 
     async def _take(self, entry: pb.HTTPAccessLogEntry) -> None:
@@ -157,6 +175,7 @@ class AccessLog:
             Entry(
                 reference,
                 entry.response.response_code.value,
+                entry.response.response_code_details,
                 entry.response.response_body_bytes,
                 _told(found[_USAGE]) if _USAGE in found else {},
                 cut=flags.downstream_connection_termination or flags.downstream_remote_reset,
@@ -222,8 +241,3 @@ def _upstream_failed(flags: pb.ResponseFlags) -> bool:
         or flags.upstream_connection_termination
         or flags.upstream_protocol_error
     )
-
-
-def _where(error: Exception) -> list[str]:
-    """Return where it happened: files, lines and source, no values."""
-    return format_tb(error.__traceback__)[-3:]

@@ -22,6 +22,9 @@ STRIPPED: Final = (*CREDENTIAL_HEADERS, FORCE_USAGE)
 """What never reaches the provider; the route adds the provider's own credentials after."""
 
 
+PARTIAL_BODY: Final = "x-envoy-auth-partial-body"
+"""Envoy's own header: `true` when the body that it sends is cut off."""
+
 _JSON: Final = "application/json"
 
 
@@ -100,6 +103,8 @@ def _body_of(http: HttpRequest, route: Route) -> Body:
     charset = parameters.partition("charset=")[2].strip(' "')
     if kind.strip() != _JSON or charset not in ("", "utf-8"):
         raise BadBody("the body is not JSON: send `content-type: application/json`, in UTF-8")
+    if http.headers.get(PARTIAL_BODY, "false") != "false":
+        raise BadBody("the proxy sends only a part of the body: set allow_partial_message to false")
     encoding = http.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise BadBody("the body is compressed: send it without content-encoding")
@@ -122,7 +127,7 @@ def _ask(
     action, model, max_output, choices, force = route.action, "", None, 1, False
     if body is not None:
         model, choices = body.model, body.choices
-        max_output = body.max_output if route.output_bounds else 0
+        max_output = body.max_output if route.has_output else 0
         if body.stream and route.streaming:
             action = route.streaming
             force = path == OPENAI_CHAT and not body.include_usage

@@ -1,6 +1,7 @@
 """From an access log entry to a `Usage`. Pure."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec import Struct
 
@@ -11,13 +12,14 @@ from pdp.model import Usage, UsageStatus
 class Entry(Struct, frozen=True):
     """What an access log entry says. `told` are the counts found in the response.
 
-    `status` 0: the client got none. `cut`: the client went away before the end.
-    `failed`: the upstream did; `slow`: Envoy gave up waiting for it. Times in ns,
-    `duration` in ms.
+    `status` 0: the client got none. `details` is Envoy's word for where it comes from.
+    `cut`: the client went away before the end. `failed`: the upstream did; `slow`: Envoy
+    gave up waiting for it. Times in ns, `duration` in ms.
     """
 
     reference: Reference
     status: int
+    details: str
     response_bytes: int
     told: Mapping[str, int]
     cut: bool
@@ -27,46 +29,79 @@ class Entry(Struct, frozen=True):
     started_at: int | None
 
 
+_NEVER_SENT: Final = (
+    "route_not_found",
+    "direct_response",
+    "cluster_not_found",
+    "no_healthy_upstream",
+    "maintenance_mode",
+    "upstream_reset_before_response_started",
+)
+"""Beginnings of `details` of requests that no provider has answered."""
+
+
 def usage_of(entry: Entry) -> Usage:
     """Return the usage to report."""
-    reference, told = entry.reference, entry.told
-    status = _status(entry)
-    prompt, completion, cached, source = 0, 0, 0, "none"
-    if told:
-        prompt = told.get("prompt_tokens", 0)
-        completion = told.get("completion_tokens", 0)
-        cached = min(prompt, told.get("cached_tokens", 0))
+    reference = entry.reference
+    prompt, completion, cached = _counts(entry.told)
+    complete = prompt is not None and (completion is not None or not reference.max_output)
+    source = "none"
+    if complete:
         source = "provider"
     elif 200 <= entry.status < 300 and entry.response_bytes:
-        # Nobody told, but the provider was at work: silence is not free.
-        prompt = reference.prompt_tokens
-        completion = estimated_tokens(entry.response_bytes, reference.max_output)
+        # Nobody told, or not to the end, but the provider was at work: silence is not free.
         source = "estimated"
+        if prompt is None:
+            prompt = reference.prompt_tokens
+        if completion is None:
+            completion = estimated_tokens(entry.response_bytes, reference.max_output)
     return Usage(
         request_id=reference.request_id,
         reservation_id=reference.reservation_id,
         key_id=reference.key_id,
-        status=status,
+        status=_status(entry, complete=complete),
         http_status=entry.status,
-        prompt_tokens=prompt,
-        completion_tokens=completion,
-        cached_tokens=cached,
+        prompt_tokens=prompt or 0,
+        completion_tokens=completion or 0,
+        cached_tokens=min(prompt or 0, cached),
         latency_ms=entry.duration,
         started_at=entry.started_at,
         usage_source=source,  # type: ignore[arg-type]
     )
 
 
-def _status(entry: Entry) -> UsageStatus:
-    if entry.told and 200 <= entry.status < 300:
+def _counts(told: Mapping[str, int]) -> tuple[int | None, int | None, int]:
+    """Return (prompt, completion, cached) tokens; None for what nobody told.
+
+    OpenAI says `prompt_tokens` and `completion_tokens`, in its Responses API
+    `input_tokens` and `output_tokens`; `cached_tokens` are a part of the prompt. Anthropic
+    says `input_tokens` and `output_tokens`, and what went through its cache beside them.
+    """
+    prompt = told.get("prompt_tokens", told.get("input_tokens"))
+    completion = told.get("completion_tokens", told.get("output_tokens"))
+    cached = told.get("cached_tokens", 0)
+    if prompt is not None:
+        read = told.get("cache_read_input_tokens", 0)
+        prompt += read + told.get("cache_creation_input_tokens", 0)
+        cached += read
+    return prompt, completion, cached
+
+
+def _status(entry: Entry, *, complete: bool) -> UsageStatus:
+    if complete and 200 <= entry.status < 300:
         # The openai client hangs up at `[DONE]`: with the usage there, that is success.
         return "success"
     if entry.slow:
         # The provider may be at work still. Unknown usage of a cancelled request is
         # charged by PDP_UNREPORTED; that of a failed one is free.
         return "cancelled"
-    if entry.failed or entry.status >= 400:
+    if entry.failed:
         return "error"
+    if entry.status >= 400:
+        # Envoy itself gives an error in the place of a response that it cannot pass on:
+        # the provider did serve then.
+        told = entry.details in ("", "via_upstream") or entry.details.startswith(_NEVER_SENT)
+        return "error" if told else "cancelled"
     if entry.cut or entry.status == 0:
         return "cancelled"
     return "success"

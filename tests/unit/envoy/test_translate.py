@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.envoy.address import client_address
 from adapters.envoy.credentials import BadCredentials, api_key_of
@@ -327,6 +328,7 @@ def entry(**changes: Any) -> Entry:
     fields: dict[str, Any] = {
         "reference": reference,
         "status": 200,
+        "details": "via_upstream",
         "response_bytes": 100,
         "told": {"prompt_tokens": 11, "completion_tokens": 7, "cached_tokens": 4},
         "cut": False,
@@ -354,6 +356,34 @@ def entry(**changes: Any) -> Entry:
         ({"told": {}, "status": 429}, "error", "none", (0, 0)),
         ({"told": {}, "failed": True, "status": 503}, "error", "none", (0, 0)),
         ({"status": 500}, "error", "provider", (11, 7)),
+        # Envoy's own error in the place of a response that the provider did give.
+        (
+            {"told": {}, "status": 500, "details": "response_payload_too_large"},
+            "cancelled",
+            "none",
+            (0, 0),
+        ),
+        ({"told": {}, "status": 503, "details": "no_healthy_upstream"}, "error", "none", (0, 0)),
+        ({"told": {}, "status": 404, "details": "route_not_found"}, "error", "none", (0, 0)),
+        ({"told": {}, "status": 400, "details": ""}, "error", "none", (0, 0)),
+        # The Responses API, and Anthropic's with its cache beside the input.
+        ({"told": {"input_tokens": 11, "output_tokens": 7}}, "success", "provider", (11, 7)),
+        (
+            {
+                "told": {
+                    "input_tokens": 5,
+                    "cache_read_input_tokens": 4,
+                    "cache_creation_input_tokens": 2,
+                    "output_tokens": 7,
+                }
+            },
+            "success",
+            "provider",
+            (11, 7),
+        ),
+        # A stream whose beginning told the input, and which then broke off.
+        ({"told": {"input_tokens": 11}, "cut": True}, "cancelled", "estimated", (11, 14)),
+        ({"told": {"input_tokens": 11}}, "success", "estimated", (11, 14)),
     ],
 )
 def test_what_an_entry_says_of_usage(
@@ -366,8 +396,24 @@ def test_what_an_entry_says_of_usage(
     assert (usage.latency_ms, usage.started_at) == (245, 5)
 
 
-def test_cached_tokens_are_never_more_than_the_prompt() -> None:
-    assert usage_of(entry(told={"cached_tokens": 5})).cached_tokens == 0
+@pytest.mark.parametrize(
+    ("told", "cached"),
+    [
+        ({"prompt_tokens": 11, "completion_tokens": 7, "cached_tokens": 4}, 4),
+        ({"prompt_tokens": 3, "completion_tokens": 7, "cached_tokens": 5}, 3),
+        ({"input_tokens": 5, "cache_read_input_tokens": 4, "output_tokens": 1}, 4),
+        ({"cached_tokens": 5}, 5),  # Of a prompt that is estimated at 10.
+    ],
+)
+def test_cached_tokens_are_never_more_than_the_prompt(told: dict[str, int], cached: int) -> None:
+    assert usage_of(entry(told=told)).cached_tokens == cached
+
+
+def test_a_route_without_output_is_told_by_its_prompt_alone() -> None:
+    without = replace(entry().reference, max_output=0)
+    usage = usage_of(entry(reference=without, told={"prompt_tokens": 11}))
+    assert (usage.status, usage.usage_source) == ("success", "provider")
+    assert (usage.prompt_tokens, usage.completion_tokens) == (11, 0)
 
 
 def test_an_estimate_is_bounded() -> None:
