@@ -4,7 +4,7 @@ A row is what the audit log shows; sums are differences to add. Folding a record
 whose row says that it was folded before changes nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -68,11 +68,25 @@ class Usage(Struct):
     cost: int = 0
 
 
-class Fold:
-    """Folds records. `rows` starts with the stored rows that the records continue."""
+class Owner(Struct, frozen=True):
+    """Whose key it is, for records that do not say."""
 
-    def __init__(self, rows: dict[str, Row]) -> None:
+    key_name: str = ""
+    organization_id: str = ""
+    team_id: str = ""
+    user_id: str = ""
+
+
+class Fold:
+    """Folds records. `rows` starts with the stored rows that the records continue.
+
+    `owners` (by key id) are for settlements of which no hold was written down: the disk
+    was full, or the record lost.
+    """
+
+    def __init__(self, rows: dict[str, Row], owners: Mapping[str, Owner]) -> None:
         self.rows = rows
+        self._owners = owners
         self.changed: dict[str, Row] = {}
         self.spend: dict[tuple[str, str, int], Spend] = {}
         self.usage: dict[tuple[str, int, str, str], Usage] = {}
@@ -120,6 +134,8 @@ class Fold:
         if row is None:
             ancestors = [window.key_id for window in record.windows]
             row = _row(record.facts, record.started_at or record.at, ancestors)
+            row.reservation_id = record.reservation_id
+            self._name(row)
         elif row.status not in ("pending", "expired"):
             return
         before = msgspec.structs.replace(row)  # What is counted now; the difference changes.
@@ -140,13 +156,22 @@ class Fold:
 
     def _expired(self, record: Expired) -> None:
         row = self.rows.get(record.decision_id)
-        if row is None or row.status != "pending":
+        checked = row is not None
+        if row is None:
+            ancestors = [window.key_id for window in record.windows]
+            row = Row(record.decision_id, record.at, record.key_id, ancestors=_json(ancestors))
+            row.request_id = record.request_id
+            row.reservation_id = record.reservation_id
+            self._name(row)
+        elif row.status != "pending":
             return
         before = msgspec.structs.replace(row)
         row.status = "expired"
         row.cost = record.cost
         row.usage_source = "none"
         self._charge(row, before, record.cost, record.tokens, record.windows)
+        if not checked:
+            self._each(record.windows, _one_request)
         self._use(row, record.windows, requests=1)
 
     def _charge(
@@ -185,6 +210,13 @@ class Fold:
         for window in windows:
             for period, start in (("day", window.day), ("month", window.month), ("total", 0)):
                 change(self.spend.setdefault((window.key_id, period, start), Spend()))
+
+    def _name(self, row: Row) -> None:
+        """Say whose a row is that only its key is known of."""
+        owner = self._owners.get(row.key_id)
+        if owner is not None and not row.organization_id:
+            row.key_name, row.organization_id = owner.key_name, owner.organization_id
+            row.team_id, row.user_id = owner.team_id, owner.user_id
 
     def _keep(self, row: Row) -> None:
         self.rows[row.decision_id] = self.changed[row.decision_id] = row

@@ -1,10 +1,11 @@
 """Take spool records into the ledger: all of a batch in one transaction, each record once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pdp.control.fold import Fold, Row
+from pdp.control.fold import Fold, Owner, Row
 from pdp.errors import Conflict
 from pdp.spool.records import Denied, Expired, Held, Record, Settled, decode
 from pdp.store import ledger
@@ -32,12 +33,16 @@ async def ingest(
         stored = await ledger.load(
             connection, sorted({_decision_of(each) for each in fresh} - {""})
         )
-        fold = Fold({row["decision_id"]: Row(**row) for row in stored})
+        rows = {row["decision_id"]: Row(**row) for row in stored}
+        fold = Fold(rows, await _owners(connection, fresh, rows))
         for record in fresh:
             fold.add(record)
-        await ledger.save(connection, list(fold.changed.values()))
-        await ledger.add_spend(connection, fold.spend)
-        await ledger.add_usage(connection, fold.usage)
+        try:
+            await ledger.save(connection, list(fold.changed.values()))
+            await ledger.add_spend(connection, fold.spend)
+            await ledger.add_usage(connection, fold.usage)
+        except OverflowError as error:
+            raise Conflict("a spool record has a number that the ledger cannot hold") from error
         following += len(fresh)
         await ledger.set_next_sequence(connection, spool_id, following)
         return following
@@ -48,6 +53,24 @@ def _decoded(record: bytes) -> Record:
         return decode(record)
     except msgspec.MsgspecError as error:
         raise Conflict(f"a spool record cannot be read: {error}") from error
+
+
+async def _owners(
+    connection: AsyncConnection, records: Sequence[Record], rows: Mapping[str, Row]
+) -> dict[str, Owner]:
+    """Return whose the keys are of which records say too little; most often nobody asks."""
+    held = rows.keys() | {each.facts.decision_id for each in records if isinstance(each, Held)}
+    lost = {
+        each.facts.key_id if isinstance(each, Settled) else each.key_id
+        for each in records
+        if (isinstance(each, Settled) and not each.facts.organization_id)
+        or isinstance(each, Expired)
+        if _decision_of(each) not in held
+    }
+    if not lost:
+        return {}
+    found = await ledger.owners(connection, sorted(lost))
+    return {key_id: Owner(**columns) for key_id, columns in found.items()}
 
 
 def _decision_of(record: Record) -> str:

@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pdp.counters.account import MOST
 from pdp.store.database import insert_into
-from pdp.store.schema import audit, key_spend, spools, usage_daily
+from pdp.store.schema import api_keys, audit, key_spend, spools, usage_daily
 
 _CHUNK = 500
 """Values in one IN list: below every database's bound on parameters."""
@@ -40,6 +41,24 @@ async def load(connection: AsyncConnection, decision_ids: Sequence[str]) -> list
         chunk = decision_ids[start : start + _CHUNK]
         query = sa.select(audit).where(audit.c.decision_id.in_(chunk))
         found.extend(dict(row) for row in (await connection.execute(query)).mappings())
+    return found
+
+
+async def owners(
+    connection: AsyncConnection, key_ids: Sequence[str]
+) -> dict[str, Mapping[str, str]]:
+    """Return name, organization, team and user of some keys, as columns of the audit log."""
+    found: dict[str, Mapping[str, str]] = {}
+    for start in range(0, len(key_ids), _CHUNK):
+        query = sa.select(
+            api_keys.c.id,
+            api_keys.c.name.label("key_name"),
+            api_keys.c.organization_id,
+            api_keys.c.team_id,
+            api_keys.c.user_id,
+        ).where(api_keys.c.id.in_(key_ids[start : start + _CHUNK]))
+        for row in (await connection.execute(query)).mappings():
+            found[row["id"]] = {name: row[name] for name in row if name != "id"}
     return found
 
 
@@ -82,11 +101,12 @@ async def _add(
     if not sums:
         return
     statement = insert_into(connection, table)
-    added = {
-        column.name: table.c[column.name] + statement.excluded[column.name]
-        for column in table.columns
-        if column.name not in names
-    }
+    added = {}
+    for column in table.columns:
+        if column.name not in names:
+            total = table.c[column.name] + statement.excluded[column.name]
+            # As the counters do: a sum that 64 bits cannot hold must not stop the ledger.
+            added[column.name] = sa.case((total > MOST, MOST), else_=total)
     # In one order everywhere, so that two writers cannot lock each other out.
     await connection.execute(
         statement.on_conflict_do_update(index_elements=list(names), set_=added),

@@ -217,10 +217,32 @@ async def test_an_expiry_after_the_settlement_changes_nothing(desk: Desk) -> Non
     assert await desk.dump() == before | {"spools": [("spool", 3)]}
 
 
-async def test_an_expiry_of_a_hold_that_never_came_changes_nothing(desk: Desk) -> None:
-    before = await desk.dump()
-    await desk.take(expired(held("d1")))
-    assert await desk.dump() == before | {"spools": [("spool", 1)]}
+async def test_an_expiry_of_a_hold_that_never_came_is_charged_to_its_key(desk: Desk) -> None:
+    key = await desk.create(name="Lost", team_id="t", user_id="u")
+    hold = held("d1")
+    windows = tuple(replace(window, key_id=key["id"]) for window in hold.hold.windows[:1])
+    lost = replace(expired(hold), key_id=key["id"], windows=windows)
+    await desk.take(lost)
+    row = (await rows(desk.database))["d1"]
+    assert (row["status"], row["usage_source"]) == ("expired", "none")
+    assert (row["key_name"], row["team_id"], row["user_id"]) == ("Lost", "t", "u")
+    assert row["organization_id"] == desk.root.organization_id
+    assert row["cost"] == row["charged_cost"] == lost.cost
+    total = (await spend(desk.database))[key["id"], "total", 0]
+    assert total == (lost.cost, lost.tokens, 1, 0, 0)
+
+
+async def test_a_settlement_of_a_hold_that_never_came_is_its_keys(desk: Desk) -> None:
+    key = await desk.create(name="Lost", team_id="t", user_id="u")
+    record = settled(held("d1"))
+    record = replace(
+        record, facts=replace(record.facts, key_id=key["id"], key_name="", organization_id="")
+    )
+    await desk.take(record)
+    row = (await rows(desk.database))["d1"]
+    assert (row["key_name"], row["team_id"], row["user_id"]) == ("Lost", "t", "u")
+    assert row["organization_id"] == desk.root.organization_id
+    assert row["reservation_id"] == record.reservation_id
 
 
 # -- Denials
