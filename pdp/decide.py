@@ -1,6 +1,6 @@
 """From what the policies and the counters say to a `Decision`, with words for people."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
@@ -10,11 +10,14 @@ from pdp.key import CompiledKey
 from pdp.model import Decision, LimitStatus, Request
 from pdp.quota.hold import Admitted, Hold, Refused
 from pdp.quota.limit import Limit, Rate
-from pdp.quota.money import format_usd
+from pdp.quota.money import MOST_USD, NANO, format_usd
 from pdp.reasons import REASONS
 
 MAX_TOKENS: Final = 1_000_000_000
 """Bound of one request's token counts: far above any model, far below 64-bit sums."""
+
+MAX_METADATA: Final = 16_384
+"""Bound of a request's metadata in characters, names and values together."""
 
 _SECOND: Final = 1_000_000_000
 _NO_KEY: Final = ("", "", "", "", "")
@@ -32,9 +35,23 @@ def fault_of(request: Request) -> str:
             return f"the {what} name is not printable ASCII without spaces, up to 256 characters"
     if len(request.request_id) > 256:
         return "the request id is longer than 256 characters: shorten it"
-    if request.prompt_tokens > MAX_TOKENS or (request.max_output_tokens or 0) > MAX_TOKENS:
-        return f"a token count is above {MAX_TOKENS:,}: ask for less"
+    if request.metadata and metadata_size(request.metadata) > MAX_METADATA:
+        return f"the metadata is longer than {MAX_METADATA:,} characters: shorten it"
     return ""
+
+
+def size_fault(hold: Hold) -> str:
+    """Return what is wrong with the most that a request may take, or an empty string."""
+    if hold.tokens > MAX_TOKENS:
+        return f"the request may take {hold.tokens:,} tokens, above {MAX_TOKENS:,}: ask for less"
+    if hold.cost is not None and hold.cost > MOST_USD * NANO:
+        return f"the request may cost more than {MOST_USD:,} USD: ask for less"
+    return ""
+
+
+def metadata_size(metadata: Mapping[str, str]) -> int:
+    """Return the characters of all names and values."""
+    return sum(len(name) + len(value) for name, value in metadata.items())
 
 
 def is_model_name(name: str) -> bool:
@@ -78,13 +95,20 @@ def deny(
     statement: str = "",
     http_status: int = 0,
     limits: tuple[LimitStatus, ...] = (),
+    tightest: LimitStatus | None = None,
+    now: int = 0,
 ) -> Decision:
-    """Return a denial; `http_status` 0 takes the reason's own."""
+    """Return a denial; `http_status` 0 takes the reason's own.
+
+    The rate-limit headers show `tightest`, the limit that refused, as it stands at `now`.
+    """
     headers = {"x-request-id": quote(request_id, safe="")} if request_id else {}
     if retry_after is not None:
         headers["retry-after"] = str(max(1, -(-retry_after // _SECOND)))
-    elif not REASONS[reason].retryable:
+    else:
         headers["x-should-retry"] = "false"
+    if tightest is not None and tightest.unit != "nano_usd":
+        _show(headers, tightest.unit, tightest, now)
     key_id, name, organization, team, user = _NO_KEY if key is None else _who(key)
     return Decision(
         allowed=False,
@@ -168,6 +192,14 @@ def refusal(refused: Refused) -> tuple[str, str]:
             f"{refused.asked}: shorten the prompt or lower max_tokens",
         )
     return _QUOTA_REASON[limit.unit], f"{who} has no room: {_fill(limit, refused)}"
+
+
+def status_of(refused: Refused, limits: Sequence[LimitStatus]) -> LimitStatus | None:
+    """Return the limit that refused, among all as they stand; None for that of one request."""
+    name, key_id = refused.limit.name, refused.limit.key_id
+    if isinstance(refused.limit, Limit) and refused.limit.period == "request":
+        return None
+    return next(each for each in limits if (each.name, each.key_id) == (name, key_id))
 
 
 _QUOTA_REASON: Final = {

@@ -75,7 +75,7 @@ class Engine:
             return self.deny("missing_key", _MISSING_KEY, request.request_id, request.adapter)
         now = self._clock()
         try:
-            key = self._keys.lookup(request.api_key, now)
+            key = self._keys.lookup(request.api_key)
             if key is None or isinstance(key, CompiledKey):
                 answer = self._with_key(request, key, now)
                 return answer if isinstance(answer, Decision) else self._wait(request, answer)
@@ -100,26 +100,27 @@ class Engine:
     ) -> Decision | Awaitable[Decision]:
         if key is None:
             return self.deny("invalid_api_key", _UNKNOWN_KEY, request.request_id, request.adapter)
-        case = self._case(request, key, now)
         reason, message = decide.key_fault(key, now)
+        if not reason and (message := decide.fault_of(request)):
+            reason = "invalid_request"
+        # Only a name that is well-formed is looked up, and remembered.
+        case = self._case(request, key, now, known=not reason)
         if reason:
             return self._denied(case, reason, message)
-        if message := decide.fault_of(request):
-            return self._denied(case, "invalid_request", message)
         if request.request_id and not request.dry_run:
             hold = self._counters.find_open(key.record.id, request.request_id)
             if hold is not None:
                 return self._again(case, hold)
         return self._evaluate(case, left=1)
 
-    def _case(self, request: Request, key: CompiledKey, now: int) -> Case:
-        return Case(
-            request,
-            key,
-            now,
-            request.provider or (self._prices.provider_of(request.model) if request.model else ""),
-            {**key.metadata, **request.metadata} if request.metadata else key.metadata,
-        )
+    def _case(self, request: Request, key: CompiledKey, now: int, *, known: bool) -> Case:
+        provider, metadata = request.provider, key.metadata
+        if known:
+            if not provider and request.model:
+                provider = self._prices.provider_of(request.model)
+            if request.metadata:
+                metadata = {**metadata, **request.metadata}
+        return Case(request, key, now, provider, metadata)
 
     def _again(self, case: Case, hold: Hold) -> Decision:
         """Answer a Check that is retried while its hold lives: as before."""
@@ -151,6 +152,8 @@ class Engine:
                 case, evaluation.reason, evaluation.message, statement=evaluation.statement
             )
         hold = self._hold(case, evaluation)
+        if message := decide.size_fault(hold):
+            return self._denied(case, "invalid_request", message)
         if hold.cost is None and self._needs_price(key, evaluation):
             return self._unpriced(case, hold)
         attempt = _Attempt(case, evaluation, hold, left)
@@ -219,8 +222,8 @@ class Engine:
     def _admitted(self, attempt: _Attempt, admitted: Admitted) -> Decision:
         case, hold = attempt.case, admitted.hold
         request, key = case.request, case.key
-        self._stats.checked("allow", "ok", request.adapter)
         if request.dry_run:
+            self._stats.checked("allow", "ok", request.adapter)
             limits = self._counters.status(key.scopes, case.now)
             return decide.allow(key, hold, admitted, limits, dry_run=True)
         self._write(
@@ -231,12 +234,12 @@ class Engine:
                 admitted.rates,
             )
         )
+        self._stats.checked("allow", "ok", request.adapter)
         return decide.allow(key, hold, admitted)
 
     def _refused(self, case: Case, refused: Refused) -> Decision:
         reason, message = decide.refusal(refused)
-        retry_after = refused.retry_after if reason == "rate_limit_exceeded" else None
-        return self._denied(case, reason, message, retry_after=retry_after)
+        return self._denied(case, reason, message, refused=refused)
 
     def deny(
         self, reason: str, message: str, request_id: str = "", adapter: str = "grpc"
@@ -244,6 +247,11 @@ class Engine:
         """Deny a request without a key. Counted, but not in the audit log: it is nobody's."""
         self._stats.checked("deny", reason, adapter)
         return decide.deny(reason, message, "dec_" + self._ids(), request_id)
+
+    def undecided(self, request_id: str, adapter: str) -> Decision:
+        """Deny a request whose Check failed: not being able to decide is an answer, too."""
+        request = Request(request_id, "", "", adapter=adapter)
+        return self._unavailable(request, Unavailable("the check failed: try again"))
 
     def _unavailable(self, request: Request, error: Unavailable) -> Decision:
         self._stats.checked("deny", "unavailable", request.adapter)
@@ -261,21 +269,24 @@ class Engine:
         reason: str,
         message: str,
         *,
-        retry_after: int | None = None,
         statement: str = "",
+        refused: Refused | None = None,
     ) -> Decision:
         """Deny a request of a known key and write it down; no counter has moved."""
         request, key, now = case.request, case.key, case.now
+        limits = self._counters.status(key.scopes, now)
         decision = decide.deny(
             reason,
             message,
             "dec_" + self._ids(),
             request.request_id,
             key,
-            retry_after=retry_after,
+            retry_after=refused.retry_after if refused else None,
             statement=statement,
             http_status=self._options.budget_status if reason == "budget_exceeded" else 0,
-            limits=self._counters.status(key.scopes, now),
+            limits=limits,
+            tightest=decide.status_of(refused, limits) if refused else None,
+            now=now,
         )
         self._stats.checked("deny", reason, request.adapter)
         if not request.dry_run:
@@ -287,13 +298,22 @@ class Engine:
         try:
             self._sink.append(record)
         except SpoolFailed:
-            # The verdict stands: a full disk must not close the gateway. A hold still lives
-            # in memory; only a crash before the disk is well again forgets it.
+            # The verdict stands: a full disk must not close the gateway. The sink keeps the
+            # record; only a crash before the disk is well again forgets it.
             self._stats.spool_failures += 1
 
     def report(self, usage: Usage) -> Reported | Awaitable[Reported]:
         """Settle one usage; when this says `accepted`, the usage survives the process."""
         return self._reporter.report(usage)
+
+    def withdraw(self, decision: Decision) -> Awaitable[Reported] | Reported | None:
+        """Take a permission back that did not reach its caller: he refuses the request.
+
+        Else the hold would be charged when it runs out, for a request that nobody sent.
+        """
+        if not decision.reservation_id:
+            return None
+        return self._reporter.withdraw(decision.reservation_id)
 
     def extend(self, reservation_id: str) -> None:
         """Keep a hold alive for another term: its request is still running."""
@@ -303,7 +323,7 @@ class Engine:
             self._write(Extended(now, reservation_id, expires_at))
 
     async def expire(self) -> int:
-        """Charge the holds whose time is over by policy; return how many."""
+        """Charge holds whose time is over, `MOST_EXPIRED` at most; return how many."""
         return await self._reporter.expire(self._clock())
 
 

@@ -23,7 +23,14 @@ class Unavailable(PdpError):
 
 
 class SpoolFailed(Unavailable):
-    """A record could not be written to the spool; nothing of it counts."""
+    """A record could not be written to the spool.
+
+    `kept`: it is remembered and written once that works again; else it is lost.
+    """
+
+    def __init__(self, message: str, *, kept: bool = False) -> None:
+        super().__init__(message)
+        self.kept = kept
 
 
 class StartRefused(PdpError):

@@ -23,6 +23,11 @@ def load_pepper(settings: Settings) -> bytes:
     return pepper_of(_own(settings.data_dir))
 
 
+def has_own_pepper(settings: Settings) -> bool:
+    """Tell whether there is one in the data dir."""
+    return (settings.data_dir / _FILE).exists()
+
+
 def _own(data_dir: Path) -> str:
     path = data_dir / _FILE
     try:

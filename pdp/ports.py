@@ -19,7 +19,7 @@ class Clock(Protocol):
     """Tells the time."""
 
     def __call__(self) -> int:
-        """Return ns since the Unix epoch."""
+        """Return ns, since the Unix epoch where nothing else is said."""
         ...
 
 
@@ -63,8 +63,8 @@ class Counters(Protocol):
         """Let a live hold expire later; False if there is none."""
         ...
 
-    def due(self, now: int) -> Sequence[Hold]:
-        """Return live holds whose time is over; each is settled next."""
+    def due(self, now: int, most: int = 1000) -> Sequence[Hold]:
+        """Return up to `most` live holds whose time is over; each is settled next."""
         ...
 
     def spent(
@@ -81,17 +81,21 @@ class Counters(Protocol):
 class KeySource(Protocol):
     """Compiled keys by secret or id. Raises `Unavailable` when it cannot know."""
 
-    def lookup(self, api_key: str, now: int) -> CompiledKey | None | Awaitable[CompiledKey | None]:
+    def lookup(self, api_key: str) -> CompiledKey | None | Awaitable[CompiledKey | None]:
         """Return the key of a raw secret; None if there is certainly none."""
         ...
 
-    def by_id(self, key_id: str, now: int) -> CompiledKey | None | Awaitable[CompiledKey | None]:
+    def by_id(self, key_id: str) -> CompiledKey | None | Awaitable[CompiledKey | None]:
         """Return a key by its id; None if there is certainly none."""
         ...
 
 
 class Prices(Protocol):
     """Prices as last received."""
+
+    def knows(self, provider: str) -> bool:
+        """Tell whether there is such a provider."""
+        ...
 
     def provider_of(self, model: str) -> str:
         """Return the provider that a model name implies, else `unknown`."""
@@ -105,6 +109,11 @@ class Prices(Protocol):
 class UsageSink(Protocol):
     """Where records go to become the ledger. Survives the process, not always the machine."""
 
+    @property
+    def owing(self) -> bool:
+        """Tell whether records wait to be written that were kept when they could not be."""
+        ...
+
     def append(self, record: Record) -> None:
-        """Write one record before returning. Raises `SpoolFailed` and writes nothing."""
+        """Write one record before returning. Raises `SpoolFailed`; it may have been kept."""
         ...

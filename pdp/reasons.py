@@ -9,12 +9,11 @@ from msgspec import Struct
 
 
 class Reason(Struct, frozen=True):
-    """`retryable`: the same request can succeed later without anybody's doing."""
+    """What a client sees of it: HTTP status, and `error.type` in OpenAI's sense."""
 
     code: str
     http_status: int
     error_type: str
-    retryable: bool = False
 
 
 _TABLE = (
@@ -37,8 +36,8 @@ _TABLE = (
     Reason("budget_exceeded", 403, "insufficient_quota"),
     Reason("price_unknown", 403, "permission_error"),
     Reason("body_too_large", 413, "invalid_request_error"),
-    Reason("rate_limit_exceeded", 429, "rate_limit_error", retryable=True),
-    Reason("unavailable", 503, "server_error", retryable=True),
+    Reason("rate_limit_exceeded", 429, "rate_limit_error"),
+    Reason("unavailable", 503, "server_error"),
 )
 
 REASONS: Final[dict[str, Reason]] = {reason.code: reason for reason in _TABLE}

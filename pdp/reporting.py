@@ -1,7 +1,7 @@
 """Settling: what a request really used takes the place of what was held for it."""
 
 from collections.abc import Awaitable
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -13,13 +13,22 @@ from pdp.model import Reported, Usage, UsageSource
 from pdp.options import Options
 from pdp.ports import Clock, Counters, Ids, KeySource, Prices, UsageSink
 from pdp.quota.hold import Absent, Hold, Settlement, Window
+from pdp.quota.money import MOST_USD, NANO
 from pdp.spool.records import Expired, Facts, Settled
 from pdp.stats import Stats
 
 Unreported = Literal["full", "input", "zero"]
 
+MOST_EXPIRED: Final = 250
+"""Holds that expire in one go; then a Check may come in between."""
+
 _ACCEPTED = Reported("accepted")
 _DUPLICATE = Reported("duplicate")
+_NOT_SAFE = Reported(
+    "error",
+    "unavailable",
+    "charged, but not on disk yet, for it cannot be written: report it again",
+)
 
 
 class _Charge(Struct, frozen=True):
@@ -85,35 +94,22 @@ class Reporter:
         if isinstance(found, Hold):
             return self._settle_hold(usage, found)
         if found == "settled":
-            return self._count(_DUPLICATE)
+            # What settled it may be in memory only: that is no reason to say that it is safe.
+            return self._count(_NOT_SAFE if self._sink.owing else _DUPLICATE)
         if found == "unknown":
             message = f"reservation {decide.shown(usage.reservation_id)} was never made here"
             return self._count(Reported("error", "unknown_reservation", message))
         if not usage.key_id:
             message = "key_id: needed without a reservation_id"
             return self._count(Reported("error", "invalid_argument", message))
-        key = self._keys.by_id(usage.key_id, self._clock())
+        key = self._keys.by_id(usage.key_id)
         if key is None or isinstance(key, CompiledKey):
             return self._settle_unchecked(usage, key)
         return self._settle_unchecked_later(usage, key)
 
     def _settle_hold(self, usage: Usage, hold: Hold) -> Reported | Awaitable[Reported]:
-        facts = Facts(
-            hold.decision_id,
-            usage.request_id or hold.request_id,
-            hold.key_id,
-            "",
-            "",
-            "",
-            "",
-            usage.action,
-            usage.model,
-            usage.provider,
-            usage.client_ip[:64],
-            usage.user_agent[:512],
-            usage.metadata or {},
-        )
-        return self._settle(usage, facts, hold, self._charge(usage, hold), hold.windows)
+        charge = self._charge(usage, hold)
+        return self._settle(usage, _facts_of(usage, hold), hold, charge, hold.windows)
 
     async def _settle_unchecked_later(
         self, usage: Usage, key: Awaitable[CompiledKey | None]
@@ -165,7 +161,7 @@ class Reporter:
         windows: tuple[Window, ...],
     ) -> Reported | Awaitable[Reported]:
         now = self._clock()
-        self._sink.append(
+        safe = self._write(
             Settled(
                 now,
                 facts,
@@ -195,26 +191,44 @@ class Reporter:
             )
         )
         provider = facts.provider or (hold.provider if hold else "")
+        done = _ACCEPTED if safe else _NOT_SAFE
         if isinstance(settled, bool):
-            return self._settled(usage, provider, charge, settled)
-        return self._settled_later(usage, provider, charge, settled)
+            return self._settled(usage, provider, charge, done if settled else _DUPLICATE)
+        return self._settled_later(usage, provider, charge, settled, done)
+
+    def _write(self, record: Settled | Expired) -> bool:
+        """Write a record; False if it is only kept. Raises `SpoolFailed` if it is lost."""
+        try:
+            self._sink.append(record)
+        except SpoolFailed as error:
+            self._stats.spool_failures += 1
+            if not error.kept:
+                raise
+            return False
+        return True
 
     async def _settled_later(
-        self, usage: Usage, provider: str, charge: _Charge, settled: Awaitable[bool]
+        self,
+        usage: Usage,
+        provider: str,
+        charge: _Charge,
+        settled: Awaitable[bool],
+        done: Reported,
     ) -> Reported:
-        return self._settled(usage, provider, charge, await settled)
+        return self._settled(usage, provider, charge, done if await settled else _DUPLICATE)
 
-    def _settled(self, usage: Usage, provider: str, charge: _Charge, settled: bool) -> Reported:
-        if not settled:
-            return self._count(_DUPLICATE)
+    def _settled(self, usage: Usage, provider: str, charge: _Charge, done: Reported) -> Reported:
+        if done is _DUPLICATE:
+            return self._count(done)
         self._stats.used(
-            provider or "unknown",
+            # The name of the label is bounded: what callers report is free text.
+            provider if self._prices.knows(provider) else "other" if provider else "unknown",
             usage.prompt_tokens,
             usage.completion_tokens,
             usage.cached_tokens,
             charge.cost or 0,
         )
-        return self._count(_ACCEPTED)
+        return self._count(done)
 
     def _charge(self, usage: Usage, hold: Hold | None) -> _Charge:
         tokens = usage.prompt_tokens + usage.completion_tokens
@@ -233,18 +247,37 @@ class Reporter:
             if model:
                 price = self._prices.price(model, provider or self._prices.provider_of(model))
                 if price is not None:
-                    return price.cost(
+                    cost = price.cost(
                         usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
                     )
+                    return min(cost, MOST_USD * NANO)
         return None
 
+    def withdraw(self, reservation_id: str) -> Reported | Awaitable[Reported]:
+        """Give a hold back whose answer nobody got: the request was never forwarded."""
+        found = self._counters.locate(reservation_id, "", "")
+        if isinstance(found, Hold | str):
+            return self._withdraw(found)
+        return self._withdraw_later(found)
+
+    async def _withdraw_later(self, found: Awaitable[Hold | Absent]) -> Reported:
+        answer = self._withdraw(await found)
+        return answer if isinstance(answer, Reported) else await answer
+
+    def _withdraw(self, found: Hold | Absent) -> Reported | Awaitable[Reported]:
+        if not isinstance(found, Hold):
+            return _DUPLICATE
+        usage = Usage(status="cancelled", usage_source="none")
+        charge = _Charge(0, 0, "none")
+        return self._settle(usage, _facts_of(usage, found), found, charge, found.windows)
+
     async def expire(self, now: int) -> int:
-        """Charge the holds whose time is over by policy; return how many."""
+        """Charge holds whose time is over by policy, `MOST_EXPIRED` at most; return how many."""
         count = 0
-        for hold in self._counters.due(now):
+        for hold in self._counters.due(now, MOST_EXPIRED):
             cost, tokens = unreported(hold, self._unreported)
             try:
-                self._sink.append(
+                self._write(
                     Expired(
                         now,
                         hold.decision_id,
@@ -258,8 +291,7 @@ class Reporter:
                 )
             except SpoolFailed:
                 # Left as it is, the hold still counts; the next sweep tries again.
-                self._stats.spool_failures += 1
-                return count
+                break
             settled = self._counters.settle(
                 Settlement(
                     reservation_id=hold.reservation_id,
@@ -278,6 +310,25 @@ class Reporter:
         return count
 
 
+def _facts_of(usage: Usage, hold: Hold) -> Facts:
+    """Return what a report adds to what the Check wrote down of its key."""
+    return Facts(
+        hold.decision_id,
+        usage.request_id or hold.request_id,
+        hold.key_id,
+        "",
+        "",
+        "",
+        "",
+        usage.action,
+        usage.model,
+        usage.provider,
+        usage.client_ip[:64],
+        usage.user_agent[:512],
+        usage.metadata or {},
+    )
+
+
 def unreported(hold: Hold, policy: Unreported) -> tuple[int, int]:
     """Return (cost in nano-USD, tokens) that a hold is charged when nobody knows its usage."""
     if policy == "full":
@@ -291,20 +342,30 @@ def fault_of(usage: Usage) -> str:
     """Return what is wrong with a usage, or an empty string."""
     if not usage.reservation_id and not usage.request_id:
         return "request_id: needed without a reservation_id, or a retry would count twice"
-    for name in ("prompt_tokens", "completion_tokens", "cached_tokens", "latency_ms"):
-        amount = getattr(usage, name)
-        if not 0 <= amount <= decide.MAX_TOKENS:
-            return f"{name}: `{amount}` is not between 0 and {decide.MAX_TOKENS:,}"
-    if usage.cached_tokens > usage.prompt_tokens:
-        return "cached_tokens: more than prompt_tokens, of which they are a part"
+    if message := _amount_fault(usage):
+        return message
     if usage.action and usage.action not in ACTIONS:
         return f"action: {decide.shown(usage.action)} is not one of {', '.join(ACTIONS)}"
+    if usage.metadata and decide.metadata_size(usage.metadata) > decide.MAX_METADATA:
+        return f"metadata: longer than {decide.MAX_METADATA:,} characters: shorten it"
     for name in ("model", "provider"):
         text = getattr(usage, name)
         if text and not decide.is_model_name(text):
             return f"{name}: not printable ASCII without spaces, up to 256 characters"
     if max(map(len, (usage.request_id, usage.reservation_id, usage.key_id))) > 256:
         return "an id is longer than 256 characters: shorten it"
+    return ""
+
+
+def _amount_fault(usage: Usage) -> str:
+    for name in ("prompt_tokens", "completion_tokens", "cached_tokens", "latency_ms"):
+        amount = getattr(usage, name)
+        if not 0 <= amount <= decide.MAX_TOKENS:
+            return f"{name}: `{amount}` is not between 0 and {decide.MAX_TOKENS:,}"
+    if usage.cached_tokens > usage.prompt_tokens:
+        return "cached_tokens: more than prompt_tokens, of which they are a part"
+    if usage.started_at is not None and not 0 <= usage.started_at < 2**63:
+        return "started_at: out of range: send a time after 1970"
     return ""
 
 

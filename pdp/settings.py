@@ -35,7 +35,17 @@ def _number(text: object) -> object:
     return int(text) if isinstance(text, str) and text.isdecimal() else text
 
 
+def _token(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < MIN_TOKEN:
+        raise ValueError(f"use {MIN_TOKEN} characters or more, or unset it")
+    return secret
+
+
+MIN_TOKEN = 16
+MOST_SECONDS = 30 * 86400
+
 Address = Annotated[str, AfterValidator(_address)]
+Seconds = Annotated[float, Field(le=MOST_SECONDS, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -55,14 +65,14 @@ class Settings(BaseSettings):
     ops_listen: Address = "0.0.0.0:9464"
     control_listen: Address | None = None
     """Where the planes meet; default: `control.sock` in the data dir."""
-    control_url: str | None = None
+    control_url: Address | None = None
     """Where a data plane of its own finds the control plane."""
     key_pepper: Annotated[SecretStr, AfterValidator(_pepper)] | None = None
     """Keys the hashes of API keys; the same on every plane."""
-    caller_token: SecretStr | None = None
+    caller_token: Annotated[SecretStr, AfterValidator(_token)] | None = None
     """What callers of Check and Report must present off loopback."""
     workers: int = Field(default=1, ge=1, le=64)
-    max_staleness: float = Field(default=600, ge=0)
+    max_staleness: Seconds = Field(default=600, ge=0)
     """How long cached keys are served without the control plane."""
     budget_status: Annotated[Literal[403, 402, 429], BeforeValidator(_number)] = 403
     trusted_hops: int = Field(default=0, ge=0, le=32)
@@ -70,7 +80,7 @@ class Settings(BaseSettings):
     default_output_tokens: int = Field(default=4096, ge=0, le=10_000_000)
     estimate: Literal["normal", "strict"] = "normal"
     """Prompt tokens of a body: a quarter of its bytes, or all of them."""
-    hold_ttl: float = Field(default=600, ge=1)
+    hold_ttl: Seconds = Field(default=600, ge=1)
     unreported: Literal["full", "input", "zero"] = "full"
     """What a hold is charged when nobody reports its usage."""
     unknown_price: Literal["deny", "allow"] = "deny"

@@ -11,6 +11,7 @@ from pdp.control.plane import open_control
 from pdp.control.prices import load_prices
 from pdp.errors import StartRefused
 from pdp.internal.v1 import control_pb2_grpc
+from pdp.secret import fingerprint_of
 from pdp.serve import control_plane
 from pdp.serve.control_service import ControlService
 from pdp.serve.transport import bind, is_local, make_server
@@ -37,7 +38,7 @@ async def run_control_plane(
         address = bind(server, settings.control_address, "PDP_CONTROL_LISTEN")
         feed = ChangeFeed(plane.database)
         control_pb2_grpc.add_ControlServiceServicer_to_server(
-            ControlService(plane.database, feed, prices), server
+            ControlService(plane.database, feed, prices, fingerprint_of(plane.pepper)), server
         )
         _log.info("control plane starting", control=address)
         await control_plane.run(server, feed, stop, ready)

@@ -19,7 +19,7 @@ from pdp.errors import StartRefused
 from pdp.ids import IdSource
 from pdp.options import Options
 from pdp.pepper import load_pepper
-from pdp.secret import hash_secret
+from pdp.secret import fingerprint_of, hash_secret
 from pdp.serve import data_plane
 from pdp.serve.decision_service import DecisionService
 from pdp.serve.metrics import DataPlaneCollector, Sources
@@ -63,15 +63,19 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         wait=_PREDECESSOR_DIES,
     )
     stats = Stats()
-    control = ControlClient(settings.control_url or settings.control_address)
+    pepper = load_pepper(settings)
+    control = ControlClient(
+        settings.control_url or settings.control_address, fingerprint_of(pepper)
+    )
     keys = KeyCache(
         control,
-        partial(hash_secret, pepper=load_pepper(settings)),
+        partial(hash_secret, pepper=pepper),
+        clock=time.monotonic_ns,
         size=settings.key_cache_size,
         unknown_size=_UNKNOWN_KEYS,
         max_staleness=int(settings.max_staleness * _SECOND),
     )
-    watch = Watch(control, keys, time.time_ns, data_plane_id=journal.spool_id)
+    watch = Watch(control, keys, data_plane_id=journal.spool_id)
     sink = JournalSink(journal)
     shipper = Shipper(journal, control)
     engine = Engine(
@@ -100,9 +104,8 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         stats=stats,
         methods=metered.methods,
         cache=keys.stats,
-        revocation_age=lambda: keys.age(time.time_ns()),
+        revocation_age=keys.age,
         spool_records=lambda: shipper.backlog,
-        is_provider=watch.prices.knows,
         transport=settings.grpc_transport,
     )
 

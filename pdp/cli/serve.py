@@ -5,12 +5,16 @@ import os
 from enum import StrEnum
 from typing import Annotated
 
+import structlog
 import typer
 
 from pdp.errors import StartRefused
+from pdp.pepper import has_own_pepper
 from pdp.serve.logs import configure_logging
 from pdp.serve.supervisor import Plane, Supervisor
-from pdp.settings import Settings, load_settings
+from pdp.settings import Settings, load_settings, unknown_settings
+
+_log = structlog.get_logger(__name__)
 
 
 class Planes(StrEnum):
@@ -56,6 +60,8 @@ def serve(
     settings = load_settings()
     check_settings(settings, plane)
     configure_logging(settings.log_level, "supervisor")
+    for name in unknown_settings():
+        _log.warning("unknown setting, is it misspelt?", setting=name)
     planes: list[Plane] = ["control", "data"] if plane is Planes.ALL else [_PLANE[plane]]
     where = {"grpc": settings.grpc_listen, "ops": settings.ops_listen}
     if plane is Planes.CONTROL:
@@ -76,3 +82,5 @@ def check_settings(settings: Settings, plane: Planes) -> None:
         )
     if plane is Planes.DATA and not settings.control_url:
         raise StartRefused("PDP_CONTROL_URL: `--plane data` needs the control plane's address")
+    if plane is Planes.DATA and settings.key_pepper is None and not has_own_pepper(settings):
+        raise StartRefused("PDP_KEY_PEPPER: `--plane data` needs the control plane's pepper")

@@ -71,12 +71,16 @@ class Holds:
             self._forget_request(hold)
         return hold
 
-    def take_expired(self, reservation_id: str) -> Charged | None:
-        """Remove an expired hold that is corrected and return it."""
+    def take_expired(self, reservation_id: str, after: int = 0) -> Charged | None:
+        """Remove an expired hold that is corrected and return it.
+
+        One that expired at `after` (ns) or before is as good as forgotten, whether or
+        not somebody has cleared it away yet.
+        """
         charged = self.expired.pop(reservation_id, None)
         if charged is not None:
             self._forget_request(charged.hold)
-        return charged
+        return charged if charged is not None and charged.at > after else None
 
     def expire(self, charged: Charged) -> None:
         """Keep a hold that ran out for its correction; it is live no more."""
@@ -100,13 +104,16 @@ class Holds:
             self._schedule(hold)
         return True
 
-    def due(self, now: int) -> list[Hold]:
-        """Return live holds that end at `now` (ns) or ended before, the earliest first."""
+    def due(self, now: int, most: int) -> list[Hold]:
+        """Return up to `most` live holds that end at `now` (ns) or before, the earliest first."""
         second = now // _SECOND
-        ending = [key for key in self._ends if key <= second]
-        holds = [self.live[each] for key in ending for each in self._ends[key]]
-        found = [hold for hold in holds if hold.expires_at <= now]
-        return sorted(found, key=lambda hold: (hold.expires_at, hold.reservation_id))
+        found: list[Hold] = []
+        for ending in sorted(key for key in self._ends if key <= second):
+            holds = (self.live[each] for each in self._ends[ending])
+            found += (hold for hold in holds if hold.expires_at <= now)
+            if len(found) >= most:
+                break
+        return sorted(found, key=lambda hold: (hold.expires_at, hold.reservation_id))[:most]
 
     def prune(self, before: int) -> None:
         """Forget holds that expired before `before` (ns)."""

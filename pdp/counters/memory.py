@@ -11,7 +11,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-from pdp.counters.account import Account, Bucket, Total
+from pdp.counters.account import MOST, Account, Bucket, Total
 from pdp.counters.admission import (
     Plan,
     Tats,
@@ -195,13 +195,13 @@ class MemoryCounters:
         if hold is not None:
             self._release(hold, cost, tokens)
         else:
-            charged = self._holds.take_expired(reservation_id)
+            charged = self._holds.take_expired(reservation_id, now - EXPIRED_KEPT)
             if charged is None:
                 return False
             hold = charged.hold
             for account in self._accounts_of(hold.windows):
                 for bucket in (account.day, account.month, account.total):
-                    bucket.spent += cost - charged.cost
+                    bucket.spent = min(bucket.spent + cost - charged.cost, MOST)
                     bucket.tokens_spent += tokens - charged.tokens
         self.seen.add(hold.key_id, hold.request_id, now)
         return True
@@ -219,7 +219,7 @@ class MemoryCounters:
         for account in self._accounts_of(hold.windows):
             for bucket in (account.day, account.month, account.total):
                 bucket.held -= hold.cost or 0
-                bucket.spent += cost
+                bucket.spent = min(bucket.spent + cost, MOST)
                 bucket.tokens_held -= hold.tokens
                 bucket.tokens_spent += tokens
 
@@ -227,7 +227,7 @@ class MemoryCounters:
         """Charge a usage that was never held, and its request."""
         for account in self._accounts_of(windows):
             for bucket in (account.day, account.month, account.total):
-                bucket.spent += cost
+                bucket.spent = min(bucket.spent + cost, MOST)
                 bucket.tokens_spent += tokens
             account.total.requests += 1
 
@@ -235,9 +235,9 @@ class MemoryCounters:
         """Let a live hold end later, never earlier; False if there is none."""
         return self._holds.extend(reservation_id, expires_at)
 
-    def due(self, now: int) -> Sequence[Hold]:
-        """Return live holds whose time is over, the earliest first."""
-        return self._holds.due(now)
+    def due(self, now: int, most: int = 1000) -> Sequence[Hold]:
+        """Return up to `most` live holds whose time is over, the earliest first."""
+        return self._holds.due(now, most)
 
     # -- Look
 

@@ -6,7 +6,7 @@ import grpc
 import msgspec
 from msgspec import Struct
 
-from pdp.errors import Unavailable
+from pdp.errors import StartRefused, Unavailable
 from pdp.internal.v1 import control_pb2 as pb
 from pdp.internal.v1 import control_pb2_grpc as pb_grpc
 from pdp.model import Resolved
@@ -31,7 +31,8 @@ class Change(Struct, frozen=True):
 class ControlClient:
     """A client of `ControlService`. Deadlines in seconds; every failure is `Unavailable`."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, pepper_fingerprint: str) -> None:
+        self._pepper_fingerprint = pepper_fingerprint
         self._channel = grpc.aio.insecure_channel(
             target,
             options=(
@@ -65,9 +66,16 @@ class ControlClient:
             raise Unavailable("the control plane sent a key that cannot be read") from error
 
     async def watch(self, after_revision: int, data_plane_id: str) -> AsyncIterator[Change]:
-        """Yield changes and heartbeats until the line breaks (`Unavailable`) or the task ends."""
+        """Yield changes and heartbeats until the line breaks (`Unavailable`) or the task ends.
+
+        Raises `StartRefused` when the control plane wants no part of this data plane.
+        """
         call = self._stub.WatchChanges(
-            pb.WatchChangesRequest(after_revision=after_revision, data_plane_id=data_plane_id)
+            pb.WatchChangesRequest(
+                after_revision=after_revision,
+                data_plane_id=data_plane_id,
+                pepper_fingerprint=self._pepper_fingerprint,
+            )
         )
         try:
             async for message in call:
@@ -79,6 +87,8 @@ class ControlClient:
                     message.prices_revision,
                 )
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+                raise StartRefused(error.details() or "the control plane refuses") from error
             raise _unavailable(error) from error
         finally:
             call.cancel()
@@ -115,4 +125,10 @@ _prices = msgspec.json.Decoder(PriceList)
 
 
 def _unavailable(error: grpc.aio.AioRpcError) -> Unavailable:
+    if error.code() in _REFUSALS:
+        return Unavailable(f"the control plane refuses: {error.details()}")
     return Unavailable(f"the control plane does not answer ({error.code().name.lower()})")
+
+
+_REFUSALS = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNKNOWN)
+"""What it answers when waiting does not help; the details are its own words."""

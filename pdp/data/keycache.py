@@ -3,8 +3,8 @@
 Rules, on which revocation rests:
 - An entry is used only while the watch has been alive within `max_staleness`.
 - A change drops every entry whose chains hold the changed key.
-- A fill that was in flight when a change came in is thrown away and done again,
-  so that an old answer cannot resurrect what the change dropped.
+- A fill that was in flight when a change to its chains came in is thrown away and
+  done again, so that an old answer cannot resurrect what the change dropped.
 - "Certainly unknown" is only said while the watch is alive; else it is a 503.
 """
 
@@ -17,6 +17,7 @@ from pdp.compile import Compiler
 from pdp.errors import InvalidDocument, Unavailable
 from pdp.key import CompiledKey
 from pdp.model import Resolved
+from pdp.ports import Clock
 from pdp.secret import LONGEST, is_well_formed
 
 _SECOND = 1_000_000_000
@@ -43,12 +44,26 @@ class CacheStats:
         self.negative_hits = 0
 
 
+class _Fill:
+    """One look-up in flight, and what changed since it began (None: everything)."""
+
+    def __init__(self) -> None:
+        self.changed: set[bytes | str] | None = set()
+
+    def is_stale(self, name: bytes | str, resolved: Resolved | None) -> bool:
+        """Tell whether the answer may be older than a change that has been heard of."""
+        if self.changed is None or name in self.changed:
+            return True
+        return resolved is not None and any(each.id in self.changed for each in resolved.records)
+
+
 class KeyCache:
     """The `KeySource` of the data plane.
 
     `hash_of` turns a raw key into the hash under which it is stored. `size`
     bounds the known keys, `unknown_size` the remembered unknown ones. Times in
-    ns; `heartbeat_timeout` is after how much silence the watch counts as dead.
+    ns of `clock`, which nobody sets (a monotonic one); `heartbeat_timeout` is after
+    how much silence the watch counts as dead.
     """
 
     def __init__(
@@ -56,6 +71,7 @@ class KeyCache:
         resolver: Resolver,
         hash_of: Callable[[str], bytes],
         *,
+        clock: Clock,
         size: int,
         unknown_size: int,
         max_staleness: int,
@@ -63,6 +79,7 @@ class KeyCache:
     ) -> None:
         self._resolver = resolver
         self._hash_of = hash_of
+        self._clock = clock
         self._size = size
         self._unknown_size = unknown_size
         self._max_staleness = max_staleness
@@ -72,8 +89,10 @@ class KeyCache:
         self._unknown: OrderedDict[bytes | str, None] = OrderedDict()
         self._below: dict[str, set[bytes | str]] = {}
         self._fills: dict[bytes | str, asyncio.Task[CompiledKey | None]] = {}
-        self._epoch = 0
-        self._verified_at = 0
+        self._in_flight: set[_Fill] = set()
+        self._room = asyncio.Semaphore(_FILLS_AT_ONCE)
+        self._verified_at = clock()
+        self._good_until = self._verified_at
         self._alive = False
         self.stats = CacheStats()
 
@@ -82,33 +101,33 @@ class KeyCache:
 
     # -- KeySource
 
-    def lookup(self, api_key: str, now: int) -> CompiledKey | None | Awaitable[CompiledKey | None]:
+    def lookup(self, api_key: str) -> CompiledKey | None | Awaitable[CompiledKey | None]:
         """Return the key of a raw secret; at once if it is cached or cannot exist."""
         if len(api_key) > LONGEST:
             return None
         secret_hash = self._hash_of(api_key)
         entry = self._entries.get(secret_hash)
         if entry is not None:
-            return self._known(secret_hash, entry, now)
+            return self._known(secret_hash, entry)
         # What is known was well-formed when it was made: only strangers are looked at.
-        return self._unseen(secret_hash, now) if is_well_formed(api_key) else None
+        return self._unseen(secret_hash) if is_well_formed(api_key) else None
 
-    def by_id(self, key_id: str, now: int) -> CompiledKey | None | Awaitable[CompiledKey | None]:
+    def by_id(self, key_id: str) -> CompiledKey | None | Awaitable[CompiledKey | None]:
         """Return a key by its id, for usages that name no reservation."""
         entry = self._entries.get(key_id)
         if entry is not None:
-            return self._known(key_id, entry, now)
-        return self._unseen(key_id, now)
+            return self._known(key_id, entry)
+        return self._unseen(key_id)
 
-    def _known(self, name: bytes | str, entry: CompiledKey, now: int) -> CompiledKey:
-        if now - self._verified_at > self._max_staleness:
+    def _known(self, name: bytes | str, entry: CompiledKey) -> CompiledKey:
+        if self._clock() > self._good_until:
             raise Unavailable("the control plane has been out of reach for too long: try again")
         self.stats.hits += 1
         self._entries.move_to_end(name)
         return entry
 
-    def _unseen(self, name: bytes | str, now: int) -> Awaitable[CompiledKey | None] | None:
-        if not self._alive or now - self._verified_at > self._heartbeat_timeout:
+    def _unseen(self, name: bytes | str) -> Awaitable[CompiledKey | None] | None:
+        if not self._alive or self._clock() - self._verified_at > self._heartbeat_timeout:
             raise Unavailable("the control plane is out of reach and the key not cached: try again")
         if name in self._unknown:
             self.stats.negative_hits += 1
@@ -117,6 +136,8 @@ class KeyCache:
         self.stats.misses += 1
         fill = self._fills.get(name)
         if fill is None:
+            if len(self._fills) >= _MOST_FILLS:
+                raise Unavailable("too many unknown keys at once: try again")
             fill = self._fills[name] = asyncio.ensure_future(self._fill(name))
             fill.add_done_callback(lambda done: self._filled(name, done))
         # One caller's cancellation must not take the answer from the others.
@@ -128,15 +149,20 @@ class KeyCache:
             done.exception()  # Everybody who asked may be gone; then nobody else looks at it.
 
     async def _fill(self, name: bytes | str) -> CompiledKey | None:
-        for _ in range(_FILL_ATTEMPTS):
-            epoch = self._epoch
-            if isinstance(name, bytes):
-                _, resolved = await self._resolver.by_hash(name)
-            else:
-                _, resolved = await self._resolver.by_id(name)
-            if epoch == self._epoch:
-                return self._store(name, resolved)
-        raise Unavailable("keys change faster than they can be read: try again")
+        async with self._room:
+            for _ in range(_FILL_ATTEMPTS):
+                fill = _Fill()
+                self._in_flight.add(fill)
+                try:
+                    if isinstance(name, bytes):
+                        _, resolved = await self._resolver.by_hash(name)
+                    else:
+                        _, resolved = await self._resolver.by_id(name)
+                finally:
+                    self._in_flight.discard(fill)
+                if not fill.is_stale(name, resolved):
+                    return self._store(name, resolved)
+        raise Unavailable("the key changes faster than it can be read: try again")
 
     def _store(self, name: bytes | str, resolved: Resolved | None) -> CompiledKey | None:
         if resolved is None:
@@ -168,18 +194,23 @@ class KeyCache:
 
     # -- What the watch tells
 
-    def alive(self, now: int) -> None:
+    def alive(self) -> None:
         """Note that everything up to now has been heard."""
         self._alive = True
-        self._verified_at = now
+        self._verified_at = self._clock()
+        self._good_until = self._verified_at + max(self._max_staleness, self._heartbeat_timeout)
 
     def lost(self) -> None:
         """Note that the watch is broken: cached keys go on for `max_staleness`."""
         self._alive = False
+        self._good_until = self._verified_at + self._max_staleness
 
     def changed(self, key_ids: Iterable[str], secret_hashes: Iterable[bytes]) -> None:
         """Forget what the changes touch."""
-        self._epoch += 1
+        key_ids, secret_hashes = tuple(key_ids), tuple(secret_hashes)
+        for fill in self._in_flight:
+            if fill.changed is not None:
+                fill.changed.update(key_ids, secret_hashes)
         for key_id in key_ids:
             self._unknown.pop(key_id, None)
             for name in list(self._below.get(key_id, ())):
@@ -190,15 +221,20 @@ class KeyCache:
 
     def reset(self) -> None:
         """Forget everything: what changed is not known."""
-        self._epoch += 1
+        for fill in self._in_flight:
+            fill.changed = None
         self._entries.clear()
         self._unknown.clear()
         self._below.clear()
 
-    def age(self, now: int) -> int:
-        """Return ns since the cache was last known to be true."""
-        return max(0, now - self._verified_at)
+    def age(self) -> int:
+        """Return ns since the cache was last known to be true, or was made."""
+        return self._clock() - self._verified_at
 
 
 _FILL_ATTEMPTS = 5
-"""Each lost attempt means that a change arrived within one look-up; five in a row is a storm."""
+"""Each lost attempt means that this key changed within one look-up; five in a row is a storm."""
+
+_FILLS_AT_ONCE = 64
+_MOST_FILLS = 2048
+"""Look-ups in flight and waiting. The form of a key is public: anybody can make up many."""

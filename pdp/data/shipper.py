@@ -6,7 +6,7 @@ from typing import Protocol
 
 import structlog
 
-from pdp.errors import Unavailable
+from pdp.errors import StartRefused, Unavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -53,11 +53,11 @@ class Shipper:
 
     @property
     def backlog(self) -> int:
-        """How many records are not in the ledger yet."""
-        return self._journal.next_sequence - (self._next or 0)
+        """How many records are not in the ledger yet; 0 while that is not known."""
+        return 0 if self._next is None else self._journal.next_sequence - self._next
 
     async def run(self) -> None:
-        """Ship until cancelled; the control plane may come and go."""
+        """Ship until cancelled; the control plane may come and go. Raises `StartRefused`."""
         failures = 0
         while True:
             try:
@@ -75,7 +75,7 @@ class Shipper:
     async def ship(self) -> bool:
         """Ship one batch; False if there was nothing to ship."""
         if self._next is None:
-            await self._acknowledge(await self._ledger.ingest(self._journal.spool_id, 0, ()))
+            await self._ask()
         batch = self._journal.read(self._next or 0, _BATCH)
         if not batch:
             return False
@@ -83,6 +83,17 @@ class Shipper:
         records = [record for _, record in batch]
         await self._acknowledge(await self._ledger.ingest(self._journal.spool_id, first, records))
         return True
+
+    async def _ask(self) -> None:
+        """Find the place; raises `StartRefused` if the ledger knows more than the spool."""
+        following = await self._ledger.ingest(self._journal.spool_id, 0, ())
+        if following > self._journal.next_sequence:
+            raise StartRefused(
+                f"the spool ends at record {self._journal.next_sequence}, the ledger has "
+                f"{following} of it: it is an old copy, and counters would forget what was spent "
+                "since; put the newest one back, or remove the spool to count from zero"
+            )
+        await self._acknowledge(following)
 
     async def drain(self) -> None:
         """Ship all there is; raises `Unavailable` when the control plane is gone."""

@@ -10,7 +10,6 @@ import structlog
 from pdp.data.control import Change
 from pdp.data.keycache import KeyCache
 from pdp.errors import Unavailable
-from pdp.ports import Clock
 from pdp.quota.price import Price, PriceList, PriceTable
 
 _log = structlog.get_logger(__name__)
@@ -19,6 +18,8 @@ HEARTBEAT_TIMEOUT = 3.0
 """Seconds of silence after which the line counts as dead; heartbeats come each second."""
 
 _RETRY_DELAY = 0.1
+_PATIENCE = 30
+"""Attempts without a word: at the start the other plane may come second."""
 
 
 class Control(Protocol):
@@ -62,25 +63,27 @@ class Watch:
     `ready` is set once keys can be looked up and prices are there.
     """
 
-    def __init__(self, control: Control, keys: KeyCache, clock: Clock, data_plane_id: str) -> None:
+    def __init__(self, control: Control, keys: KeyCache, data_plane_id: str) -> None:
         self._control = control
         self._keys = keys
-        self._clock = clock
         self._data_plane_id = data_plane_id
         self._revision = 0
         self._prices_revision = ""
+        self._fetching: asyncio.Task[None] | None = None
         self.prices = CurrentPrices()
         self.ready = asyncio.Event()
         self.connected = False
 
     async def run(self) -> None:
-        """Follow until cancelled, through every loss of the line."""
+        """Follow until cancelled, through every loss of the line. Raises `StartRefused`."""
+        attempts = 0
         while True:
             try:
                 await self._follow()
             except Unavailable as error:
-                if self.connected:
-                    _log.warning("control plane lost", error=str(error))
+                attempts = 0 if self.connected else attempts + 1
+                if self.connected or attempts == _PATIENCE:
+                    _log.warning("control plane out of reach", error=str(error))
             self.connected = False
             self._keys.lost()
             await asyncio.sleep(_RETRY_DELAY)
@@ -106,12 +109,24 @@ class Watch:
         if not self.connected:
             self.connected = True
             _log.info("control plane connected", revision=change.revision)
-        self._keys.alive(self._clock())
-        if change.prices_revision != self._prices_revision:
-            await self._fetch_prices()
-        self.ready.set()
+        self._keys.alive()
+        if change.prices_revision != self._prices_revision and self._fetching is None:
+            # Beside the watch: a slow answer must not hold up a revocation.
+            self._fetching = asyncio.create_task(self._fetch_prices())
+            self._fetching.add_done_callback(self._fetched)
 
     async def _fetch_prices(self) -> None:
-        revision, prices = await self._control.prices()
+        try:
+            revision, prices = await self._control.prices()
+        except Unavailable as error:
+            # The next heartbeat brings the revision again.
+            _log.warning("no prices from the control plane, trying again", error=str(error))
+            return
         self.prices.swap(PriceTable(prices))
         self._prices_revision = revision
+        self.ready.set()
+
+    def _fetched(self, done: asyncio.Task[None]) -> None:
+        self._fetching = None
+        if not done.cancelled() and (defect := done.exception()) is not None:
+            _log.error("prices cannot be read", error=type(defect).__name__)

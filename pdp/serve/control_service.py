@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc
 import msgspec
+import structlog
 
 from pdp.control.change_feed import ChangeFeed
 from pdp.control.ingest import ingest
@@ -14,14 +15,19 @@ from pdp.errors import Conflict, Unavailable
 from pdp.internal.v1 import control_pb2 as pb
 from pdp.store.database import Database
 
+_log = structlog.get_logger(__name__)
+
 
 class ControlService:
     """The servicer; it translates and nothing else."""
 
-    def __init__(self, database: Database, feed: ChangeFeed, prices: Prices) -> None:
+    def __init__(
+        self, database: Database, feed: ChangeFeed, prices: Prices, fingerprint: str
+    ) -> None:
         self._database = database
         self._feed = feed
         self._prices = prices
+        self._fingerprint = fingerprint
 
     async def ResolveKey(self, request: Any, context: Any) -> pb.ResolveKeyResponse:  # noqa: N802
         """Return a key with its chains."""
@@ -40,6 +46,12 @@ class ControlService:
         self, request: Any, context: Any
     ) -> AsyncIterator[pb.WatchChangesResponse]:
         """Stream changes and heartbeats."""
+        if request.pepper_fingerprint != self._fingerprint:
+            _log.error("data plane with another pepper refused", data_plane=request.data_plane_id)
+            await context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "PDP_KEY_PEPPER: not the control plane's: no key would be known; set the same one",
+            )
         try:
             async for found in self._feed.watch(request.after_revision):
                 yield pb.WatchChangesResponse(
@@ -61,6 +73,7 @@ class ControlService:
         except Unavailable as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         except Conflict as error:
+            _log.error("spool records refused", spool=request.spool_id, reason=str(error))
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         return pb.IngestResponse(next_sequence=following)
 

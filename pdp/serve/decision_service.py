@@ -1,18 +1,27 @@
 """PolicyDecisionService: protobuf in, `pdp.model` through, protobuf out."""
 
+import asyncio
 from typing import Any
 
 import grpc
+import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from pdp.engine import Engine
 from pdp.model import Decision, LimitStatus, Reported, Request, Usage
 from pdp.quota.money import parse_cost
+from pdp.serve.logs import log_defect
+from pdp.serve.rpc import is_gone, settled
 from pdp.stats import Stats
 from pdp.v1 import policy_decision_pb2 as pb
 
+_log = structlog.get_logger(__name__)
+
 _SECOND = 1_000_000_000
 _MAX_USAGES = 10_000
+_BREATH = 100
+"""Usages that are settled in one go; then a Check may come in between."""
+
 _STATUSES = ("success", "error", "denied", "cancelled")
 _SOURCES = ("", "provider", "estimated", "none")
 _AMOUNTS = (
@@ -40,22 +49,28 @@ class DecisionService:
             await context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT, f"{name}: negative: send 0 or more"
             )
-        answer = self._engine.check(
-            Request(
-                request.request_id,
-                request.api_key,
-                request.action,
-                request.model,
-                request.provider,
-                request.client_ip,
-                request.user_agent,
-                prompt,
-                output,
-                dict(request.metadata) if request.metadata else None,
-                request.dry_run,
-            )
+        asked = Request(
+            request.request_id,
+            request.api_key,
+            request.action,
+            request.model,
+            request.provider,
+            request.client_ip,
+            request.user_agent,
+            prompt,
+            output,
+            dict(request.metadata) if request.metadata else None,
+            request.dry_run,
         )
-        return decision_to_proto(answer if isinstance(answer, Decision) else await answer)
+        try:
+            answer = self._engine.check(asked)
+            decision = answer if isinstance(answer, Decision) else await answer
+        except Exception as error:
+            log_defect(_log, "check failed", error)
+            decision = self._engine.undecided(asked.request_id, asked.adapter)
+        if decision.reservation_id and is_gone(context):
+            await settled(self._engine.withdraw(decision))
+        return decision_to_proto(decision)
 
     async def Report(self, request: pb.ReportRequest, context: Any) -> pb.ReportResponse:  # noqa: N802
         """Settle usages, each by itself."""
@@ -65,7 +80,9 @@ class DecisionService:
                 f"usages: {len(request.usages)} at once: send {_MAX_USAGES} or fewer",
             )
         response = pb.ReportResponse()
-        for usage in request.usages:
+        for index, usage in enumerate(request.usages):
+            if index % _BREATH == _BREATH - 1:
+                await asyncio.sleep(0)
             reported = await self._report(usage)
             if reported.result == "accepted":
                 response.accepted += 1
@@ -85,8 +102,13 @@ class DecisionService:
         except ValueError as error:
             self._stats.reported("error")
             return Reported("error", "invalid_argument", str(error))
-        answer = self._engine.report(parsed)
-        return answer if isinstance(answer, Reported) else await answer
+        try:
+            answer = self._engine.report(parsed)
+            return answer if isinstance(answer, Reported) else await answer
+        except Exception as error:
+            log_defect(_log, "report failed", error)
+            self._stats.reported("error")
+            return Reported("error", "unavailable", "the report failed: send it again")
 
 
 def usage_from_proto(usage: pb.Usage) -> Usage:

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from traceback import format_tb
+from typing import Any
 
 import structlog
 
@@ -39,3 +41,11 @@ def configure_logging(level: str, process: str) -> None:
     for chatty in ("asyncio", "grpc", "uvicorn", "aiosqlite", "alembic", "httpx"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(process=process)
+
+
+def log_defect(log: Any, event: str, error: Exception) -> None:
+    """Log an error that nobody foresaw: its type and place, no values.
+
+    Its message may hold the request, and that an API key.
+    """
+    log.error(event, error=type(error).__name__, where=format_tb(error.__traceback__)[-3:])

@@ -1,7 +1,7 @@
 """What Prometheus reads. Everything is made when it is scraped, out of plain integers.
 
-No label holds a key, a user or free text. The provider label is bounded: what
-is not a provider of the price table shows as `other`.
+No label holds a key, a user or free text; the engine counts a provider that is not
+in the price table as `other`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from pdp import __version__
 from pdp.data.keycache import CacheStats
+from pdp.serve.histogram import merge
 from pdp.serve.rpc import MethodStats
 from pdp.stats import Stats
 
@@ -29,7 +30,6 @@ class Sources(Struct, frozen=True):
     cache: CacheStats
     revocation_age: Callable[[], int]
     spool_records: Callable[[], int]
-    is_provider: Callable[[str], bool]
     transport: str
 
 
@@ -98,9 +98,13 @@ def _decisions(sources: Sources) -> Iterator[Metric]:
         checks.add_metric(labels, count)
     yield checks
     duration = HistogramMetricFamily("pdp_check_duration_seconds", "Time of a Check.")
-    for method in sources.methods:
-        if method.method == "Check" and method.service == "pdp.v1.PolicyDecisionService":
-            duration.add_metric((), list(method.seconds.buckets()), method.seconds.sum_ns / 1e9)
+    # Over whatever adapter it came.
+    merged = merge(
+        method.seconds
+        for method in sources.methods
+        if method.method == "Check" and not method.service.startswith("grpc.")
+    )
+    duration.add_metric((), list(merged.buckets()), merged.sum_ns / 1e9)
     yield duration
     reports = CounterMetricFamily("pdp_reports", "Usages reported.", labels=("result",))
     for result, count in stats.reports.items():
@@ -118,23 +122,11 @@ def _decisions(sources: Sources) -> Iterator[Metric]:
 
 
 def _usage(sources: Sources) -> Iterator[Metric]:
-    tokens: dict[tuple[str, str], int] = {}
-    for (provider, kind), count in sources.stats.tokens.items():
-        labels = (_bounded(sources, provider), kind)
-        tokens[labels] = tokens.get(labels, 0) + count
-    family = CounterMetricFamily("pdp_tokens", "Tokens settled.", labels=("provider", "kind"))
-    for labels, count in tokens.items():
-        family.add_metric(labels, count)
-    yield family
-    costs: dict[str, int] = {}
-    for provider, nano in sources.stats.cost.items():
-        name = _bounded(sources, provider)
-        costs[name] = costs.get(name, 0) + nano
+    tokens = CounterMetricFamily("pdp_tokens", "Tokens settled.", labels=("provider", "kind"))
+    for labels, count in sources.stats.tokens.items():
+        tokens.add_metric(labels, count)
+    yield tokens
     cost = CounterMetricFamily("pdp_cost_usd", "Cost settled, in USD.", labels=("provider",))
-    for name, nano in costs.items():
-        cost.add_metric((name,), nano / 1e9)
+    for provider, nano in sources.stats.cost.items():
+        cost.add_metric((provider,), nano / 1e9)
     yield cost
-
-
-def _bounded(sources: Sources, provider: str) -> str:
-    return provider if provider == "unknown" or sources.is_provider(provider) else "other"

@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from pdp.errors import StartRefused
-from pdp.serve.transport import unix_path
+from pdp.serve.transport import clear_socket, unix_path
 
 
 def ops_app(collectors: list[Collector], unready: Callable[[], str]) -> Starlette:
@@ -93,7 +93,7 @@ def listen(address: str, setting: str) -> socket.socket:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             where: tuple[str, int] | str = (host.strip("[]"), int(port))
         else:
-            path.unlink(missing_ok=True)
+            clear_socket(path, setting)
             bound = socket.socket(socket.AF_UNIX)
             where = str(path)
         before = os.umask(0o117)

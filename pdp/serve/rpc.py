@@ -1,7 +1,7 @@
 """Around every RPC: who may call, how long it took, how it ended."""
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter_ns
 from typing import Any
 
@@ -35,7 +35,7 @@ class MeteredServer:
 
     def __init__(self, server: Any, caller_token: str | None) -> None:
         self._server = server
-        self._token = caller_token.encode() if caller_token else None
+        self._token = None if caller_token is None else caller_token.encode()
         self.methods: list[MethodStats] = []
 
     def add_registered_method_handlers(
@@ -134,6 +134,18 @@ def presents(metadata: Any, token: bytes) -> bool:
             text = value.encode() if isinstance(value, str) else value
             return hmac.compare_digest(text, b"Bearer " + token)
     return False
+
+
+def is_gone(context: Any) -> bool:
+    """Tell whether a call's caller no longer waits for its answer."""
+    remaining = context.time_remaining()
+    return context.cancelled() or (remaining is not None and remaining <= 0)
+
+
+async def settled(answer: Any) -> None:
+    """Wait for an answer of the engine that may be there already."""
+    if isinstance(answer, Awaitable):
+        await answer
 
 
 def _name(code: grpc.StatusCode | None) -> str:

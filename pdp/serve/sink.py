@@ -1,7 +1,8 @@
 """The `UsageSink` of the data plane: the journal, with fsync grouped off the hot path."""
 
 import asyncio
-from typing import Protocol
+from collections import deque
+from typing import Final, Protocol
 
 import structlog
 
@@ -9,6 +10,11 @@ from pdp.errors import SpoolFailed
 from pdp.spool.records import Record
 
 _log = structlog.get_logger(__name__)
+
+MOST_OWED: Final = 50_000
+"""Records, about 1 kB each, that wait in memory for a disk that is full."""
+
+_RETRY_DELAY = 1.0
 
 
 class Appendable(Protocol):
@@ -27,29 +33,64 @@ class JournalSink:
     """Appends at once and syncs every `interval` seconds while there is something to sync.
 
     A killed process loses nothing (the kernel has the bytes); a power cut at
-    most one interval.
+    most one interval. While the disk is full records wait here, in their order:
+    then a killed process does lose them, and no report is acknowledged.
     """
 
-    def __init__(self, journal: Appendable, interval: float = 0.005) -> None:
+    def __init__(
+        self, journal: Appendable, interval: float = 0.005, most_owed: int = MOST_OWED
+    ) -> None:
         self._journal = journal
         self._interval = interval
+        self._most_owed = most_owed
         self._dirty = asyncio.Event()
+        self._owed: deque[Record] = deque()
+
+    @property
+    def owing(self) -> bool:
+        """Tell whether records wait to be written."""
+        return bool(self._owed)
 
     def append(self, record: Record) -> None:
-        """Write one record before returning."""
-        self._journal.append(record)
+        """Write one record before returning, or keep it and raise `SpoolFailed`."""
+        if self._owed:
+            self._keep(record, "the spool cannot be written at the moment")
+        try:
+            self._journal.append(record)
+        except SpoolFailed as error:
+            _log.error("the spool cannot be written, keeping records in memory", error=str(error))
+            self._keep(record, str(error))
         self._dirty.set()
 
+    def _keep(self, record: Record, reason: str) -> None:
+        kept = len(self._owed) < self._most_owed
+        if kept:
+            self._owed.append(record)
+            self._dirty.set()
+        raise SpoolFailed(reason, kept=kept)
+
+    def pay(self) -> None:
+        """Write what waits, in order. Raises `SpoolFailed` where that stops."""
+        while self._owed:
+            self._journal.append(self._owed[0])
+            self._owed.popleft()
+
     async def sync_forever(self) -> None:
-        """Sync until cancelled."""
+        """Write what waits and sync, until cancelled."""
+        failing = False
         while True:
             await self._dirty.wait()
             self._dirty.clear()
             try:
+                self.pay()
                 await asyncio.to_thread(self._journal.sync)
+                if failing:
+                    _log.info("the spool is well again")
+                failing = False
             except SpoolFailed as error:
-                # The bytes are with the kernel; only a power cut could still take them.
-                _log.error("the spool cannot be synced, trying again", error=str(error))
+                if not failing:
+                    _log.error("the spool is not well, trying again", error=str(error))
+                failing = True
                 self._dirty.set()
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(_RETRY_DELAY)
             await asyncio.sleep(self._interval)

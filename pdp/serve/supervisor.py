@@ -28,7 +28,7 @@ READY: Final = b"1"
 REFUSAL: Final = b"!"
 """First byte of what a child says on its pipe; a refusal's one line follows."""
 
-_STOP_DEADLINE = 20.0
+_STOP_DEADLINE = 10.0
 _FIRST_DELAY, _MAX_DELAY = 0.1, 5.0
 _HEALTHY_AFTER = 10.0
 
@@ -48,7 +48,7 @@ class Child:
         """Keep the plane running until `stopping`; raises `StartRefused` if it cannot start."""
         while not stopping.is_set():
             started = monotonic()
-            status = await self._run_once()
+            status = await self._run_once(stopping)
             if stopping.is_set():
                 return
             if status == REFUSED and not self.ready.is_set():
@@ -59,13 +59,15 @@ class Child:
                 "plane died, starting it again",
                 plane=self.plane,
                 status=status,
+                reason=self._refusal or None,
                 delay_seconds=self._delay,
             )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), self._delay)
             self._delay = min(self._delay * 2, _MAX_DELAY)
 
-    async def _run_once(self) -> int:
+    async def _run_once(self, stopping: asyncio.Event) -> int:
+        self._refusal = ""
         readable, writable = os.pipe()
         try:
             self.process = await asyncio.create_subprocess_exec(
@@ -84,6 +86,8 @@ class Child:
         finally:
             os.close(writable)
         watching = asyncio.create_task(self._listen(readable))
+        if stopping.is_set():  # It came while the process was made, and found none to stop.
+            self.process.terminate()
         status = await self.process.wait()
         await watching
         return status

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import stat
 from pathlib import Path
 from typing import Literal
 
@@ -60,7 +61,7 @@ def is_local(address: str) -> bool:
 def _bind_unix(server: grpc.aio.Server, address: str, path: Path, setting: str) -> str:
     if len(os.fsencode(path)) > 107:
         raise StartRefused(f"{setting}: the path `{path}` is too long for a unix socket (107)")
-    _refuse_living(path, setting)
+    clear_socket(path, setting)
     before = os.umask(0o117)  # From its first moment the socket is mode 0660.
     try:
         server.add_insecure_port(address)
@@ -71,13 +72,24 @@ def _bind_unix(server: grpc.aio.Server, address: str, path: Path, setting: str) 
     return address
 
 
-def _refuse_living(path: Path, setting: str) -> None:
-    """Refuse a socket that somebody still answers on; both transports would replace it."""
+def clear_socket(path: Path, setting: str) -> None:
+    """Remove a socket that a killed process left behind.
+
+    Raises `StartRefused` for one that somebody still answers on, and for what is no socket.
+    """
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise StartRefused(
+                f"{setting}: `{path}` is there and is no socket: choose another path"
+            )
+    except OSError:
+        return  # There is nothing, or the bind will say what is wrong.
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(0.5)
         try:
             probe.connect(str(path))
         except OSError:
+            path.unlink(missing_ok=True)
             return
     raise StartRefused(f"{setting}: `{path}` is in use by another process")
 

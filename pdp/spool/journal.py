@@ -131,14 +131,14 @@ class Journal:
 
     def _rotate(self) -> None:
         """Go on in a new segment; where there is no room for one, in the old."""
-        old = self._fd
         if self._dirty_tail:
             return
+        # Retired before it is replaced: a sync that runs meanwhile must not miss it.
+        self._retired.append(self._fd)
         try:
             self._create(self.next_sequence)
         except OSError:
-            return
-        self._retired.append(old)
+            self._retired.pop()
 
     def sync(self) -> None:
         """Make what was appended survive a power cut; blocks. Raises `SpoolFailed`."""

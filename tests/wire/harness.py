@@ -49,10 +49,10 @@ class Keys:
         self._compiler = Compiler()
         self._compiled: dict[str, CompiledKey] = {}
 
-    def lookup(self, api_key: str, now: int) -> CompiledKey | None:
-        return self.by_id(api_key, now)
+    def lookup(self, api_key: str) -> CompiledKey | None:
+        return self.by_id(api_key)
 
-    def by_id(self, key_id: str, now: int) -> CompiledKey | None:
+    def by_id(self, key_id: str) -> CompiledKey | None:
         if key_id not in self.records:
             return None
         if key_id not in self._compiled:
@@ -75,6 +75,9 @@ class Keys:
 class FixedPrices:
     """1 USD per million prompt tokens, 2 for completion, 0.5 cached; `free-*` unknown."""
 
+    def knows(self, provider: str) -> bool:
+        return provider in ("openai", "anthropic")
+
     def provider_of(self, model: str) -> str:
         if model.startswith("claude"):
             return "anthropic"
@@ -91,6 +94,7 @@ class ListSink:
 
     def __init__(self) -> None:
         self.records: list[Record] = []
+        self.owing = False
 
     def append(self, record: Record) -> None:
         self.records.append(record)

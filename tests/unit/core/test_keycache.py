@@ -10,7 +10,7 @@ from pdp.errors import Unavailable
 from pdp.key import CompiledKey
 from pdp.model import KeyRecord, Resolved
 from pdp.secret import make_secret
-from tests.wire.harness import chain_of, record
+from tests.wire.harness import Clock, chain_of, record
 
 SECOND = 1_000_000_000
 
@@ -72,22 +72,36 @@ async def directory() -> Directory:
     return made
 
 
-@pytest.fixture
-def cache(directory: Directory) -> KeyCache:
-    made = KeyCache(directory, hash_of, size=100, unknown_size=10, max_staleness=600 * SECOND)
-    made.alive(0)
+def cache_of(directory: Directory, clock: Clock, **bounds: int) -> KeyCache:
+    made = KeyCache(
+        directory,
+        hash_of,
+        clock=clock,
+        **{"size": 100, "unknown_size": 10, "max_staleness": 600 * SECOND, **bounds},
+    )
+    made.alive()
     return made
 
 
-async def get(cache: KeyCache, raw: str, now: int = 0) -> CompiledKey | None:
-    found = cache.lookup(raw, now)
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(0)
+
+
+@pytest.fixture
+def cache(directory: Directory, clock: Clock) -> KeyCache:
+    return cache_of(directory, clock)
+
+
+async def get(cache: KeyCache, raw: str) -> CompiledKey | None:
+    found = cache.lookup(raw)
     return found if found is None or isinstance(found, CompiledKey) else await found
 
 
 async def test_a_key_is_asked_for_once(cache: KeyCache, directory: Directory) -> None:
     first = await get(cache, secret(1))
     assert first is not None
-    assert cache.lookup(secret(1), 0) is first
+    assert cache.lookup(secret(1)) is first
     assert directory.asked == 1
     assert (cache.stats.misses, cache.stats.hits) == (1, 1)
 
@@ -114,7 +128,7 @@ async def test_one_who_gives_up_does_not_take_the_answer_from_the_others(
 
 async def test_junk_is_refused_without_a_question(cache: KeyCache, directory: Directory) -> None:
     for junk in ("", "vsk_prod_" + "a" * 36, "sk-abc", "\x00", "ключ", "v" * 100_000):
-        assert cache.lookup(junk, 0) is None
+        assert cache.lookup(junk) is None
     assert directory.asked == 0
 
 
@@ -169,33 +183,85 @@ async def test_a_storm_of_changes_ends_in_unavailable(
     original = directory.by_hash
 
     async def stormy(secret_hash: bytes) -> tuple[int, Resolved | None]:
-        cache.changed(["b"], [])
+        cache.changed(["root"], [])
         return await original(secret_hash)
 
     directory.by_hash = stormy  # type: ignore[method-assign]
-    with pytest.raises(Unavailable, match="change faster"):
+    with pytest.raises(Unavailable, match="changes faster"):
         await get(cache, secret(1))
 
 
-async def test_cut_off_known_keys_go_on_and_unknown_ones_are_unavailable(
+async def test_changes_elsewhere_do_not_hold_up_a_look_up(
     cache: KeyCache, directory: Directory
+) -> None:
+    directory.gate.clear()
+    waiting = asyncio.ensure_future(get(cache, secret(1)))
+    await asyncio.sleep(0)
+    cache.changed(["b"], [hash_of(secret(2))])
+    directory.gate.set()
+    assert await waiting is not None
+    assert directory.asked == 1
+
+
+async def test_a_secret_that_is_made_during_its_look_up_is_found(
+    cache: KeyCache, directory: Directory
+) -> None:
+    directory.gate.clear()
+    waiting = asyncio.ensure_future(get(cache, secret(3)))
+    await asyncio.sleep(0)
+    directory.by_secret[hash_of(secret(3))] = "b"
+    cache.changed([], [hash_of(secret(3))])
+    directory.gate.set()
+    assert await waiting is not None
+
+
+async def test_cut_off_known_keys_go_on_and_unknown_ones_are_unavailable(
+    cache: KeyCache, clock: Clock
 ) -> None:
     await get(cache, secret(1))
     assert await get(cache, secret(9)) is None
     cache.lost()
-    assert await get(cache, secret(1), 600 * SECOND) is not None
     for raw in (secret(2), secret(9)):
         with pytest.raises(Unavailable, match="out of reach"):
-            cache.lookup(raw, 1)
+            cache.lookup(raw)
+    clock.now = 600 * SECOND
+    assert await get(cache, secret(1)) is not None
+    clock.now += 1
     with pytest.raises(Unavailable, match="too long"):
-        cache.lookup(secret(1), 600 * SECOND + 1)
-    assert cache.lookup("junk", 601 * SECOND) is None
-    assert cache.age(601 * SECOND) == 601 * SECOND
+        cache.lookup(secret(1))
+    assert cache.lookup("junk") is None
+    assert cache.age() == 600 * SECOND + 1
 
 
-async def test_silence_counts_as_being_cut_off(cache: KeyCache) -> None:
+async def test_silence_counts_as_being_cut_off(cache: KeyCache, clock: Clock) -> None:
+    clock.now = 4 * SECOND
     with pytest.raises(Unavailable, match="out of reach"):
-        cache.lookup(secret(1), 4 * SECOND)
+        cache.lookup(secret(1))
+
+
+async def test_without_any_staleness_keys_are_served_while_the_line_is_alive(
+    directory: Directory, clock: Clock
+) -> None:
+    cache = cache_of(directory, clock, max_staleness=0)
+    assert await get(cache, secret(1)) is not None
+    clock.now = 3 * SECOND
+    assert await get(cache, secret(1)) is not None
+    cache.lost()
+    with pytest.raises(Unavailable, match="too long"):
+        cache.lookup(secret(1))
+
+
+async def test_look_ups_of_made_up_keys_are_bounded(cache: KeyCache, directory: Directory) -> None:
+    directory.gate.clear()
+    waiting = [asyncio.ensure_future(get(cache, secret(number))) for number in range(100, 2148)]
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable, match="too many unknown keys"):
+        cache.lookup(secret(1))
+    await asyncio.sleep(0)
+    assert directory.asked == 64
+    directory.gate.set()
+    assert set(await asyncio.gather(*waiting)) == {None}
+    assert await get(cache, secret(1)) is not None
 
 
 async def test_a_failed_look_up_is_not_remembered(cache: KeyCache, directory: Directory) -> None:
@@ -206,13 +272,12 @@ async def test_a_failed_look_up_is_not_remembered(cache: KeyCache, directory: Di
     assert await get(cache, secret(1)) is not None
 
 
-async def test_the_least_used_key_makes_room(directory: Directory) -> None:
-    cache = KeyCache(directory, hash_of, size=1, unknown_size=1, max_staleness=SECOND)
-    cache.alive(0)
+async def test_the_least_used_key_makes_room(directory: Directory, clock: Clock) -> None:
+    cache = cache_of(directory, clock, size=1, unknown_size=1)
     await get(cache, secret(1))
     await get(cache, secret(2))
     assert len(cache) == 1
-    assert isinstance(cache.lookup(secret(2), 0), CompiledKey)
+    assert isinstance(cache.lookup(secret(2)), CompiledKey)
     cache.changed(["a", "root"], [])
     assert len(cache) == 0
 
@@ -235,8 +300,8 @@ async def test_a_key_that_cannot_be_read_here_is_unavailable(
 
 
 async def test_by_id_serves_reports(cache: KeyCache) -> None:
-    found = cache.by_id("a", 0)
+    found = cache.by_id("a")
     assert not isinstance(found, CompiledKey)
     assert found is not None
     key = await found
-    assert cache.by_id("a", 0) is key
+    assert cache.by_id("a") is key

@@ -131,11 +131,12 @@ def test_a_record_twice_and_a_denial_move_nothing() -> None:
     assert totals(counters) == {"leaf": (0, 5, 1), "root": (0, 5, 1)}
 
 
-async def test_a_correction_after_its_day_is_gone_still_counts_in_the_total(w: World) -> None:
+async def test_a_correction_that_comes_much_too_late_is_refused(w: World) -> None:
     hold = await expired(w, "r")
     w.now += TTL
     for _ in range(10):
         w.now += 24 * HOUR
         await w.check()
-    assert await w.settle(hold, 0)
-    assert w.money()[2] == (0, 0)
+    before = w.money()[2]
+    assert not await w.settle(hold, 0)
+    assert w.money()[2] == before
