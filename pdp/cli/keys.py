@@ -140,14 +140,14 @@ def _lay_over(body: dict[str, Any], field: str, options: dict[str, Any]) -> None
 
 
 def _body(file: str) -> dict[str, Any]:
+    from pdp.control.body import decode_body
+
     try:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        body = msgspec.json.decode(data)
     except OSError as error:
         reason = (error.strerror or "cannot be read").lower()
         raise InvalidDocument([Problem(file, reason)]) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidDocument([Problem(file, f"not JSON: {error}")]) from error
+    body = decode_body(data, file)
     if not isinstance(body, dict):
         raise InvalidDocument([Problem(file, "not a JSON object")])
     return body

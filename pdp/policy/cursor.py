@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Final
 
-from pdp.policy.wording import shown
+from pdp.policy.wording import printable, shown
 from pdp.problems import Problems
 
 _KINDS: Final = {
@@ -50,7 +50,7 @@ class Cursor:
             if isinstance(name, str) and name in known:
                 found[name] = Cursor(value, f"{self.at}.{name}", self.problems)
             else:
-                place = f"{self.at}.{shown(str(name))[1:-1]}"
+                place = f"{self.at}.{printable(str(name))}"
                 self.problems.add(place, f"unknown {noun}: use one of {_all(known)}")
         for name in required:
             if name not in found:
@@ -66,7 +66,7 @@ class Cursor:
             self.fault("must not be empty")
             return None
         return [
-            (str(name), Cursor(value, f"{self.at}.{shown(str(name))[1:-1]}", self.problems))
+            (str(name), Cursor(value, f"{self.at}.{printable(str(name))}", self.problems))
             for name, value in self.value.items()
         ]
 

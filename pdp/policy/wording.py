@@ -9,8 +9,13 @@ _MOST: Final = 5
 
 def shown(text: str) -> str:
     """Return user input for messages: in backticks, printable, at most 80 characters."""
+    return f"`{printable(text)}`"
+
+
+def printable(text: str) -> str:
+    """Return user input for the places of problems: as `shown`, without the backticks."""
     clean = "".join(c if c.isprintable() and c != "`" else "?" for c in text[:_LONGEST])
-    return f"`{clean}…`" if len(text) > _LONGEST else f"`{clean}`"
+    return f"{clean}…" if len(text) > _LONGEST else clean
 
 
 def named(name: str, key_id: str) -> str:

@@ -165,3 +165,11 @@ def test_each_organization_has_its_own_keys(pdp: Pdp) -> None:
     assert child["parent_key_id"] == other["key_id"]
     nowhere = pdp("keys", "list", "--organization-id", "org3").refusal()
     assert "there is no organization `org3`: run `pdp init`" in nowhere
+
+
+def test_a_deny_cannot_be_undone_further_down_in_the_body(pdp: Pdp) -> None:
+    deny = {"effect": "Deny", "actions": ["*"], "resources": ["*"]}
+    policy = json.dumps({"version": "2024-01-01", "statements": [deny]})
+    body = f'{{"policy": {policy}, "policy": null}}'.encode()
+    line = pdp("keys", "create", "-f", "-", stdin=body).refusal()
+    assert line == "pdp: policy: is there twice: leave one of them out"
