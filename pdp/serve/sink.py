@@ -14,8 +14,6 @@ _log = structlog.get_logger(__name__)
 MOST_OWED: Final = 50_000
 """Records, about 1 kB each, that wait in memory for a disk that is full."""
 
-_RETRY_DELAY = 1.0
-
 
 class Appendable(Protocol):
     """The part of the journal that the sink needs."""
@@ -38,10 +36,16 @@ class JournalSink:
     """
 
     def __init__(
-        self, journal: Appendable, interval: float = 0.005, most_owed: int = MOST_OWED
+        self,
+        journal: Appendable,
+        *,
+        interval: float = 0.005,
+        retry_delay: float = 1.0,
+        most_owed: int = MOST_OWED,
     ) -> None:
         self._journal = journal
         self._interval = interval
+        self._retry_delay = retry_delay
         self._most_owed = most_owed
         self._dirty = asyncio.Event()
         self._owed: deque[Record] = deque()
@@ -92,5 +96,5 @@ class JournalSink:
                     _log.error("the spool is not well, trying again", error=str(error))
                 failing = True
                 self._dirty.set()
-                await asyncio.sleep(_RETRY_DELAY)
+                await asyncio.sleep(self._retry_delay)
             await asyncio.sleep(self._interval)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pdp.counters.memory import MemoryCounters
 from pdp.errors import SpoolFailed, Unavailable
@@ -74,13 +75,17 @@ class Broken:
 
 
 class FullDisk(ListSink):
-    """A sink that takes nothing while `full`."""
+    """A sink that writes nothing while `full`; `keeps` tells whether it remembers."""
 
-    full = True
+    def __init__(self, *, keeps: bool) -> None:
+        super().__init__()
+        self.full = True
+        self._keeps = keeps
 
     def append(self, record: Record) -> None:
         if self.full:
-            raise SpoolFailed("no space left on device")
+            self.owing = self._keeps
+            raise SpoolFailed("no space left on device", kept=self._keeps)
         super().append(record)
 
 
@@ -178,7 +183,7 @@ async def test_a_report_that_cannot_be_placed_is_an_error_to_try_again(late: boo
 
 
 async def test_a_full_disk_changes_no_verdict_but_acknowledges_nothing() -> None:
-    disk = FullDisk()
+    disk = FullDisk(keeps=False)
     desk = Desk(LEAF, sink=disk)
     allowed = await check(desk)
     assert allowed.reason == "ok"
@@ -191,8 +196,75 @@ async def test_a_full_disk_changes_no_verdict_but_acknowledges_nothing() -> None
     assert (await report(desk)).result == "accepted"
 
 
+async def test_a_full_disk_that_is_remembered_settles_and_acknowledges_later() -> None:
+    disk = FullDisk(keeps=True)
+    desk = Desk(LEAF, sink=disk)
+    assert (await check(desk)).allowed
+    usage = Usage(key_id="leaf", request_id="r1", prompt_tokens=1)
+    for _ in range(2):
+        answer = await report(desk, usage)
+        assert (answer.code, "not on disk" in answer.message) == ("unavailable", True)
+    assert (await check(desk, ask("r2"))).allowed, "the hold made room"
+    desk.clock.now = NOON + 601 * 10**9
+    assert await desk.engine.expire() == 1
+    disk.full = disk.owing = False
+    assert (await report(desk, usage)).result == "duplicate"
+
+
+async def test_a_permission_that_nobody_got_gives_its_hold_back() -> None:
+    desk = Desk(LEAF)
+    decision = await check(desk)
+    withdrawn = desk.engine.withdraw(decision)
+    assert isinstance(withdrawn, Reported)
+    assert withdrawn.result == "accepted"
+    again = desk.engine.withdraw(decision)
+    assert isinstance(again, Reported)
+    assert again.result == "duplicate"
+    assert (await check(desk, ask("r2"))).allowed
+    assert desk.engine.withdraw(desk.engine.deny("missing_key", "no")) is None
+    assert [type(each).__name__ for each in desk.sink.records] == ["Held", "Settled", "Held"]
+
+
+async def test_slow_counters_give_a_hold_back_as_well() -> None:
+    desk = Desk(LEAF, counters=Slow(MemoryCounters(), "locate", "settle"))
+    withdrawn = desk.engine.withdraw(await check(desk))
+    assert withdrawn is not None
+    assert not isinstance(withdrawn, Reported)
+    assert (await withdrawn).result == "accepted"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"prompt_tokens": 999_999_999, "max_output_tokens": 2},
+        {"max_output_tokens": 1_000_000_000, "choices": 1024},
+        {"prompt_tokens": 10**18},
+        {"metadata": {"a": "x" * 20_000}},
+    ],
+)
+async def test_what_a_request_may_take_is_bounded(asked: dict[str, Any]) -> None:
+    desk = Desk(record("leaf"))
+    answer = await check(desk, Request("r", "leaf", "chat:completions", "gpt-4o", **asked))
+    assert (answer.reason, answer.http_status) == ("invalid_request", 400)
+
+
+async def test_what_a_report_may_say_is_bounded() -> None:
+    desk = Desk(LEAF)
+    for wrong in ({"metadata": {"a": "x" * 20_000}}, {"started_at": 2**63}, {"started_at": -1}):
+        answer = await report(desk, replace(USAGE, **wrong))
+        assert (answer.result, answer.code) == ("error", "invalid_argument")
+
+
+async def test_the_names_of_providers_are_counted_within_bounds() -> None:
+    desk = Desk(LEAF)
+    for index, provider in enumerate(("openai", "mine", "yours", "unknown")):
+        usage = replace(USAGE, request_id=f"r{index}", provider=provider)
+        await report(desk, usage)
+    assert {provider for provider, _ in desk.stats.tokens} == {"openai", "other"}
+
+
 async def test_a_hold_that_cannot_be_written_off_is_tried_again() -> None:
-    disk = FullDisk()
+    disk = FullDisk(keeps=False)
     desk = Desk(LEAF, sink=disk)
     await check(desk)
     desk.clock.now = NOON + 601 * 10**9

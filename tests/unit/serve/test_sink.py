@@ -1,0 +1,99 @@
+"""The sink over a disk that fills up and is well again."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from pdp.errors import SpoolFailed
+from pdp.serve.sink import JournalSink
+from pdp.spool.records import Extended, Record
+
+
+def record(number: int) -> Record:
+    return Extended(number, f"res_{number}", number)
+
+
+class Disk:
+    """A journal whose disk is full while `full`; `synced` is set by each sync."""
+
+    def __init__(self) -> None:
+        self.full = False
+        self.written: list[Record] = []
+        self.synced = asyncio.Event()
+
+    def append(self, record: Record) -> None:
+        if self.full:
+            raise SpoolFailed("no space left on device")
+        self.written.append(record)
+
+    def sync(self) -> None:
+        self.synced.set()
+
+
+@pytest.fixture
+async def disk() -> Disk:
+    return Disk()
+
+
+@contextlib.asynccontextmanager
+async def syncing(sink: JournalSink) -> AsyncIterator[None]:
+    task = asyncio.create_task(sink.sync_forever())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def kept(sink: JournalSink, number: int) -> bool:
+    with pytest.raises(SpoolFailed) as failed:
+        sink.append(record(number))
+    return failed.value.kept
+
+
+async def test_what_is_written_is_synced(disk: Disk) -> None:
+    sink = JournalSink(disk, interval=0)
+    async with syncing(sink):
+        sink.append(record(1))
+        await asyncio.wait_for(disk.synced.wait(), 5)
+    assert disk.written == [record(1)]
+    assert not sink.owing
+
+
+async def test_a_full_disk_gets_its_records_later_and_in_their_order(disk: Disk) -> None:
+    sink = JournalSink(disk)
+    sink.append(record(1))
+    disk.full = True
+    assert kept(sink, 2)
+    disk.full = False
+    assert kept(sink, 3), "a record must not go before one that waits"
+    assert sink.owing
+    sink.pay()
+    assert disk.written == [record(1), record(2), record(3)]
+    assert not sink.owing
+    sink.append(record(4))
+    assert disk.written[-1] == record(4)
+
+
+async def test_what_waits_is_written_without_another_record_coming(disk: Disk) -> None:
+    sink = JournalSink(disk, interval=0, retry_delay=0)
+    disk.full = True
+    async with syncing(sink):
+        assert kept(sink, 1)
+        await asyncio.sleep(0)
+        disk.full = False
+        await asyncio.wait_for(disk.synced.wait(), 5)
+    assert disk.written == [record(1)]
+
+
+async def test_memory_is_bounded_and_what_does_not_fit_is_lost(disk: Disk) -> None:
+    sink = JournalSink(disk, most_owed=2)
+    disk.full = True
+    assert [kept(sink, number) for number in (1, 2, 3)] == [True, True, False]
+    with pytest.raises(SpoolFailed):
+        sink.pay()
+    disk.full = False
+    sink.pay()
+    assert disk.written == [record(1), record(2)]
