@@ -13,6 +13,7 @@ from pdp.control.key_document import KeyDocument, parse_key_document
 from pdp.control.resource import resource_of, status_of
 from pdp.errors import NotFound
 from pdp.policy.node import compile_node
+from pdp.policy.wording import named, shown
 from pdp.problems import Problems
 from pdp.quota.calendar import Calendar
 from pdp.quota.compile import compile_scope
@@ -44,7 +45,9 @@ class Keys:
         async with self._database.reading() as connection:
             organization = await get_organization(connection, organization_id)
             if organization is None:
-                what = f"organization `{organization_id}`" if organization_id else "organization"
+                what = (
+                    f"organization {shown(organization_id)}" if organization_id else "organization"
+                )
                 raise NotFound(f"there is no {what}: run `pdp init`")
             return Actor(await root_key_id(connection, organization.id), organization.id)
 
@@ -55,14 +58,14 @@ class Keys:
         """
         problems = Problems()
         document = parse_key_document(body, problems)
+        if document is None:
+            problems.raise_if_any()
+        assert document is not None, "without a document there is a problem"
         async with self._database.writing() as connection:
             organization = await get_organization(connection, actor.organization_id)
             assert organization is not None, "an actor's organization exists"
-            row = None
-            if document is not None:
-                row = await self._place(connection, actor, document, organization, now, problems)
+            row = await self._place(connection, actor, document, organization, now, problems)
             problems.raise_if_any()
-            assert row is not None, "a document without problems makes a row"
             row = msgspec.structs.replace(row, version=await changes.bump(connection))
             return await self._store(connection, actor, row, now)
 
@@ -77,6 +80,7 @@ class Keys:
     ) -> store.KeyRow:
         parent = await self._parent(connection, actor, document, now, problems)
         _agree(document, parent, problems)
+        _belong(document, parent, problems)
         if document.expires_at is not None and document.expires_at <= now:
             problems.add("expires_at", "is in the past")
         row = store.KeyRow(
@@ -117,8 +121,11 @@ class Keys:
         if document.parent_key_id:
             chosen = await store.get_key(connection, document.parent_key_id)
             if chosen is None or chosen.organization_id != actor.organization_id:
-                problems.add("parent_key_id", f"there is no key `{document.parent_key_id}`")
+                problems.add("parent_key_id", f"there is no key {shown(document.parent_key_id)}")
                 return root
+            if (status := status_of(chosen, now)) != "active":
+                what = named(chosen.name, chosen.id)
+                problems.add("parent_key_id", f"{what} is {status}: choose one that is active")
             return chosen
         if document.team_id and document.key_type in ("user", "application"):
             team = await store.team_key(connection, actor.organization_id, document.team_id, now)
@@ -179,7 +186,7 @@ class Keys:
     async def _own(self, connection: AsyncConnection, actor: Actor, key_id: str) -> store.KeyRow:
         row = await store.get_key(connection, key_id)
         if row is None or row.organization_id != actor.organization_id:
-            raise NotFound(f"there is no key `{key_id[:64]}`")
+            raise NotFound(f"there is no key {shown(key_id)}")
         return row
 
 
@@ -188,4 +195,17 @@ def _agree(document: KeyDocument, parent: store.KeyRow, problems: Problems) -> N
     for name in ("organization_id", "team_id", "user_id"):
         asked, above = getattr(document, name), getattr(parent, name)
         if asked and above and asked != above:
-            problems.add(name, f"`{asked}` is not the parent key's `{above}`")
+            problems.add(name, f"{shown(asked)} is not the parent key's {shown(above)}")
+
+
+def _belong(document: KeyDocument, parent: store.KeyRow, problems: Problems) -> None:
+    """A team-level key has a team; an organization-level key has nothing but its organization."""
+    if document.key_type == "team" and not (document.team_id or parent.team_id):
+        problems.add("team_id", "missing: a team-level key has one")
+    if document.key_type == "organization":
+        for name in ("team_id", "user_id"):
+            if getattr(document, name):
+                problems.add(name, "an organization-level key has none: leave it out")
+        if parent.key_type != "organization":
+            message = "an organization-level key goes below another one: choose such a parent"
+            problems.add("parent_key_id", message)

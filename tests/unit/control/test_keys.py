@@ -3,13 +3,15 @@
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from msgspec.structs import replace
 
 from pdp.control.initialize import initialize
 from pdp.control.keys import Actor, Keys, Resource
-from pdp.errors import NotFound
+from pdp.errors import InvalidDocument, NotFound
 from pdp.secret import hash_secret, is_well_formed
 from pdp.store import keys as store
+from pdp.store.schema import api_keys
 from tests.unit.control.desk import NOON, PEPPER, SECOND, Desk, refused, rows
 
 CONTRACT = (
@@ -169,7 +171,7 @@ async def test_everything_else_is_below_the_root(desk: Desk) -> None:
     await desk.create(key_type="team", team_id="a")
     made = [
         await desk.create(key_type="team", team_id="a"),
-        await desk.create(key_type="organization", team_id="a"),
+        await desk.create(key_type="organization"),
         await desk.create(key_type="user", team_id="of nobody", user_id="u"),
         await desk.create(key_type="user", user_id="u"),
         await desk.create(),
@@ -200,6 +202,43 @@ async def test_a_parent_out_of_reach_does_not_exist(desk: Desk) -> None:
     other = await other_organization(desk)
     for key_id in (other.key_id, "key_none"):
         await refused(desk, {"parent_key_id": key_id}, "parent_key_id")
+
+
+@pytest.mark.parametrize(
+    "above", [{"key_type": "team", "team_id": "a"}, {"key_type": "user"}, {"name": "app"}]
+)
+async def test_an_organization_level_key_goes_below_organization_level_keys_alone(
+    desk: Desk, above: dict[str, str]
+) -> None:
+    parent = await desk.create(**above)
+    await refused(
+        desk, {"key_type": "organization", "parent_key_id": parent["id"]}, "parent_key_id"
+    )
+    first = await desk.create(key_type="organization")
+    second = await desk.create(key_type="organization", parent_key_id=first["id"])
+    assert second["parent_key_id"] == first["id"]
+
+
+async def test_a_team_level_key_may_have_the_team_of_its_parent(desk: Desk) -> None:
+    team = await desk.create(key_type="team", team_id="a")
+    assert (await desk.create(key_type="team", parent_key_id=team["id"]))["team_id"] == "a"
+
+
+@pytest.mark.parametrize("end", ["revoked", "suspended", "expired"])
+async def test_a_chosen_parent_is_alive(desk: Desk, end: str) -> None:
+    parent = await desk.create(expires_at="2026-11-23T12:00:30Z")
+    await desk.create(parent_key_id=parent["id"])
+    if end == "expired":
+        desk.now = NOON + 30 * SECOND
+    else:
+        async with desk.database.writing() as connection:
+            await connection.execute(
+                sa.update(api_keys).where(api_keys.c.id == parent["id"]).values(status=end)
+            )
+    body = {"parent_key_id": parent["id"]}
+    await refused(desk, body, "parent_key_id")
+    with pytest.raises(InvalidDocument, match=f"is {end}: choose one that is active"):
+        await desk.keys.create(desk.actor, body, desk.now)
 
 
 @pytest.mark.parametrize("name", ["organization_id", "team_id", "user_id"])
