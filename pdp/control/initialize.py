@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from pdp.control.admin_log import log_change
 from pdp.errors import InvalidDocument, Problem
+from pdp.policy.wording import shown
 from pdp.secret import hash_secret, last_four_of, make_secret, prefix_of
 from pdp.store import changes
 from pdp.store import keys as store
@@ -38,9 +39,9 @@ async def initialize(
     """Make an organization with its root key, once; again, return what is there.
 
     Without an id, any organization counts as the one that is there. Raises
-    `InvalidDocument` for a timezone or id that is none.
+    `InvalidDocument` for a timezone, id or name that is none.
     """
-    _check(organization_id, timezone)
+    _check(organization_id, name, timezone)
     async with database.writing() as connection:
         present = await get_organization(connection, organization_id)
         if present is not None:
@@ -76,18 +77,22 @@ def _root_key(organization: Organization, number: int) -> store.KeyRow:
     )
 
 
-def _check(organization_id: str | None, timezone: str) -> None:
+def _check(organization_id: str | None, name: str, timezone: str) -> None:
     problems = []
     if organization_id is not None and not (
         0 < len(organization_id) <= 128
         and organization_id.isascii()
         and organization_id.isprintable()
+        and organization_id == organization_id.strip()
     ):
-        problems.append(Problem("organization-id", "not printable ASCII, up to 128 characters"))
+        message = "not printable ASCII, up to 128 characters, without blanks around it"
+        problems.append(Problem("organization-id", message))
+    if len(name) > 256 or not name.isprintable() or (name and not name.strip()):
+        problems.append(Problem("name", "not printable text, up to 256 characters"))
     try:
         ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        message = f"`{timezone[:64]}` is not an IANA timezone: use one like `Europe/Berlin`"
+        message = f"{shown(timezone)} is not an IANA timezone: use one like `Europe/Berlin`"
         problems.append(Problem("timezone", message))
     if problems:
         raise InvalidDocument(problems)

@@ -1,11 +1,14 @@
 """The body that makes a key: strict, every fault located, all at once."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from pdp.policy.moment import parse_instant
+from pdp.policy.wording import printable, shown
 from pdp.problems import Problems
 from pdp.secret import is_environment
 from pdp.store.keys import Document
@@ -19,7 +22,11 @@ EVENTS = (
     "key.budget_threshold",
     "key.suspicious_activity",
 )
+MOST_BYTES = 64 * 1024
+"""Of a body as JSON: every data plane holds every key in use, compiled."""
 _MAX_METADATA = 64
+_MOST_FAILURES = 1_000_000
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LATEST = 2**63 - 1
 """What the database can hold of a time in ns."""
 
@@ -41,7 +48,7 @@ class KeyDocument(Struct, frozen=True):
 
 
 def parse_key_document(body: object, problems: Problems) -> KeyDocument | None:
-    """Return the body's fields, the faulty ones as not given; None if it has no fields.
+    """Return the body's fields, the faulty ones as not given; None if the body is none.
 
     Policies, permissions, allowlists and limits are only checked for being
     objects here: compiling the key checks them, with the same locations. So
@@ -50,9 +57,12 @@ def parse_key_document(body: object, problems: Problems) -> KeyDocument | None:
     if not isinstance(body, Mapping):
         problems.add("body", "not a JSON object")
         return None
+    if fault := _fault_of_whole(body):
+        problems.add("body", fault)
+        return None
     for name in body:
         if name not in _FIELDS:
-            problems.add(str(name)[:64], f"unknown field: use one of {', '.join(_FIELDS)}")
+            problems.add(printable(str(name)), f"unknown field: use one of {', '.join(_FIELDS)}")
     values = {name: parse(body.get(name), name, problems) for name, parse in _FIELDS.items()}
     if values["access"] == "custom" and body.get("policy") is body.get("permissions") is None:
         problems.add("access", "`custom` needs a policy or permissions beside it")
@@ -73,10 +83,24 @@ def parse_key_document(body: object, problems: Problems) -> KeyDocument | None:
     )
 
 
+def _fault_of_whole(body: Mapping[Any, Any]) -> str:
+    try:
+        size = len(msgspec.json.encode(dict(body)))
+    except RecursionError:
+        return "nested too deeply"
+    except UnicodeEncodeError:
+        return "not Unicode: half of a surrogate pair is in it"
+    if size > MOST_BYTES:
+        return f"{size:,} bytes of JSON, of at most 64 KiB: say less in one key"
+    return ""
+
+
 Parse = Callable[[object, str, Problems], Any]
 
 
-def _text(limit: int) -> Parse:
+def _text(limit: int, *, identity: bool = False) -> Parse:
+    """Return a parser of text; of an identity, `x` and `x ` would look like one and be two."""
+
     def parse(value: object, at: str, problems: Problems) -> str:
         if value is None:
             return ""
@@ -86,6 +110,12 @@ def _text(limit: int) -> Parse:
         if len(value) > limit or not value.isprintable():
             problems.add(at, f"not printable text of {limit} characters or fewer")
             return ""
+        if value and not value.strip():
+            problems.add(at, "only blanks: leave it out")
+            return ""
+        if identity and value != value.strip():
+            problems.add(at, "has blanks around it: remove them")
+            return ""
         return value
 
     return parse
@@ -94,7 +124,7 @@ def _text(limit: int) -> Parse:
 def _one_of(*known: str) -> Parse:
     def parse(value: object, at: str, problems: Problems) -> str | None:
         if value is not None and value not in known:
-            problems.add(at, f"`{str(value)[:40]}` is not one of {', '.join(known)}")
+            problems.add(at, f"{shown(str(value))} is not one of {', '.join(known)}")
             return None
         return value if isinstance(value, str) else None
 
@@ -142,8 +172,13 @@ def _metadata(value: object, at: str, problems: Problems) -> dict[str, str] | No
     if len(document) > _MAX_METADATA:
         problems.add(at, f"more than {_MAX_METADATA} entries")
     for name, text in document.items():
-        if not isinstance(text, str) or len(text) > 512 or len(name) > 128:
-            problems.add(f"{at}.{name[:64]}", "not a text of 512 characters or fewer")
+        place = f"{at}.{printable(name)}"
+        if not name.strip() or len(name) > 128 or _CONTROL.search(name):
+            problems.add(place, "not a name: use 1 to 128 characters, no control characters")
+        if not isinstance(text, str) or len(text) > 512:
+            problems.add(place, "not a text of 512 characters or fewer")
+        elif _CONTROL.search(text):
+            problems.add(place, "has control characters, such as line breaks: remove them")
     return document
 
 
@@ -154,9 +189,12 @@ def _thresholds(value: object, at: str, problems: Problems) -> None:
         problems.add(at, "not a list of whole percentages from 1 to 100")
 
 
-def _count(value: object, at: str, problems: Problems) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        problems.add(at, "not a whole number of 1 or more")
+def _whole(most: int) -> Parse:
+    def parse(value: object, at: str, problems: Problems) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            problems.add(at, f"not a whole number from 1 to {most:,}")
+
+    return parse
 
 
 def _flag(value: object, at: str, problems: Problems) -> None:
@@ -176,7 +214,9 @@ def _fields(**known: Parse) -> Parse:
         document = _object(value, at, problems)
         for name, each in (document or {}).items():
             if name not in known:
-                problems.add(f"{at}.{name[:64]}", f"unknown field: use one of {', '.join(known)}")
+                problems.add(
+                    f"{at}.{printable(name)}", f"unknown field: use one of {', '.join(known)}"
+                )
             elif each is not None:
                 known[name](each, f"{at}.{name}", problems)
         return document
@@ -188,10 +228,10 @@ _FIELDS: dict[str, Parse] = {
     "name": _text(256),
     "description": _text(2000),
     "key_type": _one_of(*KEY_TYPES),
-    "organization_id": _text(128),
-    "team_id": _text(128),
-    "user_id": _text(128),
-    "parent_key_id": _text(64),
+    "organization_id": _text(128, identity=True),
+    "team_id": _text(128, identity=True),
+    "user_id": _text(128, identity=True),
+    "parent_key_id": _text(64, identity=True),
     "permissions_apply_to": _one_of("self", "subtree"),
     "environment": _environment,
     "access": _one_of(*ACCESS),
@@ -204,8 +244,8 @@ _FIELDS: dict[str, Parse] = {
     "budget_alerts": _fields(thresholds=_thresholds, notify_email=_text(320)),
     "alerts": _fields(
         budget_threshold=_thresholds,
-        rate_limit_percentage=_count,
-        failed_auth_threshold=_count,
+        rate_limit_percentage=_whole(100),
+        failed_auth_threshold=_whole(_MOST_FAILURES),
         unusual_patterns=_flag,
     ),
     "ip_allowlist": _object,

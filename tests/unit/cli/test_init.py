@@ -64,7 +64,10 @@ def test_init_refuses_what_is_no_timezone_and_no_id_at_once_and_makes_nothing(pd
     line = pdp("init", "--timezone", "Mars/Base", "--organization-id", "ö").refusal()
     assert "timezone: `Mars/Base` is not an IANA timezone" in line
     assert "organization-id: " in line
-    assert "organization-id: " in pdp("init", "--organization-id", "").refusal()
+    for wrong in ("", "  ", "org ", "a\nb"):
+        assert "organization-id: " in pdp("init", "--organization-id", wrong).refusal()
+    for wrong in ("  ", "a\nb", "x" * 257):
+        assert "name: not printable text" in pdp("init", "--name", wrong).refusal()
     assert "run `pdp init`" in pdp("keys", "list").refusal()
 
 

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from pdp.control.key_document import KeyDocument, parse_key_document
+from pdp.errors import InvalidDocument
 from pdp.problems import Problems
 from pdp.store.keys import Document
 from tests.unit.control.desk import Desk, refused
@@ -24,11 +26,20 @@ OFFICE = {"start": "9", "end": "17:00", "timezone": "UTC"}
         ({"name": 7}, "name"),
         ({"name": "x" * 257}, "name"),
         ({"name": "line\nbreak"}, "name"),
+        ({"name": "   "}, "name"),
+        ({"name": "nul\0"}, "name"),
         ({"description": "x" * 2001}, "description"),
         ({"key_type": "robot"}, "key_type"),
         ({"key_type": ["user"]}, "key_type"),
         ({"organization_id": "elsewhere"}, "organization_id"),
+        ({"key_type": "team"}, "team_id"),
+        ({"key_type": "team", "user_id": "u"}, "team_id"),
+        ({"key_type": "organization", "team_id": "a"}, "team_id"),
+        ({"key_type": "organization", "user_id": "u"}, "user_id"),
         ({"team_id": {}}, "team_id"),
+        ({"team_id": "   "}, "team_id"),
+        ({"team_id": "a "}, "team_id"),
+        ({"user_id": " u"}, "user_id"),
         ({"parent_key_id": "key_" + "0" * 64}, "parent_key_id"),
         ({"permissions_apply_to": "all"}, "permissions_apply_to"),
         ({"environment": "Prod"}, "environment"),
@@ -66,11 +77,21 @@ OFFICE = {"start": "9", "end": "17:00", "timezone": "UTC"}
         ({"budget_alerts": {"email": "x"}}, "budget_alerts.email"),
         ({"alerts": {"unusual_patterns": 1}}, "alerts.unusual_patterns"),
         ({"alerts": {"rate_limit_percentage": True}}, "alerts.rate_limit_percentage"),
+        ({"alerts": {"rate_limit_percentage": 0}}, "alerts.rate_limit_percentage"),
+        ({"alerts": {"rate_limit_percentage": 5000}}, "alerts.rate_limit_percentage"),
+        ({"alerts": {"failed_auth_threshold": 10**22}}, "alerts.failed_auth_threshold"),
         ({"ip_allowlist": {"enabled": True, "addresses": ["x"]}}, "ip_allowlist.addresses[0]"),
         ({"webhooks": {"events": ["key.made"]}}, "webhooks.events"),
         ({"webhooks": {"enabled": "yes"}}, "webhooks.enabled"),
         ({"metadata": {"n": 1}}, "metadata.n"),
         ({"metadata": {"n": "x" * 513}}, "metadata.n"),
+        ({"metadata": {"n": "x\0"}}, "metadata.n"),
+        ({"metadata": {"n": "line\nbreak"}}, "metadata.n"),
+        ({"metadata": {"line\nbreak": "x"}}, "metadata.line?break"),
+        ({"metadata": {"": "x"}}, "metadata."),
+        ({"line\nbreak": "x"}, "line?break"),
+        ({"policy": {"statements": ["x" * 65_536]}}, "body"),
+        ({"name": "\ud800"}, "body"),
         ({"metadata": {str(number): "x" for number in range(65)}}, "metadata"),
         ({"expires_at": 1_900_000_000}, "expires_at"),
         ({"expires_at": "2030-12-31"}, "expires_at"),
@@ -129,6 +150,32 @@ async def test_faults_of_meaning_come_all_at_once(desk: Desk) -> None:
         "permissions.daily_budget",
     )
     await refused(desk, body, *places)
+
+
+async def test_a_body_may_have_64_kib(desk: Desk) -> None:
+    def body(size: int) -> dict[str, Any]:
+        fixed = len('{"permissions":{"models":[]}}')
+        names = ["x" * 97] * (-(-(size - fixed) // 100) - 1)
+        last = size - fixed - 100 * len(names) - 2
+        return {"permissions": {"models": [*names, "x" * last]}}
+
+    sizes = [len(msgspec.json.encode(body(size))) for size in (65_536, 65_537)]
+    assert sizes == [65_536, 65_537]
+    await desk.keys.create(desk.actor, body(65_536), desk.now)
+    with pytest.raises(InvalidDocument, match="body: 65,537 bytes of JSON, of at most 64 KiB"):
+        await desk.keys.create(desk.actor, body(65_537), desk.now)
+
+
+async def test_a_body_that_is_too_large_waits_for_no_lock(desk: Desk) -> None:
+    async with desk.database.writing():
+        with pytest.raises(InvalidDocument, match="64 KiB"):
+            await desk.keys.create(desk.actor, {"x": "x" * 65_536}, desk.now)
+
+
+async def test_letters_of_every_script_are_fine(desk: Desk) -> None:
+    body = {"name": "Schlüssel für 東京 🚀", "team_id": "команда а", "metadata": {"ключ": "👩‍🚀 à"}}
+    made = await desk.create(**body)
+    assert {name: made[name] for name in body} == body
 
 
 async def test_null_is_not_given() -> None:
