@@ -60,8 +60,7 @@ class ChangeFeed:
         """Wait for a change, a heartbeat at most."""
         async with self._moved:
             try:
-                await asyncio.wait_for(
-                    self._moved.wait_for(lambda: self._revision > after), HEARTBEAT
-                )
+                async with asyncio.timeout(HEARTBEAT):
+                    await self._moved.wait_for(lambda: self._revision > after)
             except TimeoutError:
                 return

@@ -1,18 +1,43 @@
 """Notice another pepper than the one that the database's keys were made with."""
 
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from pdp.errors import StartRefused
 from pdp.secret import fingerprint_of
-from pdp.store.database import Database
-from pdp.store.organizations import remember
+from pdp.store.organizations import replace_fact
+from pdp.store.schema import meta, secrets
+
+_FACT = "pepper_fingerprint"
 
 
-async def check_pepper(database: Database, pepper: bytes) -> None:
-    """Raise `StartRefused` if the database's keys were hashed with another pepper."""
-    fingerprint = fingerprint_of(pepper)
-    async with database.writing() as connection:
-        stored = await remember(connection, "pepper_fingerprint", fingerprint)
-    if stored != fingerprint:
-        raise StartRefused(
-            "PDP_KEY_PEPPER: not the one that this database's keys were made with: no key "
-            "would be known; set the right one"
-        )
+async def bound_fingerprint(connection: AsyncConnection) -> str | None:
+    """Return the fingerprint of the pepper that the keys were made with; None before any key."""
+    query = sa.select(meta.c.value).where(
+        meta.c.name == _FACT, sa.exists(sa.select(secrets.c.hash))
+    )
+    found: str | None = (await connection.execute(query)).scalar_one_or_none()
+    return found
+
+
+async def bind_pepper(connection: AsyncConnection, pepper: bytes) -> None:
+    """Note the pepper that the first key is made with. Raises `StartRefused` for another one."""
+    bound = await bound_fingerprint(connection)
+    if bound is None:
+        await replace_fact(connection, _FACT, fingerprint_of(pepper))
+    else:
+        check_pepper(bound, pepper, "")
+
+
+def check_pepper(bound: str, pepper: bytes, file: str) -> None:
+    """Raise `StartRefused` if the keys were made with another pepper.
+
+    `file` is where the pepper comes from; empty: from PDP_KEY_PEPPER.
+    """
+    if bound == fingerprint_of(pepper):
+        return
+    what = f"PDP_DATA_DIR: `{file}` is" if file else "PDP_KEY_PEPPER:"
+    how = "put back the right one, or set PDP_KEY_PEPPER to it" if file else "set the right one"
+    raise StartRefused(
+        f"{what} not the one that this database's keys were made with: no key would be known; {how}"
+    )

@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 from msgspec import Struct
 
 from pdp.control.keys import Keys
-from pdp.control.pepper import check_pepper
-from pdp.errors import StartRefused, Unavailable
-from pdp.pepper import load_pepper
+from pdp.control.pepper import bound_fingerprint, check_pepper
+from pdp.datadir import make_data_dir
+from pdp.errors import NotFound, StartRefused, Unavailable
+from pdp.pepper import load_pepper, make_pepper, pepper_file
 from pdp.settings import Settings
 from pdp.store.database import Database, default_url
-from pdp.store.migrate import migrate
+from pdp.store.revision import NEWEST, revision_of
 
 
 class ControlPlane(Struct, frozen=True):
@@ -22,29 +23,66 @@ class ControlPlane(Struct, frozen=True):
     keys: Keys
 
 
-def open_database(settings: Settings) -> Database:
-    """Return the database of the settings; the data dir is made if it is to lie there."""
+def open_database(settings: Settings, *, make: bool) -> Database:
+    """Return the database of the settings; with `make`, its data dir is made.
+
+    Raises `StartRefused` for an address that is none, `NotFound` when there is
+    no database and it is not to be made.
+    """
     if settings.database_url:
-        return Database(settings.database_url)
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = (error.strerror or "cannot be used").lower()
-        raise StartRefused(f"PDP_DATA_DIR: `{settings.data_dir}`: {reason}") from error
-    return Database(default_url(settings.data_dir))
+        database = Database(settings.database_url)
+    else:
+        if make:
+            make_data_dir(settings.data_dir)
+        database = Database(default_url(settings.data_dir), "PDP_DATA_DIR")
+    if not make:
+        try:
+            database.path.stat()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFound(
+                f"there is no database `{database.path}`: run `pdp init` first"
+            ) from error
+        except OSError as error:
+            raise database.refusal((error.strerror or "cannot be used").lower()) from error
+    return database
 
 
 @asynccontextmanager
-async def open_control(settings: Settings) -> AsyncIterator[ControlPlane]:
-    """Open the control plane. Raises `StartRefused` with one line when that cannot be."""
-    pepper = load_pepper(settings)
-    database = open_database(settings)
+async def open_control(settings: Settings, *, make: bool = True) -> AsyncIterator[ControlPlane]:
+    """Open the control plane; with `make`, what it needs is made and migrated.
+
+    Without, nothing is written before it is used: readers work beside a writer
+    and on a disk that cannot be written. Raises `StartRefused` or `NotFound`
+    with one line when that cannot be.
+    """
+    database = open_database(settings, make=make)
     try:
-        await migrate(database)
-        try:
-            await check_pepper(database, pepper)
-        except Unavailable as error:
-            raise StartRefused(f"PDP_DATABASE_URL: {error}") from error
+        revision, bound = await _look(database)
+        if make:
+            if bound is None:
+                make_pepper(settings)
+        elif bound is None:
+            raise NotFound("there is no organization: run `pdp init` first")
+        elif revision != NEWEST:
+            raise database.refusal(f"at revision {revision}, not {NEWEST}: run `pdp migrate` first")
+        pepper = load_pepper(settings)
+        if bound is not None:
+            file = "" if settings.key_pepper else str(pepper_file(settings))
+            check_pepper(bound, pepper, file)
+        if revision != NEWEST:
+            from pdp.store.migrate import migrate  # noqa: PLC0415  Alembic takes long to import.
+
+            await migrate(database)
         yield ControlPlane(database, pepper, Keys(database, pepper))
     finally:
         await database.close()
+
+
+async def _look(database: Database) -> tuple[str | None, str | None]:
+    """Return (revision, fingerprint of the pepper that keys were made with)."""
+    try:
+        async with database.reading() as connection:
+            revision = await revision_of(connection)
+            return revision, None if revision is None else await bound_fingerprint(connection)
+    except Unavailable as error:
+        raise database.refusal(str(error)) from error

@@ -11,8 +11,6 @@ from pdp.errors import StartRefused, Unavailable
 _log = structlog.get_logger(__name__)
 
 _BATCH = 500
-_IDLE = 0.05
-_RETRY_DELAY = 0.5
 _PATIENCE = 3
 """Failures in a row that are worth a word: at the start the other plane may come second."""
 
@@ -43,12 +41,17 @@ class Ledger(Protocol):
 class Shipper:
     """Ships what is in the spool; what is committed is never shipped twice in vain.
 
-    The ledger keeps the position, so a restarted data plane only has to ask.
+    The ledger keeps the position, so a restarted data plane only has to ask. `idle` and
+    `retry_delay` are seconds between looks where there was nothing, or nobody.
     """
 
-    def __init__(self, journal: Journal, ledger: Ledger) -> None:
+    def __init__(
+        self, journal: Journal, ledger: Ledger, *, idle: float = 0.05, retry_delay: float = 0.5
+    ) -> None:
         self._journal = journal
         self._ledger = ledger
+        self._idle = idle
+        self._retry_delay = retry_delay
         self._next: int | None = None
 
     @property
@@ -67,10 +70,10 @@ class Shipper:
                 failures += 1
                 if failures == _PATIENCE:
                     _log.warning("ledger out of reach, records stay in the spool", error=str(error))
-                await asyncio.sleep(_RETRY_DELAY)
+                await asyncio.sleep(self._retry_delay)
                 continue
             if not moved:
-                await asyncio.sleep(_IDLE)
+                await asyncio.sleep(self._idle)
 
     async def ship(self) -> bool:
         """Ship one batch; False if there was nothing to ship."""

@@ -17,7 +17,6 @@ _log = structlog.get_logger(__name__)
 HEARTBEAT_TIMEOUT = 3.0
 """Seconds of silence after which the line counts as dead; heartbeats come each second."""
 
-_RETRY_DELAY = 0.1
 _PATIENCE = 30
 """Attempts without a word: at the start the other plane may come second."""
 
@@ -63,10 +62,13 @@ class Watch:
     `ready` is set once keys can be looked up and prices are there.
     """
 
-    def __init__(self, control: Control, keys: KeyCache, data_plane_id: str) -> None:
+    def __init__(
+        self, control: Control, keys: KeyCache, data_plane_id: str, *, retry_delay: float = 0.1
+    ) -> None:
         self._control = control
         self._keys = keys
         self._data_plane_id = data_plane_id
+        self._retry_delay = retry_delay
         self._revision = 0
         self._prices_revision = ""
         self._fetching: asyncio.Task[None] | None = None
@@ -86,14 +88,17 @@ class Watch:
                     _log.warning("control plane out of reach", error=str(error))
             self.connected = False
             self._keys.lost()
-            await asyncio.sleep(_RETRY_DELAY)
+            await asyncio.sleep(self._retry_delay)
 
     async def _follow(self) -> None:
         stream = self._control.watch(self._revision, self._data_plane_id)
         async with aclosing(stream) as changes:  # type: ignore[type-var]
             while True:
                 try:
-                    change = await asyncio.wait_for(anext(changes), HEARTBEAT_TIMEOUT)
+                    # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes
+                    # together with the result.
+                    async with asyncio.timeout(HEARTBEAT_TIMEOUT):
+                        change = await anext(changes)
                 except TimeoutError as error:
                     raise Unavailable("the control plane is silent") from error
                 except StopAsyncIteration:

@@ -74,7 +74,7 @@ async def run(parts: Parts, stop: asyncio.Event, ready: Callable[[], None]) -> N
             parts.watch.run(),
             parts.shipper.run(),
             parts.sink.sync_forever(),
-            every(_SWEEP_INTERVAL, partial(_sweep, parts.engine)),
+            every(_SWEEP_INTERVAL, partial(sweep, parts.engine)),
             every(_KEEP_INTERVAL, parts.keeper.keep),
             _announce(parts, ready),
         )
@@ -82,7 +82,7 @@ async def run(parts: Parts, stop: asyncio.Event, ready: Callable[[], None]) -> N
         await _stop(parts)
 
 
-async def _sweep(engine: Engine) -> None:
+async def sweep(engine: Engine) -> None:
     """Let holds run out; between two lots of them Checks are answered."""
     more = True
     while more:
@@ -110,7 +110,8 @@ async def _stop(parts: Parts) -> None:
     try:
         parts.sink.pay()
         await parts.keeper.sync()
-        await asyncio.wait_for(parts.shipper.drain(), _DRAIN_DEADLINE)
+        async with asyncio.timeout(_DRAIN_DEADLINE):
+            await parts.shipper.drain()
     except (Unavailable, TimeoutError):
         # Nothing is lost: the next start ships it.
         _log.warning("stopping with records in the spool", records=parts.shipper.backlog)

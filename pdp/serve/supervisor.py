@@ -63,7 +63,8 @@ class Child:
                 delay_seconds=self._delay,
             )
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), self._delay)
+                async with asyncio.timeout(self._delay):
+                    await stopping.wait()
             self._delay = min(self._delay * 2, _MAX_DELAY)
 
     async def _run_once(self, stopping: asyncio.Event) -> int:
@@ -114,7 +115,8 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), _STOP_DEADLINE)
+            async with asyncio.timeout(_STOP_DEADLINE):
+                await process.wait()
         except TimeoutError:
             _log.error("plane does not stop, killing it", plane=self.plane)
             process.kill()

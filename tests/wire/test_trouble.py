@@ -1,6 +1,5 @@
 """When a call goes wrong: callers that leave, defects, stalls. On both transports."""
 
-import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -78,22 +77,3 @@ async def test_a_usage_that_meets_a_defect_fails_alone(
         answer = await stub.Report(pb.ReportRequest(usages=usages))
     assert [error.code for error in answer.errors] == ["unavailable", "invalid_argument"]
     assert SECRET not in str(answer)
-
-
-async def test_checks_are_answered_between_the_usages_of_a_large_report(
-    transport: Transport, tmp_path: Path
-) -> None:
-    desk = Desk(record("leaf"))
-    usages = [
-        pb.Usage(key_id="leaf", request_id=f"r{index}", status="success", prompt_tokens=1)
-        for index in range(10_000)
-    ]
-    desk_is_at_work = asyncio.Event()
-    desk.sink.append = lambda each: (desk.sink.records.append(each), desk_is_at_work.set())
-    async with serving(desk, transport, tmp_path) as stub:
-        report = asyncio.ensure_future(stub.Report(pb.ReportRequest(usages=usages)))
-        await desk_is_at_work.wait()
-        assert (await stub.Check(request())).reason == "ok"
-        assert (await report).accepted == 10_000
-    held_at = next(i for i, each in enumerate(desk.sink.records) if type(each).__name__ == "Held")
-    assert held_at < 10_000

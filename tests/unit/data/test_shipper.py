@@ -1,0 +1,79 @@
+"""The shipper: the ledger's place rules, and a spool that is too old is refused."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from pdp.data.shipper import Shipper
+from pdp.errors import StartRefused, Unavailable
+
+
+class Spool:
+    """Ten records, or as many as there are."""
+
+    def __init__(self, count: int = 10) -> None:
+        self.spool_id = "spool"
+        self.next_sequence = count
+        self.shipped_until = -1
+
+    def read(self, from_sequence: int, max_records: int) -> Sequence[tuple[int, bytes]]:
+        numbers = range(from_sequence, self.next_sequence)[:max_records]
+        return [(number, b"%d" % number) for number in numbers]
+
+    def shipped(self, next_sequence: int) -> None:
+        self.shipped_until = next_sequence
+
+
+class Ledger:
+    """Takes batches; `down` while it cannot."""
+
+    def __init__(self, following: int = 0) -> None:
+        self.following = following
+        self.taken: list[bytes] = []
+        self.down = False
+        self.asked = asyncio.Event()
+
+    async def ingest(self, spool_id: str, first_sequence: int, records: Sequence[bytes]) -> int:
+        self.asked.set()
+        if self.down:
+            raise Unavailable("down")
+        if records:
+            assert first_sequence == self.following
+            self.taken += records
+            self.following += len(records)
+        return self.following
+
+
+async def test_everything_is_shipped_once_from_where_the_ledger_is() -> None:
+    spool, ledger = Spool(), Ledger(following=4)
+    shipper = Shipper(spool, ledger)
+    assert shipper.backlog == 0, "nobody knows yet"
+    await shipper.drain()
+    assert ledger.taken == [b"%d" % number for number in range(4, 10)]
+    assert (spool.shipped_until, shipper.backlog) == (10, 0)
+    spool.next_sequence = 12
+    assert shipper.backlog == 2
+
+
+async def test_an_old_copy_of_a_spool_is_refused() -> None:
+    with pytest.raises(StartRefused, match=r"ends at record 10, the ledger has 11 .* old copy"):
+        await Shipper(Spool(), Ledger(following=11)).ship()
+
+
+async def test_it_goes_on_when_the_ledger_is_back(caplog: pytest.LogCaptureFixture) -> None:
+    spool, ledger = Spool(), Ledger()
+    ledger.down = True
+    shipper = Shipper(spool, ledger, idle=0, retry_delay=0)
+    running = asyncio.create_task(shipper.run())
+    for _ in range(5):
+        ledger.asked.clear()
+        await asyncio.wait_for(ledger.asked.wait(), 5)
+    assert not running.done()
+    ledger.down = False
+    while len(ledger.taken) < 10:
+        ledger.asked.clear()
+        await asyncio.wait_for(ledger.asked.wait(), 5)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert spool.shipped_until == 10

@@ -1,0 +1,141 @@
+"""The watch: changes reach the keys at once, whatever else is slow or broken."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from pdp.data.control import Change
+from pdp.data.watch import Watch
+from pdp.errors import StartRefused, Unavailable
+from pdp.quota.price import PriceList
+
+
+def change(revision: int, *key_ids: str, prices: str = "p1", reset: bool = False) -> Change:
+    return Change(revision, key_ids, (), reset, prices)
+
+
+class Keys:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.heard = asyncio.Condition()
+
+    def _note(self, what: Any) -> None:
+        self.told.append(what)
+
+    def alive(self) -> None:
+        self._note("alive")
+
+    def lost(self) -> None:
+        self._note("lost")
+
+    def reset(self) -> None:
+        self._note("reset")
+
+    def changed(self, key_ids: Any, secret_hashes: Any) -> None:
+        self._note(tuple(key_ids))
+
+
+class Control:
+    """Sends what a test puts into `changes`; an exception ends the stream with it."""
+
+    def __init__(self) -> None:
+        self.changes: asyncio.Queue[Change | Exception] = asyncio.Queue()
+        self.after: list[int] = []
+        self.prices_gate = asyncio.Event()
+        self.prices_gate.set()
+        self.prices_fail = 0
+        self.fetched = 0
+
+    async def watch(self, after_revision: int, data_plane_id: str) -> AsyncIterator[Change]:
+        self.after.append(after_revision)
+        while True:
+            found = await self.changes.get()
+            if isinstance(found, Exception):
+                raise found
+            yield found
+
+    async def prices(self) -> tuple[str, PriceList]:
+        self.fetched += 1
+        await self.prices_gate.wait()
+        if self.prices_fail:
+            self.prices_fail -= 1
+            raise Unavailable("no prices")
+        return "p1", PriceList()
+
+
+@pytest.fixture
+async def parts() -> AsyncIterator[tuple[Control, Keys, Watch, "asyncio.Task[None]"]]:
+    control, keys = Control(), Keys()
+    watch = Watch(control, keys, "test", retry_delay=0)  # type: ignore[arg-type]
+    task = asyncio.create_task(watch.run())
+    yield control, keys, watch, task
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def settle(keys: Keys, what: Any) -> None:
+    async with asyncio.timeout(5):
+        while what not in keys.told:  # noqa: ASYNC110  The keys know nothing of events.
+            await asyncio.sleep(0)
+
+
+Parts = tuple[Control, Keys, Watch, "asyncio.Task[None]"]
+
+
+async def test_it_is_ready_once_there_are_prices(parts: Parts) -> None:
+    control, keys, watch, _ = parts
+    control.prices_gate.clear()
+    control.changes.put_nowait(change(1))
+    await settle(keys, "alive")
+    assert watch.connected
+    assert not watch.ready.is_set()
+    control.prices_gate.set()
+    await asyncio.wait_for(watch.ready.wait(), 5)
+
+
+async def test_slow_prices_do_not_hold_up_a_revocation(parts: Parts) -> None:
+    control, keys, watch, _ = parts
+    control.prices_gate.clear()
+    control.changes.put_nowait(change(1))
+    control.changes.put_nowait(change(2, "a"))
+    await settle(keys, ("a",))
+    assert not watch.ready.is_set()
+    control.prices_gate.set()
+    await asyncio.wait_for(watch.ready.wait(), 5)
+    assert control.fetched == 1, "one fetch at a time"
+
+
+async def test_prices_that_fail_are_fetched_again(parts: Parts) -> None:
+    control, _, watch, _ = parts
+    control.prices_fail = 1
+    async with asyncio.timeout(5):
+        for revision in itertools.count(1):
+            control.changes.put_nowait(change(revision))
+            await asyncio.sleep(0)
+            if watch.ready.is_set():
+                break
+    assert control.fetched == 2
+
+
+async def test_after_a_loss_it_goes_on_from_the_last_revision(parts: Parts) -> None:
+    control, keys, watch, _ = parts
+    control.changes.put_nowait(change(7, "a"))
+    await settle(keys, ("a",))
+    control.changes.put_nowait(Unavailable("gone"))
+    await settle(keys, "lost")
+    assert not watch.connected
+    control.changes.put_nowait(change(9, reset=True))
+    await settle(keys, "reset")
+    assert control.after == [0, 7]
+
+
+async def test_a_control_plane_that_wants_another_pepper_ends_it(parts: Parts) -> None:
+    control, _, _, task = parts
+    control.changes.put_nowait(StartRefused("PDP_KEY_PEPPER: another one"))
+    with pytest.raises(StartRefused, match="another one"):
+        await asyncio.wait_for(asyncio.shield(task), 5)
