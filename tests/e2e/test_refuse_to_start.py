@@ -1,6 +1,7 @@
 """What must not start says why in one line, and its status is not 0."""
 
-import os
+import asyncio
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack import Stack
+from tests.e2e.conftest import fill
+from tests.stack import Stack, eventually
 
 
 def refused(stack: Stack, *arguments: str) -> str:
@@ -46,6 +48,12 @@ def refused(stack: Stack, *arguments: str) -> str:
         ("PDP_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/x"),
         ("PDP_DATABASE_URL", "no url"),
         ("PDP_PRICES_FILE", "/nowhere/prices.json"),
+        ("PDP_CALLER_TOKEN", ""),
+        ("PDP_CALLER_TOKEN", "short"),
+        ("PDP_MAX_STALENESS", "inf"),
+        ("PDP_HOLD_TTL", "1e11"),
+        ("PDP_HOLD_TTL", "nan"),
+        ("PDP_CONTROL_URL", "nowhere"),
     ],
 )
 def test_a_wrong_setting_is_named(stack: Stack, name: str, value: str) -> None:
@@ -69,6 +77,59 @@ def test_a_port_in_use_is_named(stack: Stack, name: str, transport: str) -> None
 def test_off_loopback_a_caller_token_is_needed(stack: Stack) -> None:
     stack.environment["PDP_GRPC_LISTEN"] = f"0.0.0.0:{stack.grpc_port}"
     assert "PDP_CALLER_TOKEN" in refused(stack)
+
+
+def test_a_file_in_the_place_of_a_socket_is_left_alone(stack: Stack, tmp_path: Path) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("mine")
+    for name in ("PDP_OPS_LISTEN", "PDP_GRPC_LISTEN", "PDP_CONTROL_LISTEN"):
+        before = stack.environment.get(name)
+        stack.environment[name] = f"unix:{precious}"
+        assert name in refused(stack)
+        assert precious.read_text() == "mine"
+        stack.environment.pop(name)
+        if before:
+            stack.environment[name] = before
+
+
+def test_a_socket_that_somebody_answers_on_is_left_alone(stack: Stack, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(str(tmp_path / "taken.sock"))
+        taken.listen()
+        stack.environment["PDP_OPS_LISTEN"] = f"unix:{tmp_path}/taken.sock"
+        line = refused(stack)
+    assert "PDP_OPS_LISTEN" in line
+    assert "in use" in line
+
+
+def test_a_data_plane_alone_needs_a_pepper_and_the_control_planes(
+    stack: Stack, tmp_path: Path
+) -> None:
+    stack.start()
+    alone = Stack(tmp_path / "alone")
+    alone.folder.mkdir()
+    alone.environment["PDP_CONTROL_URL"] = f"unix:{stack.data_dir}/control.sock"
+    assert "PDP_KEY_PEPPER" in refused(alone, "--plane", "data")
+    alone.environment["PDP_KEY_PEPPER"] = "another pepper than the control plane has"
+    assert "not the control plane's" in refused(alone, "--plane", "data")
+
+
+def test_an_old_copy_of_the_spool_is_refused(stack: Stack) -> None:
+    key = stack.create_key()
+    spool, copy = stack.data_dir / "spool", stack.folder / "copy"
+    stack.start()
+    asyncio.run(stack.check(key["api_key"]))
+    stack.stop()
+    shutil.copytree(spool, copy)
+    stack.start()
+    asyncio.run(stack.check(key["api_key"]))
+    eventually(lambda: len(stack.audit()) >= 4, "the ledger has both")
+    stack.stop()
+    shutil.rmtree(spool)
+    shutil.copytree(copy, spool)
+    stack.launch()
+    eventually(lambda: "old copy" in stack.log(), "the reason is in the log")
+    assert stack.process is not None
 
 
 def test_a_second_serve_on_the_same_data_is_refused(stack: Stack) -> None:
@@ -97,16 +158,6 @@ def test_another_pepper_is_refused(stack: Stack) -> None:
     assert "PDP_KEY_PEPPER" in refused(stack)
 
 
-@pytest.fixture
-def mounted(tmp_path: Path) -> Path:
-    """A folder to mount on, unmounted at the end."""
-    if os.geteuid() != 0:
-        pytest.fail("needs root to mount: run the tests as root, or in a container")
-    folder = tmp_path / "mounted"
-    folder.mkdir()
-    return folder
-
-
 def test_a_read_only_data_dir_is_named(mounted: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", mounted], check=True)
     try:
@@ -124,12 +175,7 @@ def test_a_full_disk_is_named(mounted: Path) -> None:
     try:
         stack = Stack(mounted)
         stack.init()
-        with (mounted / "ballast").open("wb", buffering=0) as ballast:
-            try:
-                while ballast.write(b"\0" * 4096) == 4096:
-                    pass
-            except OSError:
-                pass
+        fill(mounted / "ballast")
         line = refused(stack)
         assert "space" in line
     finally:

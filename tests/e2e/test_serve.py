@@ -1,5 +1,6 @@
 """`pdp serve` as its operator meets it."""
 
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,6 +12,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from pdp.v1 import policy_decision_pb2 as pb
+from tests.e2e.conftest import fill
 from tests.stack import Stack, check, eventually, eventually_async, report
 
 
@@ -114,6 +116,41 @@ async def test_metrics_count_without_naming_anybody(stack: Stack) -> None:
     assert 'grpc_service="pdp.v1.PolicyDecisionService"' in text
     for secret in (key["id"], "Secret Project", "alice", key["api_key"]):
         assert secret not in text
+
+
+async def test_a_disk_that_fills_up_while_serving_loses_nothing(small_disk: Path) -> None:
+    stack = Stack(small_disk.parent)
+    stack.environment["PDP_HOLD_TTL"] = "1000"
+    (stack.data_dir).mkdir()
+    (stack.data_dir / "spool").symlink_to(small_disk)
+    try:
+        stack.init()
+        key = stack.create_key(budget_limits={"total": 100.0})
+        stack.start()
+        async with stack.channel() as channel:
+            before = [await check(channel, key["api_key"]) for _ in range(3)]
+            ballast = small_disk / "ballast"
+            fill(ballast)
+            during = [await check(channel, key["api_key"]) for _ in range(20)]
+            assert {answer.reason for answer in during} == {"ok"}
+            usage = {"reservation_id": before[0].reservation_id, "prompt_tokens": 100}
+            refused = await report(channel, usage)
+            assert [error.code for error in refused.errors] == ["unavailable"]
+            ballast.unlink()
+
+            async def taken() -> bool:
+                return (await report(channel, usage)).duplicates == 1
+
+            await eventually_async(taken, "the report is safe")
+            eventually(lambda: len(_with_status(stack, "pending")) == 22, "all holds are entries")
+            (settled,) = _with_status(stack, "success")
+            assert settled["tokens"]["prompt"] == 100
+            look = await check(channel, key["api_key"], dry_run=True)
+        (total,) = look.limits
+        row = next(r for r in stack.json("usage")["usage"] if r["api_key_id"] == key["id"])
+        assert (row["spent_usd"], row["held_usd"]) == (total.spent / 1e9, total.held / 1e9)
+    finally:
+        stack.stop()
 
 
 async def test_a_revoked_key_stops_within_a_second(stack: Stack) -> None:
