@@ -24,6 +24,13 @@ def _address(text: str) -> str:
     return text
 
 
+def _folder(path: object) -> object:
+    """An empty name would be the working directory, whatever that is."""
+    if isinstance(path, str) and not path.strip():
+        raise ValueError("is empty: name a folder, or unset it")
+    return path
+
+
 def _pepper(secret: SecretStr) -> SecretStr:
     if len(secret.get_secret_value()) < MIN_PEPPER:
         raise ValueError(f"use {MIN_PEPPER} characters or more")
@@ -53,7 +60,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
-    data_dir: Path = Path("pdp-data")
+    data_dir: Annotated[Path, BeforeValidator(_folder)] = Path("pdp-data")
     """Database, spool, pepper and sockets."""
     database_url: str | None = None
     """SQLAlchemy address; default: SQLite in the data dir."""

@@ -14,11 +14,12 @@ from pdp.data.control import ControlClient
 from pdp.data.keycache import KeyCache
 from pdp.data.shipper import Shipper
 from pdp.data.watch import Watch
+from pdp.datadir import make_data_dir
 from pdp.engine import Engine
 from pdp.errors import StartRefused
 from pdp.ids import IdSource
 from pdp.options import Options
-from pdp.pepper import load_pepper
+from pdp.pepper import load_pepper, pepper_made
 from pdp.secret import fingerprint_of, hash_secret
 from pdp.serve import data_plane
 from pdp.serve.decision_service import DecisionService
@@ -48,7 +49,10 @@ async def run_data_plane(
 
     Raises `StartRefused` with one line when it cannot start as configured.
     """
-    await data_plane.run(join_data_plane(settings), stop, ready)
+    make_data_dir(settings.data_dir)
+    await pepper_made(settings, stop)
+    if not stop.is_set():
+        await data_plane.run(join_data_plane(settings), stop, ready)
 
 
 def join_data_plane(settings: Settings) -> data_plane.Parts:

@@ -54,7 +54,7 @@ def init(
     from pdp.control.initialize import initialize
 
     async def work() -> None:
-        async with control() as (plane, now):
+        async with control(make=True) as (plane, now):
             made = await initialize(
                 plane.database, plane.pepper, now, organization_id, name, timezone
             )
@@ -83,7 +83,7 @@ def migrate_command() -> None:
     from pdp.store.migrate import migrate
 
     async def work() -> None:
-        database = open_database(load_settings())
+        database = open_database(load_settings(), make=True)
         try:
             before, now = await migrate(database)
         finally:

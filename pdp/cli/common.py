@@ -25,12 +25,15 @@ _FILE_WIDTH = 240
 
 
 @asynccontextmanager
-async def control() -> AsyncIterator[tuple["ControlPlane", int]]:
-    """Open the control plane of the settings; give it with the time in ns."""
+async def control(*, make: bool = False) -> AsyncIterator[tuple["ControlPlane", int]]:
+    """Open the control plane of the settings; give it with the time in ns.
+
+    Only with `make` is a database made where there is none.
+    """
     from pdp.control.plane import open_control
     from pdp.settings import load_settings
 
-    async with open_control(load_settings()) as plane:
+    async with open_control(load_settings(), make=make) as plane:
         yield plane, time.time_ns()
 
 

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from msgspec import Struct
 
 from pdp.control.admin_log import log_change
+from pdp.control.pepper import bind_pepper
 from pdp.errors import InvalidDocument, Problem
 from pdp.policy.wording import shown
 from pdp.secret import hash_secret, last_four_of, make_secret, prefix_of
@@ -46,6 +47,7 @@ async def initialize(
         present = await get_organization(connection, organization_id)
         if present is not None:
             return Initialized(present.id, await root_key_id(connection, present.id))
+        await bind_pepper(connection, pepper)
         organization = Organization(
             organization_id or "org_" + random.token_hex(8), name, timezone, now
         )

@@ -5,7 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pdp.errors import StartRefused
 from pdp.secret import fingerprint_of
-from pdp.store.organizations import replace_fact
+from pdp.store.organizations import remember
 from pdp.store.schema import meta, secrets
 
 _FACT = "pepper_fingerprint"
@@ -24,7 +24,9 @@ async def bind_pepper(connection: AsyncConnection, pepper: bytes) -> None:
     """Note the pepper that the first key is made with. Raises `StartRefused` for another one."""
     bound = await bound_fingerprint(connection)
     if bound is None:
-        await replace_fact(connection, _FACT, fingerprint_of(pepper))
+        # There may be one of a pepper that no key was ever made with.
+        await connection.execute(sa.delete(meta).where(meta.c.name == _FACT))
+        await remember(connection, _FACT, fingerprint_of(pepper))
     else:
         check_pepper(bound, pepper, "")
 

@@ -64,15 +64,13 @@ async def open_control(settings: Settings, *, make: bool = True) -> AsyncIterato
         elif bound is None:
             raise NotFound("there is no organization: run `pdp init` first")
         elif revision != NEWEST:
-            raise database.refusal(f"at revision {revision}, not {NEWEST}: run `pdp migrate` first")
+            raise _outdated(database, revision or "")
         pepper = load_pepper(settings)
         if bound is not None:
             file = "" if settings.key_pepper else str(pepper_file(settings))
             check_pepper(bound, pepper, file)
         if revision != NEWEST:
-            from pdp.store.migrate import migrate  # noqa: PLC0415  Alembic takes long to import.
-
-            await migrate(database)
+            await _migrate(database)
         yield ControlPlane(database, pepper, Keys(database, pepper))
     finally:
         await database.close()
@@ -86,3 +84,18 @@ async def _look(database: Database) -> tuple[str | None, str | None]:
             return revision, None if revision is None else await bound_fingerprint(connection)
     except Unavailable as error:
         raise database.refusal(str(error)) from error
+
+
+# Alembic takes long to import, and nearly always there is nothing for it to do.
+
+
+def _outdated(database: Database, revision: str) -> StartRefused:
+    from pdp.store.migrate import refusal_of  # noqa: PLC0415
+
+    return refusal_of(database, revision)
+
+
+async def _migrate(database: Database) -> None:
+    from pdp.store.migrate import migrate  # noqa: PLC0415
+
+    await migrate(database)

@@ -1,17 +1,18 @@
 """The connection to SQL: one engine a process, library errors translated on the way out."""
 
 import asyncio
+import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -26,17 +27,30 @@ def default_url(data_dir: Path) -> str:
 
 
 class Database:
-    """Opens transactions. Raises `Unavailable` when SQL does not answer."""
+    """Opens transactions. Raises `Unavailable` when SQL does not answer.
 
-    def __init__(self, url: str) -> None:
+    `setting` is what the address comes from, for messages.
+    """
+
+    def __init__(self, url: str, setting: str = "PDP_DATABASE_URL") -> None:
         self._engine = _make_engine(url)
+        self._setting = setting
+
+    @property
+    def path(self) -> Path:
+        """The file that the database is in."""
+        return Path(self._engine.url.database or "")
+
+    def refusal(self, reason: str) -> StartRefused:
+        """Return what to raise where the database cannot be used."""
+        return StartRefused(f"{self._setting}: `{self.path}`: {reason}")
 
     @property
     def engine(self) -> AsyncEngine:
         """The engine, for migrations."""
         return self._engine
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection in a transaction that commits at the end.
 
@@ -49,7 +63,7 @@ class Database:
                     await connection.exec_driver_sql("BEGIN IMMEDIATE")
                 yield connection
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection in a transaction that sees one state."""
         with _translated():
@@ -91,6 +105,8 @@ def _make_engine(url: str) -> AsyncEngine:
         raise StartRefused("PDP_DATABASE_URL: not a database address") from error
     if parsed.get_backend_name() != "sqlite":
         raise StartRefused("PDP_DATABASE_URL: only SQLite is supported by this version")
+    if _is_no_file(parsed):
+        raise StartRefused("PDP_DATABASE_URL: needs a file: use `sqlite:////path/to/pdp.db`")
     if parsed.get_driver_name() != "aiosqlite":
         parsed = parsed.set(drivername="sqlite+aiosqlite")
     try:
@@ -101,13 +117,25 @@ def _make_engine(url: str) -> AsyncEngine:
     return engine
 
 
-async def _connected(*arguments: Any, **options: Any) -> aiosqlite.Connection:
-    connection = aiosqlite.connect(*arguments, **options)
+def _is_no_file(url: URL) -> bool:
+    """Tell whether a database of SQLite would be gone with the process, or is a URI to SQLite."""
+    name = url.database or ":memory:"
+    return name.startswith((":memory:", "file:")) or "uri" in url.query
+
+
+async def _connected(name: str, **options: Any) -> aiosqlite.Connection:
+    immutable = _is_immutable(Path(name))
+    if immutable:
+        name, options = f"{Path(name).as_uri()}?immutable=1", {**options, "uri": True}
+    else:
+        _make_private(Path(name))
+    connection = aiosqlite.connect(name, **options)
     thread = connection._thread  # noqa: SLF001  As SQLAlchemy does where it makes the connection.
     thread.daemon = True
     try:
         await connection
-        await _use_wal(connection)
+        if not immutable:
+            await _use_wal(connection)
     except BaseException:
         await connection.close()
         # The thread is ending, but not without a word to the event loop: a command
@@ -115,6 +143,25 @@ async def _connected(*arguments: Any, **options: Any) -> aiosqlite.Connection:
         thread.join()
         raise
     return connection
+
+
+def _is_immutable(path: Path) -> bool:
+    """Tell whether nobody can write: then SQLite must not look for the files it writes to.
+
+    With a WAL beside it, somebody elsewhere can.
+    """
+    try:
+        read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+        return bool(read_only) and not path.with_name(f"{path.name}-wal").exists()
+    except OSError:
+        return False
+
+
+def _make_private(path: Path) -> None:
+    """Make a file that is for its owner alone; SQLite gives the ones beside it the same rights."""
+    # What cannot be made, SQLite says.
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 async def _use_wal(connection: aiosqlite.Connection) -> None:

@@ -11,24 +11,30 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pdp.errors import StartRefused
 from pdp.store.database import Database, reason_of
+from pdp.store.revision import NEWEST, revision_of
 
 
 async def migrate(database: Database) -> tuple[str | None, str]:
     """Migrate to the newest schema; return (revision before, revision now).
 
     Raises `StartRefused` with one line when the database cannot be used. Two
-    processes at once are fine: the second waits for the write lock.
+    processes at once are fine: the second waits for the write lock. Where there
+    is nothing to do, nobody is waited for.
     """
     try:
-        async with database.engine.begin() as connection:
+        async with database.engine.connect() as connection:
+            if (before := await revision_of(connection)) == NEWEST:
+                return before, NEWEST
+            await connection.rollback()
             if connection.dialect.name == "sqlite":
                 await connection.exec_driver_sql("BEGIN IMMEDIATE")
-            return await connection.run_sync(_migrate)
+            found = await connection.run_sync(_migrate, database)
+            await connection.commit()
+            return found
     except SQLAlchemyError as error:
-        name = database.engine.url.database
-        raise StartRefused(f"PDP_DATABASE_URL: `{name}`: {reason_of(error)}") from error
+        raise database.refusal(reason_of(error)) from error
     except OSError as error:
-        raise StartRefused(f"PDP_DATABASE_URL: {error}") from error
+        raise database.refusal(str(error)) from error
 
 
 def config_of(connection: Connection | None = None) -> Config:
@@ -39,16 +45,23 @@ def config_of(connection: Connection | None = None) -> Config:
     return config
 
 
-def _migrate(connection: Connection) -> tuple[str | None, str]:
+def refusal_of(database: Database, revision: str) -> StartRefused:
+    """Return what to raise where another revision than the newest cannot be used."""
+    known = ScriptDirectory.from_config(config_of()).walk_revisions()
+    if revision in {each.revision for each in known}:
+        return database.refusal(f"at revision {revision}, not {NEWEST}: run `pdp migrate` first")
+    return database.refusal(
+        f"at revision {revision}, which this version does not know: use the version that made "
+        "it, or a newer one"
+    )
+
+
+def _migrate(connection: Connection, database: Database) -> tuple[str | None, str]:
     config = config_of(connection)
-    scripts = ScriptDirectory.from_config(config)
-    newest = scripts.get_current_head() or ""
     before = MigrationContext.configure(connection).get_current_revision()
-    if before is not None and before not in {each.revision for each in scripts.walk_revisions()}:
-        raise StartRefused(
-            f"PDP_DATABASE_URL: the database is at revision {before}, which this version does "
-            "not know: use the version that made it, or a newer one"
-        )
-    if before != newest:
+    known = {each.revision for each in ScriptDirectory.from_config(config).walk_revisions()}
+    if before is not None and before not in known:
+        raise refusal_of(database, before)
+    if before != NEWEST:
         command.upgrade(config, "head")
-    return before, newest
+    return before, NEWEST

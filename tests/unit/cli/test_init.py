@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 from pdp.secret import is_well_formed
 from tests.unit.cli.conftest import Pdp
@@ -71,6 +73,23 @@ def test_init_refuses_what_is_no_timezone_and_no_id_at_once_and_makes_nothing(pd
     assert "run `pdp init`" in pdp("keys", "list").refusal()
 
 
+def test_what_init_makes_is_for_its_owner_alone(pdp: Pdp) -> None:
+    pdp("init")
+    with closing(sqlite3.connect(pdp.data_dir / "pdp.db")) as connection:
+        connection.execute("INSERT INTO meta VALUES ('x', 'y')")
+        connection.commit()
+        files = {path.name: path.stat().st_mode & 0o777 for path in pdp.data_dir.iterdir()}
+    assert files == dict.fromkeys(("pepper", "pdp.db", "pdp.db-wal", "pdp.db-shm"), 0o600)
+    assert pdp.data_dir.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_data_dir_that_was_there_keeps_its_rights(pdp: Pdp) -> None:
+    pdp.data_dir.mkdir(mode=0o750)
+    pdp("init")
+    assert pdp.data_dir.stat().st_mode & 0o777 == 0o750
+    assert (pdp.data_dir / "pdp.db").stat().st_mode & 0o777 == 0o600
+
+
 def test_the_pepper_is_for_its_owner_alone(pdp: Pdp) -> None:
     pdp("init")
     assert (pdp.data_dir / "pepper").stat().st_mode & 0o777 == 0o600
@@ -97,7 +116,10 @@ def test_migrate_says_from_where_to_where(pdp: Pdp) -> None:
 def test_a_database_in_a_folder_that_is_not_there_is_named(pdp: Pdp) -> None:
     pdp.setting("PDP_DATABASE_URL", f"sqlite:///{pdp.data_dir}/nowhere/pdp.db")
     for command in ("init", "migrate"):
-        assert "nowhere/pdp.db`: unable to open" in pdp(command).refusal()
+        line = pdp(command).refusal()
+        assert "PDP_DATABASE_URL: " in line
+        assert "nowhere/pdp.db`: " in line
+        assert "unable to open" in line
 
 
 def test_a_data_dir_that_is_a_file_is_named(pdp: Pdp) -> None:
@@ -119,7 +141,8 @@ def test_the_module_is_the_command(pdp: Pdp) -> None:
 
     refused = run("keys", "list")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == "pdp: there is no organization: run `pdp init`\n"
+    assert refused.stderr.endswith("pdp.db`: run `pdp init` first\n")
+    assert refused.stderr.count("\n") == 1
     made = run("init", "--json")
     assert (made.returncode, made.stderr) == (0, "")
     assert pdp("keys", "get", json.loads(made.stdout)["key_id"], "--json").json()["name"] == "root"

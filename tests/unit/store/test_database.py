@@ -105,7 +105,17 @@ async def test_a_locked_database_is_away_and_comes_back(database: Database, tmp_
 
 @pytest.mark.parametrize(
     "url",
-    ["", "no url", "sqlite+nothing://x", "postgresql://nobody@127.0.0.1:1/x", "mysql://x/y"],
+    [
+        "",
+        "no url",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite:///file:x?mode=memory&uri=true",
+        "sqlite+nothing://x",
+        "postgresql://nobody@127.0.0.1:1/x",
+        "mysql://x/y",
+    ],
 )
 def test_an_address_that_is_not_for_us_is_refused_in_one_line(url: str) -> None:
     with pytest.raises(StartRefused, match="PDP_DATABASE_URL: ") as caught:

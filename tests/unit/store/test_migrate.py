@@ -12,11 +12,13 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pdp.errors import StartRefused
 from pdp.store.database import Database, default_url
-from pdp.store.migrate import config_of, migrate
+from pdp.store.migrate import config_of, migrate, refusal_of
+from pdp.store.revision import NEWEST
 from pdp.store.schema import metadata
 
 HEAD = "0001"
@@ -117,6 +119,21 @@ async def test_the_way_down_leaves_nothing_and_the_way_up_is_the_same_again(
     }
     assert await migrate(database) == (None, HEAD)
     assert sorted(map(str, schema_of(tmp_path / "pdp.db"))) == sorted(map(str, before))
+
+
+def test_the_newest_revision_is_the_last_migration() -> None:
+    assert ScriptDirectory.from_config(config_of()).get_current_head() == NEWEST == HEAD
+
+
+async def test_an_older_revision_is_told_how_to_become_newer(database: Database) -> None:
+    assert str(refusal_of(database, "0001")).endswith("run `pdp migrate` first")
+    assert str(refusal_of(database, "f00dfeed")).endswith("or a newer one")
+
+
+async def test_where_there_is_nothing_to_do_no_writer_is_waited_for(database: Database) -> None:
+    await migrate(database)
+    async with database.writing():
+        assert await migrate(database) == (HEAD, HEAD)
 
 
 async def test_a_second_upgrade_changes_nothing(database: Database, tmp_path: Path) -> None:
