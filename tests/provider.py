@@ -19,6 +19,38 @@ USAGE = {
 }
 
 
+RESPONSES_USAGE = {
+    "input_tokens": 11,
+    "output_tokens": 7,
+    "total_tokens": 18,
+    "input_tokens_details": {"cached_tokens": 4},
+}
+MESSAGES_USAGE = {
+    "input_tokens": 5,
+    "cache_read_input_tokens": 4,
+    "cache_creation_input_tokens": 2,
+    "output_tokens": 7,
+}
+STREAMS: dict[str, list[dict[str, Any]]] = {
+    "/v1/responses": [
+        {"type": "response.created", "response": {"usage": None}},
+        {"type": "response.output_text.delta", "delta": "hi"},
+        {"type": "response.completed", "response": {"usage": RESPONSES_USAGE}},
+    ],
+    "/v1/messages": [
+        {"type": "message_start", "message": {"usage": {**MESSAGES_USAGE, "output_tokens": 1}}},
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "hi"}},
+        {"type": "message_delta", "usage": {"output_tokens": 7}},
+        {"type": "message_stop"},
+    ],
+}
+ANSWERS: dict[str, dict[str, Any]] = {
+    "/v1/responses": {"object": "response", "usage": RESPONSES_USAGE},
+    "/v1/messages": {"type": "message", "usage": MESSAGES_USAGE},
+}
+"""What each API says of its usage, in JSON and as events."""
+
+
 class Provider:
     """Serves in this event loop; `seen` has (headers, body) of each request."""
 
@@ -46,6 +78,17 @@ class Provider:
             return JSONResponse({"error": {"message": "boom"}}, 500)
         if user == "hang":
             await asyncio.sleep(60)
+        if user == "large":
+            return JSONResponse({"data": "x" * 9_500_000, "usage": USAGE})
+        path = request.url.path
+        if path in STREAMS:
+            if not asked.get("stream"):
+                return JSONResponse(ANSWERS[path])
+            events = STREAMS[path][: 2 if user == "broken" else None]
+            lines = "".join(
+                f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events
+            )
+            return Response(lines, media_type="text/event-stream")
         if asked.get("stream"):
             return StreamingResponse(self._events(asked, user), media_type="text/event-stream")
         answer: dict[str, Any] = {

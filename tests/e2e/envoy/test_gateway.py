@@ -10,6 +10,7 @@ import openai
 import pytest
 
 from tests.e2e.envoy.conftest import Gateway
+from tests.stack import eventually
 
 ASK: dict[str, Any] = {
     "model": "gpt-4o",
@@ -46,7 +47,8 @@ def raw(
         answer = connection.getresponse()
         text = answer.read()
         found = {name.lower(): value for name, value in answer.getheaders()}
-        return answer.status, found, json.loads(text) if text else None
+        is_json = found.get("content-type", "").startswith("application/json")
+        return answer.status, found, json.loads(text) if is_json else text
     finally:
         connection.close()
 
@@ -114,6 +116,91 @@ def test_usage_that_nobody_tells_is_estimated(gateway: Gateway, key: dict[str, A
     entry = gateway.settled(answer.headers["x-request-id"])
     assert (entry["status"], entry["usage_source"]) == ("success", "estimated")
     assert 0 < entry["tokens"]["completion"] <= 50
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("path", "model", "cached"),
+    [("/v1/responses", "gpt-4o", 4), ("/v1/messages", "claude-sonnet-4-5", 4)],
+)
+def test_each_api_is_metered_by_its_own_words(
+    gateway: Gateway, path: str, model: str, stream: bool, cached: int
+) -> None:
+    key = gateway.stack.create_key(budget_limits={"total": 100.0})
+    status, headers, _ = raw(
+        gateway,
+        path=path,
+        body=json.dumps({"model": model, "stream": stream, "max_tokens": 50}),
+        headers={"authorization": f"Bearer {key['api_key']}"},
+    )
+    assert status == 200
+    entry = gateway.settled(headers["x-request-id"])
+    assert (entry["status"], entry["usage_source"]) == ("success", "provider")
+    assert entry["tokens"] == {"prompt": 11, "completion": 7, "total": 18}
+    prompt, completion, of_cache = (2.5, 10, 1.25) if model == "gpt-4o" else (3, 15, 0.3)
+    cost = ((11 - cached) * prompt + cached * of_cache + 7 * completion) / 1e6
+    assert entry["cost_usd"] == pytest.approx(cost)
+
+
+def test_a_stream_that_breaks_off_after_its_input_is_charged_by_estimate(
+    gateway: Gateway,
+) -> None:
+    key = gateway.stack.create_key(budget_limits={"total": 100.0})
+    _, headers, _ = raw(
+        gateway,
+        path="/v1/messages",
+        body=json.dumps({"model": "claude-sonnet-4-5", "stream": True, "user": "broken"}),
+        headers={"authorization": f"Bearer {key['api_key']}"},
+    )
+    entry = gateway.settled(headers["x-request-id"])
+    assert entry["usage_source"] == "estimated"
+    assert entry["tokens"]["prompt"] == 11
+    assert entry["tokens"]["completion"] > 10
+
+
+def test_a_response_too_large_for_envoy_is_charged_what_was_held(
+    gateway: Gateway,
+) -> None:
+    key = gateway.stack.create_key(budget_limits={"total": 100.0})
+    status, headers, answer = raw(
+        gateway,
+        body=json.dumps({**ASK, "user": "large"}),
+        headers={"authorization": f"Bearer {key['api_key']}"},
+    )
+    assert (status, answer["error"]["code"]) == (500, "unavailable")
+    assert "x-request-id" not in headers, "Envoy's own answer"
+    entry = eventually(
+        lambda: next(
+            (
+                e
+                for e in gateway.stack.audit(200)
+                if e["api_key_id"] == key["id"] and e["status"] == "cancelled"
+            ),
+            None,
+        ),
+        "the entry is settled",
+    )
+    assert entry["usage_source"] == "none"
+    assert entry["cost_usd"] >= 50 * 10 / 1e6
+
+
+def test_what_would_change_the_bill_behind_the_policy_never_arrives(
+    gateway: Gateway, key: dict[str, Any]
+) -> None:
+    headers = {"authorization": f"Bearer {key['api_key']}"}
+    spoofed = {"openai-organization": "o", "openai-project": "p", "x-http-method-override": "GET"}
+    assert raw(gateway, body=json.dumps(ASK), headers={**headers, **spoofed})[0] == 200
+    assert not spoofed.keys() & gateway.provider.seen[-1][0].keys()
+    for extra in ({"service_tier": "priority"}, {"models": ["gpt-4", "gpt-4o"]}):
+        status, _, answer = raw(gateway, body=json.dumps({**ASK, **extra}), headers=headers)
+        assert (status, answer["error"]["param"]) == (400, next(iter(extra)))
+
+
+def test_a_hostile_body_costs_others_nothing(gateway: Gateway, key: dict[str, Any]) -> None:
+    hostile = '{"model":"m",' + '"":0,' * 1_600_000 + '"a":1}'
+    status, _, answer = raw(gateway, body=hostile, headers={"authorization": "Bearer nonsense"})
+    assert (status, answer["error"]["code"]) == (400, "invalid_request")
+    assert "members" in answer["error"]["message"]
 
 
 def test_a_failing_provider_costs_nothing(gateway: Gateway, key: dict[str, Any]) -> None:
