@@ -1,6 +1,7 @@
 """Make an organization and its root key: the first thing that happens in a database."""
 
 import secrets as random
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
@@ -27,6 +28,14 @@ class Initialized(Struct, frozen=True):
     organization_id: str
     key_id: str
     api_key: str = ""
+
+    def __repr__(self) -> str:
+        """Say nothing of the raw key: a repr may end up anywhere."""
+        return f"Initialized(organization_id={self.organization_id!r}, key_id={self.key_id!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """As `repr`: rich would look at the fields."""
+        return [("organization_id", self.organization_id), ("key_id", self.key_id)]
 
 
 async def initialize(
@@ -61,7 +70,7 @@ async def initialize(
         await store.insert_key(connection, row)
         await store.insert_secret(connection, secret)
         await changes.note(connection, number, [row.id], secret.hash)
-        await log_change(connection, row.id, "organizations.create", row, now)
+        await log_change(connection, row.id, "organizations.create", [row], now)
         return Initialized(organization.id, row.id, raw)
 
 

@@ -1,7 +1,7 @@
 """Use cases on keys: create, list, get, revoke. CLI and REST call these."""
 
 import secrets as random
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -24,6 +24,8 @@ from pdp.store.database import Database
 from pdp.store.organizations import Organization, get_organization, root_key_id
 
 Resource = dict[str, Any]
+
+_PAGE = 1000
 
 
 class Actor(Struct, frozen=True):
@@ -143,11 +145,20 @@ class Keys:
         await store.insert_key(connection, row)
         await store.insert_secret(connection, secret)
         await changes.note(connection, row.version, [row.id], secret.hash)
-        await log_change(connection, actor.key_id, "keys.create", row, now)
+        await log_change(connection, actor.key_id, "keys.create", [row], now)
         return {**resource_of(row, now), "api_key": raw}
 
-    async def list(self, actor: Actor, now: int, limit: int = 1000) -> list[Resource]:
-        """Return the organization's keys, oldest first, revoked ones included."""
+    async def every(self, actor: Actor, now: int) -> AsyncIterator[Resource]:
+        """Yield all keys of the organization as of one moment, as `list` does a page of them."""
+        after = None
+        async with self._database.reading() as connection:
+            while rows := await store.list_keys(connection, actor.organization_id, _PAGE, after):
+                for row in rows:
+                    yield resource_of(row, now)
+                after = rows[-1].created_at, rows[-1].id
+
+    async def list(self, actor: Actor, now: int, limit: int = _PAGE) -> list[Resource]:
+        """Return the organization's first keys, oldest first, revoked ones included."""
         async with self._database.reading() as connection:
             rows = await store.list_keys(connection, actor.organization_id, limit, None)
         return [resource_of(row, now) for row in rows]
@@ -165,23 +176,32 @@ class Keys:
         """
         async with self._database.writing() as connection:
             row = await self._own(connection, actor, key_id)
-            descendants = await store.below(connection, key_id)
-            live = [each for each in descendants if each.status != "revoked"]
-            doomed = [each.id for each in live if cascade or each.temporary]
-            if row.status != "revoked":
-                doomed.insert(0, row.id)
+            below = await store.below(connection, key_id)
+            doomed = [
+                each
+                for each in (row, *below)
+                if each.status != "revoked" and (each is row or cascade or each.temporary)
+            ]
             if doomed:
-                number = await changes.bump(connection)
-                await store.revoke(connection, doomed, number, now)
-                await changes.note(connection, number, doomed)
+                await self._revoke(connection, actor, doomed, now)
                 row = await self._own(connection, actor, key_id)
-                await log_change(connection, actor.key_id, "keys.revoke", row, now)
+            gone = {each.id for each in doomed}
             return {
                 **resource_of(row, now),
                 "live_children": sum(
-                    each.id not in doomed and status_of(each, now) == "active" for each in live
+                    each.id not in gone and status_of(each, now) == "active" for each in below
                 ),
             }
+
+    async def _revoke(
+        self, connection: AsyncConnection, actor: Actor, doomed: Sequence[store.KeyRow], now: int
+    ) -> None:
+        key_ids = [each.id for each in doomed]
+        number = await changes.bump(connection)
+        await store.revoke(connection, key_ids, number, now)
+        await changes.note(connection, number, key_ids)
+        revoked = [msgspec.structs.replace(each, status="revoked") for each in doomed]
+        await log_change(connection, actor.key_id, "keys.revoke", revoked, now)
 
     async def _own(self, connection: AsyncConnection, actor: Actor, key_id: str) -> store.KeyRow:
         row = await store.get_key(connection, key_id)

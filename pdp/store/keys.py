@@ -190,11 +190,13 @@ async def revoke(
     connection: AsyncConnection, key_ids: Sequence[str], number: int, now: int
 ) -> None:
     """Mark keys as revoked."""
-    await connection.execute(
+    statement = (
         sa.update(api_keys)
-        .where(api_keys.c.id.in_(key_ids))
+        .where(api_keys.c.id == sa.bindparam("key_id"))
         .values(status="revoked", revoked_at=now, version=number)
     )
+    # One by one: there is a bound on the parameters of a statement, and none on the keys.
+    await connection.execute(statement, [{"key_id": key_id} for key_id in key_ids])
 
 
 def _select() -> Any:

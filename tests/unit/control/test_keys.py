@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from pdp.control.initialize import initialize
 from pdp.control.keys import Actor, Keys, Resource
@@ -366,6 +367,57 @@ async def test_revoking_is_an_entry_of_the_audit_log(desk: Desk) -> None:
     assert entry["key_id"] == desk.root.key_id
     assert made["id"] in entry["metadata"]
     assert "revoked" in entry["metadata"]
+
+
+async def test_every_key_that_cascade_revokes_is_an_entry_of_the_audit_log(desk: Desk) -> None:
+    team = await desk.create(key_type="team", team_id="a")
+    user = await desk.create(key_type="user", team_id="a", user_id="u")
+    gone = await desk.create(parent_key_id=user["id"])
+    below = await desk.create(parent_key_id=gone["id"])
+    await desk.keys.revoke(desk.actor, gone["id"], desk.now, cascade=False)
+    await desk.keys.revoke(desk.actor, team["id"], desk.now + SECOND, cascade=True)
+    entries = [
+        row
+        for row in (await rows(desk.database)).values()
+        if row["action"] == "keys.revoke" and row["at"] == desk.now + SECOND
+    ]
+    facts = [msgspec.json.decode(entry["metadata"]) for entry in entries]
+    assert {each["target_key_id"] for each in facts} == {team["id"], user["id"], below["id"]}
+    assert len(facts) == 3
+    assert {each["target_status"] for each in facts} == {"revoked"}
+    assert {(each["key_id"], each["key_name"]) for each in entries} == {(desk.root.key_id, "root")}
+
+
+async def test_cascade_has_no_bound_on_the_keys_below(desk: Desk) -> None:
+    async with desk.database.writing() as connection:
+        root = await store.get_key(connection, desk.root.key_id)
+        assert root is not None
+        values = {**asdict(root), "document": "{}", "temporary": 0, "parent_key_id": root.id}
+        del values["prefix"], values["last_four"]
+        many = [{**values, "id": f"key_{number:05}"} for number in range(33_000)]
+        await connection.execute(sa.insert(api_keys), many)
+    revoked = await desk.keys.revoke(desk.actor, desk.root.key_id, desk.now, cascade=True)
+    assert revoked["live_children"] == 0
+    statuses = [key["status"] async for key in desk.keys.every(desk.actor, desk.now)]
+    assert statuses == ["revoked"] * 33_001
+
+
+async def test_all_keys_of_an_organization_come_page_by_page_each_once(desk: Desk) -> None:
+    other = await other_organization(desk)
+    async with desk.database.writing() as connection:
+        root = await store.get_key(connection, desk.root.key_id)
+        assert root is not None
+        values = {**asdict(root), "document": "{}", "temporary": 0}
+        del values["prefix"], values["last_four"]
+        many = [
+            {**values, "id": f"key_{number:05}", "created_at": NOON + number // 700}
+            for number in range(2500)
+        ]
+        await connection.execute(sa.insert(api_keys), many)
+    found = [key["id"] async for key in desk.keys.every(desk.actor, desk.now)]
+    assert len(found) == len(set(found)) == 2501
+    assert [each for each in found if each != root.id] == [each["id"] for each in many]
+    assert [key["id"] async for key in desk.keys.every(other, desk.now)] == [other.key_id]
 
 
 async def test_keys_hashed_with_another_pepper_are_other_secrets(desk: Desk) -> None:
