@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from msgspec import Struct
 
@@ -21,6 +22,14 @@ class ControlPlane(Struct, frozen=True):
     database: Database
     pepper: bytes
     keys: Keys
+
+    def __repr__(self) -> str:
+        """Say nothing of the pepper: a repr may end up anywhere."""
+        return f"ControlPlane(database={str(self.database.path)!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """As `repr`: rich would look at the fields."""
+        return [("database", str(self.database.path))]
 
 
 def open_database(settings: Settings, *, make: bool) -> Database:
