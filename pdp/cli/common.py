@@ -50,7 +50,7 @@ def say_json(value: Any) -> None:
 def say_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Print a table; numbers to the right."""
     table = Table(
-        title=title,
+        title=_plain(title),  # A title may be a name, and no name is markup.
         title_justify="left",
         header_style="bold",
         box=SIMPLE_HEAD,

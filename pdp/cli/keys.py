@@ -66,7 +66,8 @@ def list_keys(organization_id: Organization = None, json: Json = False) -> None:
 
     async def work() -> None:
         async with control() as (plane, now):
-            found = await plane.keys.list(await plane.keys.actor(organization_id), now)
+            actor = await plane.keys.actor(organization_id)
+            found = [key async for key in plane.keys.every(actor, now)]
         if json:
             say_json({"keys": found})
             return

@@ -1,6 +1,8 @@
 """`pdp keys`."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -121,6 +123,28 @@ def test_list_shows_every_key_oldest_first_and_no_secret(pdp: Pdp) -> None:
     for key in made:
         assert key["api_key"] not in table + json.dumps(found)
         assert f"{key['prefix']}…{key['last_four']}" in table
+
+
+def test_list_shows_more_than_a_page(pdp: Pdp, root: dict[str, str]) -> None:
+    with closing(sqlite3.connect(pdp.data_dir / "pdp.db")) as connection:
+        connection.row_factory = sqlite3.Row
+        row = dict(connection.execute("SELECT * FROM api_keys").fetchone())
+        row["parent_key_id"] = root["key_id"]
+        marks = ", ".join(f":{name}" for name in row)
+        connection.executemany(
+            f"INSERT INTO api_keys VALUES ({marks})",
+            [{**row, "id": f"key_{number}"} for number in range(1500)],
+        )
+        connection.commit()
+    found = pdp("keys", "list", "--json").json()["keys"]
+    assert len({key["id"] for key in found}) == len(found) == 1501
+
+
+@pytest.mark.parametrize("name", ["[/b]", "[red]x", "\\[/b]", "x\\"])
+def test_a_name_is_no_markup(pdp: Pdp, name: str) -> None:
+    made = pdp.create(name=name)
+    assert name in pdp("keys", "get", made["id"]).out
+    assert name in pdp("keys", "list").out
 
 
 def test_get_shows_a_key_as_it_was_made_but_for_the_secret(pdp: Pdp) -> None:
