@@ -1,16 +1,18 @@
 """`pdp`: the commands, over the same use cases as every other way in."""
 
+import os
 import sys
 
-from pdp.errors import PdpError
+from pdp.errors import PdpError, StartRefused
 
 
 def main() -> None:
     """Run a command; a refusal is one line on stderr and status 1, never a traceback."""
-    # The commands are imported late, so that a wrong one fails fast.
-    from pdp.cli.commands import app
-
     try:
+        _refuse_what_is_no_text()
+        # The commands are imported late, so that a wrong one fails fast.
+        from pdp.cli.commands import app
+
         app()
     except PdpError as error:
         if str(error):  # A child process may have said it already.
@@ -18,3 +20,14 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _refuse_what_is_no_text() -> None:
+    """Refuse bytes that are not UTF-8: they would fail wherever they are stored or printed."""
+    given = {f"argument {index}": text for index, text in enumerate(sys.argv) if index}
+    given |= {name: text for name, text in os.environ.items() if name.startswith("PDP_")}
+    for what, text in given.items():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise StartRefused(f"{what} is not UTF-8: write it in UTF-8") from error

@@ -57,6 +57,28 @@ def test_a_command_that_is_none_is_refused(
     assert not pdp.data_dir.exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        (("keys", "get", "\udcff"), 3),
+        (("keys", "list", "--organization-id", "x\udcff"), 4),
+        (("audit", "--key-id", "\udcff"), 3),
+        (("init", "--name", "\udc80x"), 3),
+        (("\udcff",), 1),
+    ],
+)
+def test_bytes_that_are_no_text_are_refused(
+    pdp: Pdp, root: dict[str, str], arguments: tuple[str, ...], place: int
+) -> None:
+    assert pdp(*arguments).refusal() == f"pdp: argument {place} is not UTF-8: write it in UTF-8"
+
+
+@pytest.mark.parametrize("name", ["PDP_KEY_PEPPER", "PDP_DATABASE_URL", "PDP_DATA_DIR"])
+def test_settings_that_are_no_text_are_refused(pdp: Pdp, name: str) -> None:
+    pdp.setting(name, "\udcff" * 40)
+    assert pdp("keys", "list").refusal() == f"pdp: {name} is not UTF-8: write it in UTF-8"
+
+
 @pytest.mark.parametrize("command", [("init",), *COMMANDS, ("migrate",)])
 def test_a_wrong_setting_is_named_by_every_command(pdp: Pdp, command: tuple[str, ...]) -> None:
     pdp.setting("PDP_MAX_STALENESS", "-1")
