@@ -107,6 +107,12 @@ async def _all(connection: Any, table: sa.Table) -> Sequence[Any]:
     return found
 
 
+async def status(desk: Desk, key_id: str) -> str:
+    """Return the status that a key shows."""
+    found: str = (await desk.keys.get(desk.actor, key_id, desk.now))["status"]
+    return found
+
+
 async def refused(desk: Desk, body: Any, *locations: str) -> None:
     """Creating says what is wrong at exactly these places, and leaves no trace."""
     before = await desk.dump()

@@ -1,19 +1,18 @@
-"""Making, showing and revoking keys."""
+"""Making and showing keys."""
 
 from typing import Any
 
-import msgspec
 import pytest
 import sqlalchemy as sa
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
 from pdp.control.initialize import initialize
-from pdp.control.keys import Actor, Keys, Resource
+from pdp.control.keys import Actor, Keys
 from pdp.errors import InvalidDocument, NotFound
 from pdp.secret import hash_secret, is_well_formed
 from pdp.store import keys as store
 from pdp.store.schema import api_keys
-from tests.unit.control.desk import NOON, PEPPER, SECOND, Desk, refused, rows
+from tests.unit.control.desk import NOON, PEPPER, SECOND, Desk, refused, rows, status
 
 CONTRACT = (
     *("id", "name", "description", "status", "key_type", "organization_id", "team_id", "user_id"),
@@ -28,21 +27,6 @@ async def other_organization(desk: Desk) -> Actor:
     """Make a second organization; return its root."""
     made = await initialize(desk.database, PEPPER, desk.now, "org2", "Other", "UTC")
     return Actor(made.key_id, made.organization_id)
-
-
-async def temporary(desk: Desk, parent: Resource) -> str:
-    """Store a temporary key below another; return its id."""
-    async with desk.database.writing() as connection:
-        above = await store.get_key(connection, parent["id"])
-        assert above is not None
-        row = replace(above, id=f"tmp_{parent['id']}", parent_key_id=above.id, temporary=True)
-        await store.insert_key(connection, row)
-    return row.id
-
-
-async def status(desk: Desk, key_id: str) -> str:
-    found: str = (await desk.keys.get(desk.actor, key_id, desk.now))["status"]
-    return found
 
 
 # -- Create
@@ -145,6 +129,13 @@ async def test_making_a_key_is_an_entry_of_the_audit_log(desk: Desk) -> None:
     assert entry["at"] == desk.now
     assert made["id"] in entry["metadata"]
     assert "Mobile" in entry["metadata"]
+
+
+async def test_keys_hashed_with_another_pepper_are_other_secrets(desk: Desk) -> None:
+    other = Keys(desk.database, b"q" * 64)
+    made = await other.create(desk.actor, {"name": "x"}, desk.now)
+    async with desk.database.reading() as connection:
+        assert await store.get_secret(connection, hash_secret(made["api_key"], PEPPER)) is None
 
 
 # -- Parent by scope
@@ -283,125 +274,6 @@ async def test_a_list_has_the_organizations_keys_oldest_first(desk: Desk) -> Non
     assert [each["id"] for each in first] == [desk.root.key_id, made[0]]
 
 
-async def test_the_actor_is_the_root_of_the_oldest_organization(desk: Desk) -> None:
-    desk.now += SECOND
-    other = await other_organization(desk)
-    assert await desk.keys.actor() == desk.actor
-    assert await desk.keys.actor("org2") == other
-    with pytest.raises(NotFound, match="there is no organization `org3`: run `pdp init`"):
-        await desk.keys.actor("org3")
-
-
-# -- Revoke
-
-
-async def test_a_revoked_key_leaves_its_children_and_tells_their_number(desk: Desk) -> None:
-    team = await desk.create(key_type="team", team_id="a")
-    user = await desk.create(key_type="user", team_id="a", user_id="u")
-    below = await desk.create(parent_key_id=user["id"])
-    revoked = await desk.keys.revoke(desk.actor, team["id"], desk.now, cascade=False)
-    assert (revoked["id"], revoked["status"]) == (team["id"], "revoked")
-    assert revoked["live_children"] == 2
-    assert [await status(desk, each["id"]) for each in (user, below)] == ["active", "active"]
-
-
-async def test_cascade_revokes_everything_below_and_nothing_beside(desk: Desk) -> None:
-    beside = await desk.create(key_type="team", team_id="b")
-    team = await desk.create(key_type="team", team_id="a")
-    user = await desk.create(key_type="user", team_id="a", user_id="u")
-    below = await desk.create(parent_key_id=user["id"])
-    revoked = await desk.keys.revoke(desk.actor, team["id"], desk.now, cascade=True)
-    assert (revoked["status"], revoked["live_children"]) == ("revoked", 0)
-    assert [await status(desk, each["id"]) for each in (user, below)] == ["revoked", "revoked"]
-    assert await status(desk, beside["id"]) == await status(desk, desk.root.key_id) == "active"
-
-
-async def test_temporary_descendants_die_with_the_key(desk: Desk) -> None:
-    team = await desk.create(key_type="team", team_id="a")
-    user = await desk.create(key_type="user", team_id="a", user_id="u")
-    short = [await temporary(desk, team), await temporary(desk, user)]
-    beside = await temporary(desk, await desk.create())
-    revoked = await desk.keys.revoke(desk.actor, team["id"], desk.now, cascade=False)
-    assert revoked["live_children"] == 1
-    assert [await status(desk, each) for each in short] == ["revoked", "revoked"]
-    assert await status(desk, user["id"]) == await status(desk, beside) == "active"
-
-
-async def test_children_that_have_expired_are_not_live(desk: Desk) -> None:
-    team = await desk.create(key_type="team", team_id="a")
-    end = "2026-11-23T12:00:30Z"
-    await desk.create(key_type="user", team_id="a", expires_at=end)
-    await desk.create(key_type="user", team_id="a")
-    found = [
-        (await desk.keys.revoke(desk.actor, team["id"], NOON + after * SECOND, cascade=False))
-        for after in (29, 30)
-    ]
-    assert [each["live_children"] for each in found] == [2, 1]
-
-
-async def test_revoking_again_changes_nothing(desk: Desk) -> None:
-    team = await desk.create(key_type="team", team_id="a")
-    await desk.create(key_type="user", team_id="a")
-    first = await desk.keys.revoke(desk.actor, team["id"], desk.now, cascade=False)
-    before = await desk.dump()
-    again = await desk.keys.revoke(desk.actor, team["id"], desk.now + SECOND, cascade=False)
-    assert again == first
-    assert await desk.dump() == before
-
-
-async def test_a_revoked_key_can_take_its_children_along_later(desk: Desk) -> None:
-    team = await desk.create(key_type="team", team_id="a")
-    user = await desk.create(key_type="user", team_id="a")
-    for cascade, live in ((False, 1), (True, 0)):
-        revoked = await desk.keys.revoke(desk.actor, team["id"], desk.now, cascade=cascade)
-        assert revoked["live_children"] == live
-    assert await status(desk, user["id"]) == "revoked"
-
-
-async def test_revoking_is_an_entry_of_the_audit_log(desk: Desk) -> None:
-    made = await desk.create()
-    await desk.keys.revoke(desk.actor, made["id"], desk.now, cascade=False)
-    (entry,) = [
-        row for row in (await rows(desk.database)).values() if row["action"] == "keys.revoke"
-    ]
-    assert entry["key_id"] == desk.root.key_id
-    assert made["id"] in entry["metadata"]
-    assert "revoked" in entry["metadata"]
-
-
-async def test_every_key_that_cascade_revokes_is_an_entry_of_the_audit_log(desk: Desk) -> None:
-    team = await desk.create(key_type="team", team_id="a")
-    user = await desk.create(key_type="user", team_id="a", user_id="u")
-    gone = await desk.create(parent_key_id=user["id"])
-    below = await desk.create(parent_key_id=gone["id"])
-    await desk.keys.revoke(desk.actor, gone["id"], desk.now, cascade=False)
-    await desk.keys.revoke(desk.actor, team["id"], desk.now + SECOND, cascade=True)
-    entries = [
-        row
-        for row in (await rows(desk.database)).values()
-        if row["action"] == "keys.revoke" and row["at"] == desk.now + SECOND
-    ]
-    facts = [msgspec.json.decode(entry["metadata"]) for entry in entries]
-    assert {each["target_key_id"] for each in facts} == {team["id"], user["id"], below["id"]}
-    assert len(facts) == 3
-    assert {each["target_status"] for each in facts} == {"revoked"}
-    assert {(each["key_id"], each["key_name"]) for each in entries} == {(desk.root.key_id, "root")}
-
-
-async def test_cascade_has_no_bound_on_the_keys_below(desk: Desk) -> None:
-    async with desk.database.writing() as connection:
-        root = await store.get_key(connection, desk.root.key_id)
-        assert root is not None
-        values = {**asdict(root), "document": "{}", "temporary": 0, "parent_key_id": root.id}
-        del values["prefix"], values["last_four"]
-        many = [{**values, "id": f"key_{number:05}"} for number in range(33_000)]
-        await connection.execute(sa.insert(api_keys), many)
-    revoked = await desk.keys.revoke(desk.actor, desk.root.key_id, desk.now, cascade=True)
-    assert revoked["live_children"] == 0
-    statuses = [key["status"] async for key in desk.keys.every(desk.actor, desk.now)]
-    assert statuses == ["revoked"] * 33_001
-
-
 async def test_all_keys_of_an_organization_come_page_by_page_each_once(desk: Desk) -> None:
     other = await other_organization(desk)
     async with desk.database.writing() as connection:
@@ -420,8 +292,10 @@ async def test_all_keys_of_an_organization_come_page_by_page_each_once(desk: Des
     assert [key["id"] async for key in desk.keys.every(other, desk.now)] == [other.key_id]
 
 
-async def test_keys_hashed_with_another_pepper_are_other_secrets(desk: Desk) -> None:
-    other = Keys(desk.database, b"q" * 64)
-    made = await other.create(desk.actor, {"name": "x"}, desk.now)
-    async with desk.database.reading() as connection:
-        assert await store.get_secret(connection, hash_secret(made["api_key"], PEPPER)) is None
+async def test_the_actor_is_the_root_of_the_oldest_organization(desk: Desk) -> None:
+    desk.now += SECOND
+    other = await other_organization(desk)
+    assert await desk.keys.actor() == desk.actor
+    assert await desk.keys.actor("org2") == other
+    with pytest.raises(NotFound, match="there is no organization `org3`: run `pdp init`"):
+        await desk.keys.actor("org3")
