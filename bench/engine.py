@@ -10,10 +10,8 @@ noisy machine.
 
 import argparse
 import asyncio
-import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from pdp.model import Decision, KeyRecord, Request, Resolved, Usage
 from pdp.options import Options
 from pdp.quota.price import Match, ModelPrice, Price, PriceList, PriceTable, ProviderPrices, Rates
 from pdp.secret import hash_secret, make_secret, pepper_of
+from pdp.serve.sink import JournalSink
 from pdp.spool.journal import Journal
 from pdp.stats import Stats
 
@@ -127,17 +126,18 @@ class Desk:
         cache = KeyCache(
             directory,
             partial(hash_secret, pepper=PEPPER),
+            clock=time.monotonic_ns,
             size=keys,
             unknown_size=10,
             max_staleness=10**18,
         )
-        cache.alive(time.time_ns())
+        cache.alive()
         self._cache = cache
         self.engine = Engine(
             keys=cache,
             counters=MemoryCounters(),
             prices=PRICES,
-            sink=self.journal,
+            sink=JournalSink(self.journal),
             clock=time.time_ns,
             ids=IdSource("bench"),
             options=Options(),
@@ -147,15 +147,15 @@ class Desk:
     async def fill(self) -> None:
         """Look every key up once."""
         for raw in self.secrets:
-            self._cache.alive(time.time_ns())
-            found = self._cache.lookup(raw, time.time_ns())
+            self._cache.alive()
+            found = self._cache.lookup(raw)
             assert found is not None
             if not hasattr(found, "record"):
                 await found
-        self._cache.alive(time.time_ns())
+        self._cache.alive()
 
     def round(self, seconds: float) -> float:
-        """Return the mean µs of a Check; each is settled, outside the time."""
+        """Return the mean CPU µs of a Check; each is settled, outside the time."""
         spent, count, secrets = 0, 0, self.secrets
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
@@ -164,9 +164,10 @@ class Desk:
                         "gpt-4o", "", "192.0.2.1", "bench/1", 100, 50)
                 for i in range(100)
             ]  # fmt: skip
-            start = time.perf_counter_ns()
+            # CPU time: what else runs on the machine does not count.
+            start = time.thread_time_ns()
             answers = [self.engine.check(request) for request in requests]
-            spent += time.perf_counter_ns() - start
+            spent += time.thread_time_ns() - start
             count += len(requests)
             for answer in answers:
                 assert isinstance(answer, Decision), answer
