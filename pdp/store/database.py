@@ -43,6 +43,8 @@ class Database:
 
     def refusal(self, reason: str) -> StartRefused:
         """Return what to raise where the database cannot be used."""
+        if "disk I/O error" in reason and _is_full(self.path.parent):
+            reason = "no space left on device"  # SQLite does not say so of its -shm file.
         return StartRefused(f"{self._setting}: `{self.path}`: {reason}")
 
     @property
@@ -194,3 +196,10 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         cursor.execute("PRAGMA foreign_keys = ON")
     finally:
         cursor.close()
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return os.statvfs(folder).f_bavail == 0
+    except OSError:
+        return False
