@@ -1,6 +1,7 @@
 """Envoy's two services on the PDP's port: ext_authz and the access log."""
 
 from collections.abc import AsyncIterator, Awaitable
+from functools import partial
 from typing import Any, Protocol
 
 import grpc
@@ -22,7 +23,7 @@ from adapters.envoy.usage import Entry, usage_of
 from adapters.envoy.v1 import wire_pb2 as pb
 from pdp.model import Decision, Reported, Request, Usage
 from pdp.serve.logs import log_defect
-from pdp.serve.rpc import is_gone, settled
+from pdp.serve.rpc import Answer, is_gone, settled
 
 _log = structlog.get_logger(__name__)
 
@@ -77,6 +78,7 @@ class Engine(Protocol):
 def register(server: Any, engine: Engine, options: EnvoyOptions, default_output: int) -> None:
     """Add both services to a server, in the form that its fast path takes."""
     authorization = Authorization(engine, options, default_output)
+    server.offer(AUTHORIZATION, "Check", authorization.check_now)
     server.add_registered_method_handlers(
         AUTHORIZATION,
         {
@@ -108,22 +110,49 @@ class Authorization:
         self._default_output = default_output
 
     async def check(self, message: pb.CheckRequest, context: Any) -> pb.CheckResponse:
-        """Decide one request. Never empty, never status 0: Envoy would let both through."""
-        request_id = message.attributes.request.http.headers["x-request-id"][:256]
+        """Decide one request."""
+        answer = self.check_now(message)
+        found = answer if isinstance(answer, Answer) else await answer
+        if found.undo is not None and is_gone(context):
+            # Envoy has refused the request already: it gave up waiting.
+            await settled(found.undo())
+        response: pb.CheckResponse = found.message
+        return response
+
+    def check_now(self, message: pb.CheckRequest) -> Answer | Awaitable[Answer]:
+        """Decide one request, without waiting where that can be.
+
+        Never an empty answer, never status 0: Envoy would let both through.
+        """
         try:
             ask = ask_of(_http_of(message), self._options)
             if isinstance(ask, Refusal):
                 decision = self._engine.deny(ask.reason, ask.message, ask.request_id, "envoy")
-                return _denied(decision, ask.param)
+                return Answer(_denied(decision, ask.param))
             answer = self._engine.check(ask.request)
-            decision = answer if isinstance(answer, Decision) else await answer
-            if decision.reservation_id and is_gone(context):
-                # Envoy has refused the request already: it gave up waiting.
-                await settled(self._engine.withdraw(decision))
-            return self._allowed(ask, decision) if decision.allowed else _denied(decision, None)
+            if isinstance(answer, Decision):
+                return self._answer(ask, answer)
         except Exception as error:
-            log_defect(_log, "ext_authz failed", error)
-            return _denied(self._engine.undecided(request_id, "envoy"), None)
+            return self._failed(message, error)
+        return self._check_later(message, ask, answer)
+
+    async def _check_later(
+        self, message: pb.CheckRequest, ask: Ask, waiting: Awaitable[Decision]
+    ) -> Answer:
+        try:
+            return self._answer(ask, await waiting)
+        except Exception as error:
+            return self._failed(message, error)
+
+    def _failed(self, message: pb.CheckRequest, error: Exception) -> Answer:
+        log_defect(_log, "ext_authz failed", error)
+        request_id = message.attributes.request.http.headers.get("x-request-id", "")[:256]
+        return Answer(_denied(self._engine.undecided(request_id, "envoy"), None))
+
+    def _answer(self, ask: Ask, decision: Decision) -> Answer:
+        if not decision.allowed:
+            return Answer(_denied(decision, None))
+        return Answer(self._allowed(ask, decision), partial(self._engine.withdraw, decision))
 
     def _allowed(self, ask: Ask, decision: Decision) -> pb.CheckResponse:
         response = pb.CheckResponse()

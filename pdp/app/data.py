@@ -27,7 +27,7 @@ from pdp.serve.metrics import DataPlaneCollector, Sources
 from pdp.serve.ops import HttpServer, ops_app
 from pdp.serve.rpc import MeteredServer
 from pdp.serve.sink import JournalSink
-from pdp.serve.transport import bind, is_local, make_server
+from pdp.serve.transport import bind, bracket, is_local, make_server
 from pdp.settings import Settings
 from pdp.spool.keeper import SpoolKeeper
 from pdp.spool.recover import recover
@@ -81,6 +81,7 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
     )
     watch = Watch(control, keys, data_plane_id=journal.spool_id)
     sink = JournalSink(journal)
+    bracket(server, sink.begin, sink.end)
     shipper = Shipper(journal, control)
     engine = Engine(
         keys=keys,
@@ -94,7 +95,9 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
     )
     metered = MeteredServer(server, token)
     health = data_plane.add_health(metered)
-    pb_grpc.add_PolicyDecisionServiceServicer_to_server(DecisionService(engine, stats), metered)
+    service = DecisionService(engine, stats)
+    metered.offer(data_plane.DECISION_SERVICE, "Check", service.check_now)
+    pb_grpc.add_PolicyDecisionServiceServicer_to_server(service, metered)
     register_envoy(
         metered,
         engine,
@@ -111,6 +114,7 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         revocation_age=keys.age,
         spool_records=lambda: shipper.backlog,
         transport=settings.grpc_transport,
+        late_spool_failures=lambda: sink.failures,
     )
 
     def unready() -> str:

@@ -1,7 +1,9 @@
 """PolicyDecisionService: protobuf in, `pdp.model` through, protobuf out."""
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable
+from functools import partial
+from typing import Any, NoReturn
 
 import grpc
 import structlog
@@ -11,7 +13,7 @@ from pdp.engine import Engine
 from pdp.model import Decision, LimitStatus, Reported, Request, Usage
 from pdp.quota.money import parse_cost
 from pdp.serve.logs import log_defect
-from pdp.serve.rpc import is_gone, settled
+from pdp.serve.rpc import Answer, is_gone, settled
 from pdp.stats import Stats
 from pdp.v1 import policy_decision_pb2 as pb
 
@@ -24,6 +26,7 @@ _BREATH = 100
 
 _STATUSES = ("success", "error", "denied", "cancelled")
 _SOURCES = ("", "provider", "estimated", "none")
+_SIZES = ("estimated_prompt_tokens", "max_output_tokens")
 _AMOUNTS = (
     "prompt_tokens",
     "completion_tokens",
@@ -42,13 +45,21 @@ class DecisionService:
 
     async def Check(self, request: pb.CheckRequest, context: Any) -> pb.CheckResponse:  # noqa: N802
         """Decide one request."""
+        answer = self.check_now(request)
+        if answer is None:
+            await _refuse_sizes(request, context)
+        found = answer if isinstance(answer, Answer) else await answer
+        if found.undo is not None and is_gone(context):
+            await settled(found.undo())
+        message: pb.CheckResponse = found.message
+        return message
+
+    def check_now(self, request: pb.CheckRequest) -> Answer | Awaitable[Answer] | None:
+        """Decide one request, without waiting where that can be; None: it is malformed."""
         prompt = request.estimated_prompt_tokens
         output = request.max_output_tokens if request.HasField("max_output_tokens") else None
         if prompt < 0 or (output is not None and output < 0):
-            name = "estimated_prompt_tokens" if prompt < 0 else "max_output_tokens"
-            await context.abort(
-                grpc.StatusCode.INVALID_ARGUMENT, f"{name}: negative: send 0 or more"
-            )
+            return None
         asked = Request(
             request.request_id,
             request.api_key,
@@ -63,14 +74,27 @@ class DecisionService:
             request.dry_run,
         )
         try:
-            answer = self._engine.check(asked)
-            decision = answer if isinstance(answer, Decision) else await answer
+            decision = self._engine.check(asked)
+            if not isinstance(decision, Decision):
+                return self._check_later(asked, decision)
         except Exception as error:
-            log_defect(_log, "check failed", error)
-            decision = self._engine.undecided(asked.request_id, asked.adapter)
-        if decision.reservation_id and is_gone(context):
-            await settled(self._engine.withdraw(decision))
-        return decision_to_proto(decision)
+            decision = self._failed(asked, error)
+        return self._answer(decision)
+
+    async def _check_later(self, asked: Request, waiting: Awaitable[Decision]) -> Answer:
+        try:
+            decision = await waiting
+        except Exception as error:
+            decision = self._failed(asked, error)
+        return self._answer(decision)
+
+    def _failed(self, asked: Request, error: Exception) -> Decision:
+        log_defect(_log, "check failed", error)
+        return self._engine.undecided(asked.request_id, asked.adapter)
+
+    def _answer(self, decision: Decision) -> Answer:
+        undo = partial(self._engine.withdraw, decision) if decision.reservation_id else None
+        return Answer(decision_to_proto(decision), undo)
 
     async def Report(self, request: pb.ReportRequest, context: Any) -> pb.ReportResponse:  # noqa: N802
         """Settle usages, each by itself."""
@@ -109,6 +133,12 @@ class DecisionService:
             log_defect(_log, "report failed", error)
             self._stats.reported("error")
             return Reported("error", "unavailable", "the report failed: send it again")
+
+
+async def _refuse_sizes(request: pb.CheckRequest, context: Any) -> NoReturn:
+    name = next(name for name in _SIZES if getattr(request, name) < 0)
+    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"{name}: negative: send 0 or more")
+    raise AssertionError("abort raises")
 
 
 def usage_from_proto(usage: pb.Usage) -> Usage:

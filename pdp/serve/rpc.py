@@ -6,6 +6,7 @@ from time import perf_counter_ns
 from typing import Any
 
 import grpc
+from msgspec import Struct
 
 from pdp.serve.histogram import Histogram
 
@@ -25,6 +26,30 @@ class MethodStats:
         self.handled: dict[str, int] = {}
         self.seconds = Histogram()
 
+    def done(self, code: str, start: int) -> None:
+        """Count a call that ended with `code`; `start` is its `perf_counter_ns`."""
+        self.handled[code] = self.handled.get(code, 0) + 1
+        self.seconds.observe(perf_counter_ns() - start)
+
+
+class Answer(Struct, frozen=True, gc=False):
+    """A response message, and what to undo (None: nothing) if its caller is gone."""
+
+    message: Any
+    undo: Callable[[], Any] | None = None
+
+
+class Shortcut(Struct, frozen=True):
+    """Answers a request at once, or later, or not at all (None: it takes the long way).
+
+    Offered as attribute `at_once` of a handler's behavior; see pdp/serve/fast.py.
+    """
+
+    answer: Callable[[Any], Answer | Awaitable[Answer] | None]
+    stats: MethodStats
+    deserialize: Callable[[bytes], Any]
+    serialize: Callable[[Any], bytes]
+
 
 class MeteredServer:
     """Stands in for a server while services are added, and wraps their handlers.
@@ -36,7 +61,17 @@ class MeteredServer:
     def __init__(self, server: Any, caller_token: str | None) -> None:
         self._server = server
         self._token = None if caller_token is None else caller_token.encode()
+        self._offered: dict[tuple[str, str], Any] = {}
         self.methods: list[MethodStats] = []
+
+    def offer(
+        self,
+        service: str,
+        method: str,
+        answer: Callable[[Any], Answer | Awaitable[Answer] | None],
+    ) -> None:
+        """Offer a short way for a method; before the service is added."""
+        self._offered[service, method] = answer
 
     def add_registered_method_handlers(
         self, service_name: str, method_handlers: Mapping[str, Any]
@@ -67,6 +102,11 @@ class MeteredServer:
         behavior = getattr(handler, make.__name__.removesuffix("_rpc_method_handler"))
         if not handler.response_streaming:
             behavior = _metered(behavior, stats)
+        answer = self._offered.get((service, name))
+        if answer is not None and self._token is None:
+            behavior.at_once = Shortcut(
+                answer, stats, handler.request_deserializer, handler.response_serializer
+            )
         if self._token is not None and not service.startswith("grpc.health."):
             behavior = _guarded(behavior, self._token, streaming=handler.response_streaming)
         return make(
@@ -99,8 +139,7 @@ def _metered(behavior: Behavior, stats: MethodStats) -> Behavior:
             code = "Unknown" if isinstance(error, Exception) else "Canceled"
             raise
         finally:
-            stats.handled[code] = stats.handled.get(code, 0) + 1
-            stats.seconds.observe(perf_counter_ns() - start)
+            stats.done(code, start)
         return answer
 
     return metered

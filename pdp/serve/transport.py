@@ -3,13 +3,14 @@
 import os
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import grpc
-import pygrpc_native.aio
 
 from pdp.errors import StartRefused
+from pdp.serve.fast import FastServer
 
 Transport = Literal["auto", "native", "grpcio"]
 
@@ -28,7 +29,13 @@ def make_server(transport: Transport, *, max_message: int = MAX_MESSAGE) -> grpc
     options = (("grpc.max_receive_message_length", max_message), *_OPTIONS)
     if transport == "grpcio":
         return grpc.aio.server(options=options)
-    return pygrpc_native.aio.server(options=options)
+    return FastServer(options=options, io_threads=1)
+
+
+def bracket(server: grpc.aio.Server, begin: Callable[[], None], end: Callable[[], None]) -> None:
+    """Let a server that decides calls in batches call `begin` and `end` around each."""
+    if isinstance(server, FastServer):
+        server.bracket(begin, end)
 
 
 def bind(server: grpc.aio.Server, address: str, setting: str) -> str:

@@ -16,7 +16,7 @@ from pdp.model import KeyRecord, Resolved
 from pdp.options import Options
 from pdp.quota.price import Price, Rates
 from pdp.serve.decision_service import DecisionService
-from pdp.serve.rpc import MeteredServer
+from pdp.serve.rpc import MeteredServer, MethodStats
 from pdp.serve.transport import Transport, bind, make_server
 from pdp.spool.records import Record
 from pdp.stats import Stats
@@ -126,6 +126,7 @@ class Desk:
         self.counters = counters or MemoryCounters()
         self.sink = sink or ListSink()
         self.stats = Stats()
+        self.methods: list[MethodStats] = []
         self.engine = Engine(
             keys=self.keys,
             counters=self.counters,
@@ -145,9 +146,10 @@ async def serving(
     """Serve a desk's engine on a unix socket; give a client's stub."""
     server = make_server(transport)
     address = bind(server, f"unix:{folder}/pdp.sock", "PDP_GRPC_LISTEN")
-    pb_grpc.add_PolicyDecisionServiceServicer_to_server(
-        DecisionService(desk.engine, desk.stats), MeteredServer(server, caller_token)
-    )
+    service, metered = DecisionService(desk.engine, desk.stats), MeteredServer(server, caller_token)
+    metered.offer("pdp.v1.PolicyDecisionService", "Check", service.check_now)
+    pb_grpc.add_PolicyDecisionServiceServicer_to_server(service, metered)
+    desk.methods = metered.methods
     await server.start()
     try:
         async with grpc.aio.insecure_channel(

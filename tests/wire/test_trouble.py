@@ -1,28 +1,39 @@
 """When a call goes wrong: callers that leave, defects, stalls. On both transports."""
 
+import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import grpc
 import pytest
 
 from pdp.counters.memory import MemoryCounters
+from pdp.key import CompiledKey
+from pdp.model import KeyRecord
 from pdp.quota.hold import Reserve, Settlement
 from pdp.serve.transport import Transport
+from pdp.spool.records import Held
 from pdp.v1 import policy_decision_pb2 as pb
+from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
 from tests.stack import eventually_async
-from tests.wire.harness import Desk, record, serving
+from tests.wire.harness import Desk, Keys, record, serving
 from tests.wire.test_check import request
 
 SECRET = "what the request said"
 
 
 class Stalling(MemoryCounters):
-    """Counters that hold the event loop up, as a pause of the machine would."""
+    """Counters that hold the event loop up once, as a pause of the machine would."""
+
+    stalls = False
 
     def reserve(self, op: Reserve) -> Any:
-        time.sleep(0.6)
+        if self.stalls:
+            self.stalls = False
+            time.sleep(0.8)
         return super().reserve(op)
 
 
@@ -39,6 +50,7 @@ class Broken(MemoryCounters):
 async def test_a_caller_that_gave_up_holds_nothing(transport: Transport, tmp_path: Path) -> None:
     counters = Stalling()
     desk = Desk(record("leaf", budget_limits={"total": 1.0}), counters=counters)
+    counters.stalls = True
     async with serving(desk, transport, tmp_path) as stub:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.Check(request(), timeout=0.3)
@@ -51,6 +63,96 @@ async def test_a_caller_that_gave_up_holds_nothing(transport: Transport, tmp_pat
             return (look.limits[0].held, look.limits[0].spent) == (0, 0)
 
         await eventually_async(is_free, "nothing is held")
+
+
+async def test_a_pause_holds_nothing_for_callers_that_left(
+    transport: Transport, tmp_path: Path
+) -> None:
+    counters = Stalling()
+    desk = Desk(record("leaf", budget_limits={"total": 1.0}), counters=counters)
+    async with serving(desk, transport, tmp_path) as stub:
+        assert (await stub.Check(request())).reason == "ok"
+        counters.stalls = True
+        everybody = Barrier(21)
+        with ThreadPoolExecutor(20) as pool:
+            leaving = [pool.submit(impatient_call, tmp_path, everybody) for _ in range(20)]
+            await asyncio.to_thread(everybody.wait)
+            codes = {each.result() for each in leaving}
+        assert codes == {grpc.StatusCode.DEADLINE_EXCEEDED}
+
+        async def is_free() -> bool:
+            look = await stub.Check(request(dry_run=True))
+            return bool(look.limits[0].held == 3_000_000)
+
+        await eventually_async(is_free, "only what was answered is held")
+        assert (await stub.Check(request(dry_run=True))).limits[0].spent == 0
+
+
+def impatient_call(folder: Path, everybody: Barrier) -> grpc.StatusCode:
+    """Check with little patience, together with others; return how that ended."""
+    with grpc.insecure_channel(
+        f"unix:{folder}/pdp.sock", options=(("grpc.use_local_subchannel_pool", 1),)
+    ) as channel:
+        grpc.channel_ready_future(channel).result(timeout=10)
+        everybody.wait()
+        try:
+            pb_grpc.PolicyDecisionServiceStub(channel).Check(request(), timeout=0.3)
+        except grpc.RpcError as error:
+            code: grpc.StatusCode = error.code()
+            return code
+    return grpc.StatusCode.OK
+
+
+class SlowKeys(Keys):
+    """Keys that have to be asked for; `gate` lets the answers through."""
+
+    def __init__(self, *records: KeyRecord) -> None:
+        super().__init__(*records)
+        self.gate = asyncio.Event()
+        self.asked = asyncio.Event()
+
+    def lookup(self, api_key: str) -> Any:
+        return self._later(api_key)
+
+    async def _later(self, api_key: str) -> CompiledKey | None:
+        self.asked.set()
+        await self.gate.wait()
+        return super().lookup(api_key)
+
+
+async def test_a_key_that_has_to_be_asked_for_is_waited_for(
+    transport: Transport, tmp_path: Path
+) -> None:
+    keys = SlowKeys(record("leaf"))
+    desk = Desk(keys=keys)
+    async with serving(desk, transport, tmp_path) as stub:
+        calls = [stub.Check(request(request_id=f"r{number}")) for number in range(5)]
+        gone = stub.Check(request(request_id="gone"))
+        await keys.asked.wait()
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        keys.gate.set()
+        answers = await asyncio.gather(*calls)
+    assert {answer.reason for answer in answers} == {"ok"}
+    held = {each.hold.request_id for each in desk.sink.records if isinstance(each, Held)}
+    assert held - {"gone"} == {f"r{number}" for number in range(5)}
+    (stats,) = [each for each in desk.methods if each.method == "Check"]
+    assert stats.started == sum(stats.handled.values())
+    assert stats.handled["OK"] >= 5
+
+
+async def test_what_is_no_request_is_an_error_and_the_next_call_is_answered(
+    transport: Transport, tmp_path: Path
+) -> None:
+    async with serving(Desk(record("leaf")), transport, tmp_path) as stub:
+        async with grpc.aio.insecure_channel(f"unix:{tmp_path}/pdp.sock") as channel:
+            raw = channel.unary_unary("/pdp.v1.PolicyDecisionService/Check", bytes, bytes)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await raw(b"\xff\xff\xff")
+        # The two transports disagree on whose error it is.
+        assert caught.value.code() in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+        assert (await stub.Check(request())).reason == "ok"
 
 
 async def test_a_defect_is_a_denial_that_gives_nothing_away(
