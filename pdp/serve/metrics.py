@@ -23,7 +23,11 @@ from pdp.stats import Stats
 
 
 class Sources(Struct, frozen=True):
-    """Where the figures come from. `revocation_age` in ns, `spool_records` a count."""
+    """Where the figures come from.
+
+    `revocation_age` in ns, `spool_records` a count; `late_spool_failures` are those that
+    came after the engine had gone on.
+    """
 
     stats: Stats
     methods: Sequence[MethodStats]
@@ -31,6 +35,7 @@ class Sources(Struct, frozen=True):
     revocation_age: Callable[[], int]
     spool_records: Callable[[], int]
     transport: str
+    late_spool_failures: Callable[[], int]
 
 
 class DataPlaneCollector(Collector):
@@ -117,7 +122,7 @@ def _decisions(sources: Sources) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "pdp_spool_failures",
         "Records of Checks that could not be written; the verdicts stood.",
-        value=stats.spool_failures,
+        value=stats.spool_failures + sources.late_spool_failures(),
     )
 
 

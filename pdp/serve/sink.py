@@ -18,8 +18,8 @@ MOST_OWED: Final = 50_000
 class Appendable(Protocol):
     """The part of the journal that the sink needs."""
 
-    def append(self, record: Record) -> None:
-        """Write one record; raises `SpoolFailed`."""
+    def append(self, *records: Record) -> None:
+        """Write records in one go; raises `SpoolFailed` and writes none."""
         ...
 
     def sync(self) -> None:
@@ -49,14 +49,42 @@ class JournalSink:
         self._most_owed = most_owed
         self._dirty = asyncio.Event()
         self._owed: deque[Record] = deque()
+        self._batch: list[Record] | None = None
+        self.failures = 0
 
     @property
     def owing(self) -> bool:
         """Tell whether records wait to be written."""
         return bool(self._owed)
 
+    def begin(self) -> None:
+        """Gather the records that come until `end`, which nobody is told of before."""
+        self._batch = []
+
+    def end(self) -> None:
+        """Write what was gathered in one go. What cannot be written is kept, or lost."""
+        batch, self._batch = self._batch, None
+        if not batch:
+            return
+        if not self._owed:
+            try:
+                self._journal.append(*batch)
+            except SpoolFailed:
+                pass  # One by one, each is kept or lost by itself.
+            else:
+                self._dirty.set()
+                return
+        for record in batch:
+            try:
+                self.append(record)
+            except SpoolFailed:
+                self.failures += 1
+
     def append(self, record: Record) -> None:
         """Write one record before returning, or keep it and raise `SpoolFailed`."""
+        if self._batch is not None:
+            self._batch.append(record)
+            return
         if self._owed:
             self._keep(record, "the spool cannot be written at the moment")
         try:

@@ -99,9 +99,9 @@ class Journal:
         self._fd = os.open(segment_path(self.directory, first), flags, 0o600)
         self._first, self._size = first, 0
 
-    def append(self, record: Record) -> None:
-        """Write one record. Raises `SpoolFailed`; then nothing of it stays."""
-        frame = frame_of(encode(record))
+    def append(self, *records: Record) -> None:
+        """Write records, all in one go. Raises `SpoolFailed`; then nothing of them stays."""
+        frame = b"".join([frame_of(encode(record)) for record in records])
         if self._size >= self._segment_bytes:
             self._rotate()
         try:
@@ -116,7 +116,7 @@ class Journal:
             self._try_to_cut_tail()
             raise SpoolFailed("cannot write the spool: No space left on device")
         self._size += written
-        self.next_sequence += 1
+        self.next_sequence += len(records)
 
     def _cut_tail(self) -> None:
         os.ftruncate(self._fd, self._size)

@@ -21,12 +21,14 @@ class Disk:
     def __init__(self) -> None:
         self.full = False
         self.written: list[Record] = []
+        self.writes = 0
         self.synced = asyncio.Event()
 
-    def append(self, record: Record) -> None:
+    def append(self, *records: Record) -> None:
         if self.full:
             raise SpoolFailed("no space left on device")
-        self.written.append(record)
+        self.written += records
+        self.writes += 1
 
     def sync(self) -> None:
         self.synced.set()
@@ -85,6 +87,39 @@ async def test_what_waits_is_written_without_another_record_coming(disk: Disk) -
         disk.full = False
         await asyncio.wait_for(disk.synced.wait(), 5)
     assert disk.written == [record(1)]
+
+
+async def test_a_batch_is_written_in_one_go(disk: Disk) -> None:
+    sink = JournalSink(disk)
+    sink.begin()
+    for number in (1, 2, 3):
+        sink.append(record(number))
+    assert disk.written == []
+    sink.end()
+    assert (disk.written, disk.writes) == ([record(1), record(2), record(3)], 1)
+    sink.append(record(4))
+    assert disk.writes == 2
+    sink.begin()
+    sink.end()
+    assert disk.writes == 2
+
+
+async def test_a_batch_that_cannot_be_written_is_kept(disk: Disk) -> None:
+    sink = JournalSink(disk, most_owed=2)
+    disk.full = True
+    sink.begin()
+    for number in (1, 2, 3):
+        sink.append(record(number))
+    sink.end()
+    assert sink.owing
+    assert sink.failures == 3
+    disk.full = False
+    sink.begin()
+    sink.append(record(4))
+    sink.end()
+    assert disk.written == [], "what waits goes first"
+    sink.pay()
+    assert disk.written == [record(1), record(2)], "and what had no room is lost"
 
 
 async def test_memory_is_bounded_and_what_does_not_fit_is_lost(disk: Disk) -> None:
