@@ -46,7 +46,7 @@ class Shipper:
     """
 
     def __init__(
-        self, journal: Journal, ledger: Ledger, *, idle: float = 0.05, retry_delay: float = 0.5
+        self, journal: Journal, ledger: Ledger, *, idle: float = 0.1, retry_delay: float = 0.5
     ) -> None:
         self._journal = journal
         self._ledger = ledger
@@ -64,7 +64,7 @@ class Shipper:
         failures = 0
         while True:
             try:
-                moved = await self.ship()
+                await self.ship()
                 failures = 0
             except Unavailable as error:
                 failures += 1
@@ -72,7 +72,8 @@ class Shipper:
                     _log.warning("ledger out of reach, records stay in the spool", error=str(error))
                 await asyncio.sleep(self._retry_delay)
                 continue
-            if not moved:
+            if self.backlog < _BATCH:
+                # A call costs as much as a hundred records: let some gather.
                 await asyncio.sleep(self._idle)
 
     async def ship(self) -> bool:
