@@ -9,7 +9,7 @@ from pdp.model import Request
 from pdp.spool.records import Facts
 
 
-class Case(Struct, frozen=True):
+class Case(Struct, frozen=True, gc=False):
     """A request with its key. `provider` is derived where not given, `metadata` merged."""
 
     request: Request

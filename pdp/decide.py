@@ -1,5 +1,6 @@
 """From what the policies and the counters say to a `Decision`, with words for people."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -102,7 +103,7 @@ def deny(
 
     The rate-limit headers show `tightest`, the limit that refused, as it stands at `now`.
     """
-    headers = {"x-request-id": quote(request_id, safe="")} if request_id else {}
+    headers = {"x-request-id": _quoted(request_id)} if request_id else {}
     if retry_after is not None:
         headers["retry-after"] = str(max(1, -(-retry_after // _SECOND)))
     else:
@@ -138,7 +139,7 @@ def allow(
     dry_run: bool = False,
 ) -> Decision:
     """Return a permission. `admitted` (None: a repeated answer) gives the rate-limit headers."""
-    headers = {"x-request-id": quote(hold.request_id, safe="")}
+    headers = {"x-request-id": _quoted(hold.request_id)}
     if admitted is not None:
         if admitted.tightest_requests is not None:
             _show(headers, "requests", admitted.tightest_requests, hold.admitted_at)
@@ -242,17 +243,32 @@ def _who(key: CompiledKey) -> tuple[str, str, str, str, str]:
     return record.id, record.name, record.organization_id, record.team_id, record.user_id
 
 
+_plain: Final = re.compile(r"[A-Za-z0-9._~-]*").fullmatch
+
+
+def _quoted(text: str) -> str:
+    return text if _plain(text) else quote(text, safe="")
+
+
+_NAMES: Final = {
+    what: tuple(f"x-ratelimit-{part}-{what}" for part in ("limit", "remaining", "reset"))
+    for what in ("requests", "tokens")
+}
+
+
 def _show(headers: dict[str, str], what: str, status: LimitStatus, now: int) -> None:
-    headers[f"x-ratelimit-limit-{what}"] = str(status.limit)
-    headers[f"x-ratelimit-remaining-{what}"] = str(status.remaining)
+    limit, remaining, reset = _NAMES[what]
+    headers[limit] = str(status.limit)
+    left = status.limit - status.spent - status.held
+    headers[remaining] = str(left) if left > 0 else "0"
     if status.reset_at is not None:
-        headers[f"x-ratelimit-reset-{what}"] = _duration(max(0, status.reset_at - now))
+        headers[reset] = _duration(status.reset_at - now)
 
 
 def _duration(ns: int) -> str:
     """Return a duration as OpenAI's headers write it: `6m0s`, `1.5s`, `20ms`."""
     if ns < _SECOND:
-        return f"{-(-ns // 1_000_000)}ms"
+        return f"{-(-ns // 1_000_000)}ms" if ns > 0 else "0ms"
     seconds = -(-ns // _SECOND)
     hours, rest = divmod(seconds, 3600)
     minutes, seconds = divmod(rest, 60)

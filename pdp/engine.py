@@ -26,7 +26,7 @@ from pdp.spool.records import Denied, Extended, Held
 from pdp.stats import Stats
 
 
-class _Attempt(Struct, frozen=True):
+class _Attempt(Struct, frozen=True, gc=False):
     """One try to reserve; `left` more may follow when spend moved under the evaluation."""
 
     case: Case
@@ -174,8 +174,10 @@ class Engine:
                 output = self._options.default_output_tokens
             output *= request.choices
             price = self._prices.price(request.model, case.provider)
-            cost = None if price is None else price.cost(prompt, output)
-            input_cost = 0 if price is None else price.cost(prompt, 0)
+            if price is None:
+                cost = None
+            else:
+                cost, input_cost = price.hold(prompt, output)
         tokens = prompt + (output or 0)
         made = self._ids()
         return Hold(

@@ -16,7 +16,7 @@ UsageStatus = Literal["success", "error", "denied", "cancelled"]
 UsageSource = Literal["provider", "estimated", "none"]
 
 
-class Request(Struct, frozen=True):
+class Request(Struct, frozen=True, gc=False):
     """One request that a proxy is about to forward. Empty strings mean "not given".
 
     `prompt_tokens` and `max_output_tokens` (None: the default) bound its size, the
@@ -44,7 +44,7 @@ class Request(Struct, frozen=True):
     __str__ = __repr__
 
 
-class LimitStatus(Struct, frozen=True):
+class LimitStatus(Struct, frozen=True, gc=False):
     """A limit as it stood: `limit`, `spent`, `held` in `unit`; `reset_at` in ns or None."""
 
     name: str
@@ -61,7 +61,7 @@ class LimitStatus(Struct, frozen=True):
         return max(0, self.limit - self.spent - self.held)
 
 
-class Decision(Struct, frozen=True):
+class Decision(Struct, frozen=True, gc=False):
     """The verdict on a request. `retry_after` is in ns; None: waiting does not help."""
 
     allowed: bool
@@ -83,7 +83,7 @@ class Decision(Struct, frozen=True):
     response_headers: dict[str, str] = {}
 
 
-class Usage(Struct, frozen=True):
+class Usage(Struct, frozen=True, gc=False):
     """What a request really used. Empty strings mean "as checked" or "not given".
 
     `cost` is in nano-USD; None: priced here.
@@ -109,7 +109,7 @@ class Usage(Struct, frozen=True):
     usage_source: UsageSource | Literal[""] = ""
 
 
-class Reported(Struct, frozen=True):
+class Reported(Struct, frozen=True, gc=False):
     """What became of one usage: counted, counted before, or not taken (`error`)."""
 
     result: Literal["accepted", "duplicate", "error"]

@@ -31,7 +31,7 @@ _NOT_SAFE = Reported(
 )
 
 
-class _Charge(Struct, frozen=True):
+class _Charge(Struct, frozen=True, gc=False):
     """What a usage costs; `cost` None: neither reported nor priced, counted as 0."""
 
     cost: int | None

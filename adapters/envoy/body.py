@@ -37,7 +37,7 @@ class BadBody(Exception):
         self.param = param
 
 
-class Body(Struct, frozen=True):
+class Body(Struct, frozen=True, gc=False):
     """The decisive fields. `max_output` is of each of `choices`, None if there is no bound."""
 
     model: str

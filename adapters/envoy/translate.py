@@ -28,7 +28,7 @@ PARTIAL_BODY: Final = "x-envoy-auth-partial-body"
 _JSON: Final = "application/json"
 
 
-class HttpRequest(Struct, frozen=True):
+class HttpRequest(Struct, frozen=True, gc=False):
     """A request as Envoy shows it; header names in lower case, `path` with its query."""
 
     method: str
@@ -46,7 +46,7 @@ class EnvoyOptions(Struct, frozen=True):
     strict_estimate: bool = False
 
 
-class Reference(Struct, frozen=True, array_like=True):
+class Reference(Struct, frozen=True, array_like=True, gc=False):
     """What the access log needs to know of the decision; travels in Envoy's metadata."""
 
     reservation_id: str
@@ -57,7 +57,7 @@ class Reference(Struct, frozen=True, array_like=True):
     streaming: bool
 
 
-class Ask(Struct, frozen=True):
+class Ask(Struct, frozen=True, gc=False):
     """A request that can be decided. `force_usage`: its stream would not tell its usage."""
 
     request: Request

@@ -9,7 +9,7 @@ from adapters.envoy.translate import Reference, estimated_tokens
 from pdp.model import Usage, UsageStatus
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """What an access log entry says. `told` are the counts found in the response.
 
     `status` 0: the client got none. `details` is Envoy's word for where it comes from.

@@ -9,7 +9,7 @@ SpendOf = Callable[[str, Literal["day", "month", "total"]], int]
 """(key_id, period) -> spent + held in nano-USD of the current window."""
 
 
-class Attributes(Struct, frozen=True):
+class Attributes(Struct, frozen=True, gc=False):
     """What a policy can ask about a request. Empty strings and None mean "missing".
 
     `provider` is never empty for a model-bearing action (`unknown` at least).

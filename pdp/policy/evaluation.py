@@ -7,7 +7,7 @@ from msgspec import Struct
 from pdp.quota.hold import BudgetGuard
 
 
-class Evaluation(Struct, frozen=True):
+class Evaluation(Struct, frozen=True, gc=False):
     """What the policies say. `statement` is `<key_id>/statements[<index>]` or empty.
 
     `reason` is `ok`, `ip_not_allowed`, `policy_denied`, `action_not_allowed`,

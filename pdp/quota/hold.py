@@ -22,7 +22,7 @@ class Window(Struct, frozen=True, array_like=True, gc=False):
     month: int
 
 
-class BudgetGuard(Struct, frozen=True):
+class BudgetGuard(Struct, frozen=True, gc=False):
     """A budget condition that an evaluation relied on; reserve refuses if it no longer holds.
 
     Holds when spent + held of `key_id` in `period` is `<` (under) or `>=` (over)
@@ -62,7 +62,7 @@ class Hold(Struct, frozen=True, array_like=True, gc=False):
     statement: str = ""
 
 
-class Reserve(Struct, frozen=True):
+class Reserve(Struct, frozen=True, gc=False):
     """All-or-nothing: put `hold` on every scope (leaf first) if all limits and guards allow.
 
     With `dry_run` nothing moves and the verdict is what it would have been.
@@ -78,7 +78,7 @@ class Reserve(Struct, frozen=True):
     scope_of: Mapping[str, Scope] = {}
 
 
-class Admitted(Struct, frozen=True):
+class Admitted(Struct, frozen=True, gc=False):
     """The hold stands. `rates` are (key_id, slot, new TAT) of every rate limit that moved.
 
     `tightest_requests` and `tightest_tokens` are the limits with the least left
@@ -91,7 +91,7 @@ class Admitted(Struct, frozen=True):
     tightest_tokens: LimitStatus | None = None
 
 
-class Refused(Struct, frozen=True):
+class Refused(Struct, frozen=True, gc=False):
     """`limit` has no room: nothing moved anywhere.
 
     `asked`, `spent`, `held` are in the limit's unit. `retry_after` is in ns;
@@ -118,7 +118,7 @@ Absent = Literal["settled", "unknown", "new"]
 """Why there is no hold: settled before; never issued; or never checked nor reported."""
 
 
-class Settlement(Struct, frozen=True):
+class Settlement(Struct, frozen=True, gc=False):
     """Replace a hold by what was used, or charge a usage that was never held.
 
     `expired`: the hold ran out and is charged by policy; one report may still

@@ -52,6 +52,17 @@ class Price(Struct, frozen=True, array_like=True):
         )
         return -(-total // 1_000_000)
 
+    def hold(self, prompt_tokens: int, completion_tokens: int) -> tuple[int, int]:
+        """Return (the cost, that of the prompt alone) in nano-USD."""
+        rates = self.rates
+        for tier in self.tiers:
+            if prompt_tokens > tier.above:
+                rates = tier.rates
+        prompt = prompt_tokens * rates.prompt
+        return -(-(prompt + completion_tokens * rates.completion) // 1_000_000), -(
+            -prompt // 1_000_000
+        )
+
 
 class Match(Struct, frozen=True, omit_defaults=True):
     """A rule over model names in lower case: any one of its alternatives is enough.

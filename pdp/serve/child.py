@@ -1,6 +1,7 @@
 """The process of one plane: `python -m pdp.serve.child PLANE PARENT_PID READY_FD`."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ _CONTROL_NICENESS = 10
 async def _run(plane: str, settings: Settings, ready_fd: int) -> None:
     # Imported late: one plane does not load the other's libraries.
     if plane == "data":
+        calm_collector()
         from pdp.app.data import run_data_plane as run
     else:
         from pdp.app.control import run_control_plane as run
@@ -31,6 +33,19 @@ async def _run(plane: str, settings: Settings, ready_fd: int) -> None:
         os.write(ready_fd, READY)
 
     await run(settings, stop, ready)
+
+
+def calm_collector() -> None:
+    """Let the garbage collector look seldom: it looks at every key in the cache, too.
+
+    Nearly everything is freed by its reference count; the young that make cycles (tasks,
+    tracebacks) are few.
+    """
+    gc.set_threshold(_YOUNG, 20, 100)
+
+
+_YOUNG = 20_000
+"""Objects more than were freed, before the collector looks at those."""
 
 
 def main(arguments: list[str]) -> int:

@@ -12,7 +12,7 @@ from pdp.model import UsageSource, UsageStatus
 from pdp.quota.hold import Hold, Window
 
 
-class Facts(Struct, frozen=True, array_like=True):
+class Facts(Struct, frozen=True, array_like=True, gc=False):
     """Who did what: the part of an audit entry that is known at decision time.
 
     `metadata` is the key's overlaid by the caller's.
@@ -33,7 +33,7 @@ class Facts(Struct, frozen=True, array_like=True):
     metadata: dict[str, str]
 
 
-class Held(Struct, frozen=True, array_like=True, tag="h"):
+class Held(Struct, frozen=True, array_like=True, tag="h", gc=False):
     """A request was allowed and reserved. `rates` as in `Admitted`."""
 
     at: int
@@ -42,7 +42,7 @@ class Held(Struct, frozen=True, array_like=True, tag="h"):
     rates: tuple[tuple[str, int, int], ...]
 
 
-class Denied(Struct, frozen=True, array_like=True, tag="d"):
+class Denied(Struct, frozen=True, array_like=True, tag="d", gc=False):
     """A request of a known key was denied; no counter moved. `ancestors` leaf first."""
 
     at: int
@@ -52,7 +52,7 @@ class Denied(Struct, frozen=True, array_like=True, tag="d"):
     ancestors: tuple[str, ...]
 
 
-class Settled(Struct, frozen=True, array_like=True, tag="s"):
+class Settled(Struct, frozen=True, array_like=True, tag="s", gc=False):
     """A usage was reported. `facts.decision_id` is the hold's, or a new one if never checked.
 
     `cost` is None when it is neither reported nor priced (it counted as 0).
@@ -76,7 +76,7 @@ class Settled(Struct, frozen=True, array_like=True, tag="s"):
     windows: tuple[Window, ...]
 
 
-class Expired(Struct, frozen=True, array_like=True, tag="x"):
+class Expired(Struct, frozen=True, array_like=True, tag="x", gc=False):
     """A hold ran out unreported and was charged `cost` and `tokens` by policy."""
 
     at: int
@@ -89,7 +89,7 @@ class Expired(Struct, frozen=True, array_like=True, tag="x"):
     windows: tuple[Window, ...]
 
 
-class Extended(Struct, frozen=True, array_like=True, tag="e"):
+class Extended(Struct, frozen=True, array_like=True, tag="e", gc=False):
     """A hold lives longer, until `expires_at`."""
 
     at: int
