@@ -77,10 +77,12 @@ class Holds:
         One that expired at `after` (ns) or before is as good as forgotten, whether or
         not somebody has cleared it away yet.
         """
-        charged = self.expired.pop(reservation_id, None)
-        if charged is not None:
-            self._forget_request(charged.hold)
-        return charged if charged is not None and charged.at > after else None
+        charged = self.expired.get(reservation_id)
+        if charged is None or charged.at <= after:
+            return None
+        del self.expired[reservation_id]
+        self._forget_request(charged.hold)
+        return charged
 
     def expire(self, charged: Charged) -> None:
         """Keep a hold that ran out for its correction; it is live no more."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 from msgspec.structs import replace
 
-from pdp.counters.memory import MemoryCounters
+from pdp.counters.memory import EXPIRED_KEPT, MemoryCounters
 from pdp.ids import IdSource
 from pdp.quota.hold import Admitted, Hold, Refused, Reserve, Settlement, Window
 from pdp.quota.limit import Rate
@@ -43,6 +43,7 @@ class Entry:
         self.cost = hold.cost or 0
         self.tokens = hold.tokens
         self.expires_at = hold.expires_at
+        self.expired_at = 0
 
     def start(self, key_id: str, period: Period) -> int:
         window = next(each for each in self.hold.windows if each.key_id == key_id)
@@ -119,6 +120,9 @@ class Machine(RuleBasedStateMachine):
             return
         entry = next(e for e in self.entries if e.hold.reservation_id == found.reservation_id)
         assert entry.state in ("held", "expired")
+        if entry.state == "expired" and entry.expired_at <= self.now - EXPIRED_KEPT:
+            assert not self._settle(entry, cost, tokens, expired=False)
+            return
         assert self._settle(entry, cost, tokens, expired=False)
         entry.state, entry.cost, entry.tokens = "settled", cost, tokens
         self.settled.add((hold.key_id, hold.request_id))
@@ -170,6 +174,7 @@ class Machine(RuleBasedStateMachine):
             cost, tokens = entry.cost // 2, entry.tokens // 2
             assert self._settle(entry, cost, tokens, expired=True)
             entry.state, entry.cost, entry.tokens = "expired", cost, tokens
+            entry.expired_at = self.now
             self.settled.add((hold.key_id, hold.request_id))
 
     @rule()
