@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Each sets up what it lacks.
 .DEFAULT_GOAL := help
-.PHONY: help venv xds demo test lint types protos requirements clean
+.PHONY: help venv xds demo test lint protos requirements bench clean
 BIN := .venv/bin
 
 help:  ## say what there is
@@ -33,6 +33,10 @@ protos: venv  ## regenerate the protobuf code
 
 requirements: venv  ## pin the newest versions into the hashed requirement files
 	@scripts/requirements
+
+bench: venv  ## measure: engine, wire, reports, gateway; figures go to bench/figures.json
+	@scripts/bench-tools
+	@$(BIN)/python -m bench $(ARGS)
 
 clean:  ## remove what was built
 	rm -rf .venv .venv-xds .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,4 +1,4 @@
-"""Check in process: a three-key chain, ten statements, six limits.
+"""(a) Check in process: a three-key chain, ten statements, six limits.
 
     .venv/bin/python -m bench.engine [--seconds 1] [--rounds 5] [--out FILE]
 
@@ -8,7 +8,6 @@ cache, statements that cannot match), interleaved, so that ratios mean something
 noisy machine.
 """
 
-import argparse
 import asyncio
 import tempfile
 import time
@@ -16,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.figures import Figures
+from bench.figures import Figures, options
 from pdp.counters.memory import MemoryCounters
 from pdp.data.keycache import KeyCache
 from pdp.engine import Engine
@@ -186,13 +185,16 @@ async def run(seconds: float, rounds: int) -> Figures:
     with tempfile.TemporaryDirectory() as name:
         variants = {
             "10 keys": (10, 0),
-            "100,000 keys": (100_000, 0),
+            "10 of 100,000 keys": (100_000, 0),
+            "100,000 keys in turn": (100_000, 0),
             "10 keys, 500 idle statements": (10, 500),
         }
         desks = {}
         for index, (title, (keys, idle)) in enumerate(variants.items()):
             desks[title] = Desk(Path(name) / str(index), keys, idle)
             await desks[title].fill()
+        few = desks["10 of 100,000 keys"]
+        few.secrets = few.secrets[:10]
         for _ in range(rounds):
             for title, desk in desks.items():
                 figures.add(title, desk.round(seconds))
@@ -200,15 +202,10 @@ async def run(seconds: float, rounds: int) -> Figures:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    figures = asyncio.run(run(options.seconds, options.rounds))
+    chosen = options(seconds=1, rounds=5)
+    figures = asyncio.run(run(chosen.seconds, chosen.rounds))
     figures.show("10 keys")
-    if options.out:
-        figures.save(options.out)
+    figures.save(chosen.out, "engine")
 
 
 if __name__ == "__main__":
