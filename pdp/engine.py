@@ -35,6 +35,9 @@ class _Attempt(Struct, frozen=True, gc=False):
     left: int
 
 
+_FAILED = "the check failed: try again"
+
+
 class Engine:
     """Decides and settles. Everything it needs comes in through the ports."""
 
@@ -250,10 +253,10 @@ class Engine:
         self._stats.checked("deny", reason, adapter)
         return decide.deny(reason, message, "dec_" + self._ids(), request_id)
 
-    def undecided(self, request_id: str, adapter: str) -> Decision:
-        """Deny a request whose Check failed: not being able to decide is an answer, too."""
+    def undecided(self, request_id: str, adapter: str, message: str = _FAILED) -> Decision:
+        """Deny a request that cannot be decided: that is an answer, too."""
         request = Request(request_id, "", "", adapter=adapter)
-        return self._unavailable(request, Unavailable("the check failed: try again"))
+        return self._unavailable(request, Unavailable(message))
 
     def _unavailable(self, request: Request, error: Unavailable) -> Decision:
         self._stats.checked("deny", "unavailable", request.adapter)

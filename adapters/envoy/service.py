@@ -22,6 +22,7 @@ from adapters.envoy.translate import (
 from adapters.envoy.usage import Entry, usage_of
 from adapters.envoy.v1 import wire_pb2 as pb
 from pdp.model import Decision, Reported, Request, Usage
+from pdp.serve.load import OVERLOADED, Load
 from pdp.serve.logs import log_defect
 from pdp.serve.rpc import Answer, is_gone, settled
 
@@ -58,8 +59,8 @@ class Engine(Protocol):
         """Make a denial of a request that has no key yet."""
         ...
 
-    def undecided(self, request_id: str, adapter: str) -> Decision:
-        """Deny a request whose Check failed."""
+    def undecided(self, request_id: str, adapter: str, message: str = ...) -> Decision:
+        """Deny a request that cannot be decided."""
         ...
 
     def withdraw(self, decision: Decision) -> Awaitable[Reported] | Reported | None:
@@ -75,9 +76,11 @@ class Engine(Protocol):
         ...
 
 
-def register(server: Any, engine: Engine, options: EnvoyOptions, default_output: int) -> None:
+def register(
+    server: Any, engine: Engine, options: EnvoyOptions, default_output: int, load: Load
+) -> None:
     """Add both services to a server, in the form that its fast path takes."""
-    authorization = Authorization(engine, options, default_output)
+    authorization = Authorization(engine, options, default_output, load)
     server.offer(AUTHORIZATION, "Check", authorization.check_now)
     server.add_registered_method_handlers(
         AUTHORIZATION,
@@ -104,8 +107,11 @@ def register(server: Any, engine: Engine, options: EnvoyOptions, default_output:
 class Authorization:
     """envoy.service.auth.v3.Authorization."""
 
-    def __init__(self, engine: Engine, options: EnvoyOptions, default_output: int) -> None:
+    def __init__(
+        self, engine: Engine, options: EnvoyOptions, default_output: int, load: Load
+    ) -> None:
         self._engine = engine
+        self._load = load
         self._options = options
         self._default_output = default_output
 
@@ -124,6 +130,9 @@ class Authorization:
 
         Never an empty answer, never status 0: Envoy would let both through.
         """
+        if self._load.shedding:
+            refused = self._engine.undecided(_request_id(message), "envoy", OVERLOADED)
+            return Answer(_denied(refused, None))
         try:
             ask = ask_of(_http_of(message), self._options)
             if isinstance(ask, Refusal):
@@ -146,8 +155,7 @@ class Authorization:
 
     def _failed(self, message: pb.CheckRequest, error: Exception) -> Answer:
         log_defect(_log, "ext_authz failed", error)
-        request_id = message.attributes.request.http.headers.get("x-request-id", "")[:256]
-        return Answer(_denied(self._engine.undecided(request_id, "envoy"), None))
+        return Answer(_denied(self._engine.undecided(_request_id(message), "envoy"), None))
 
     def _answer(self, ask: Ask, decision: Decision) -> Answer:
         if not decision.allowed:
@@ -231,6 +239,11 @@ def _http_of(message: pb.CheckRequest) -> HttpRequest:
         attributes.source.address.socket_address.address,
         attributes.context_extensions,
     )
+
+
+def _request_id(message: pb.CheckRequest) -> str:
+    found: str = message.attributes.request.http.headers.get("x-request-id", "")
+    return found[:256]
 
 
 def _denied(decision: Decision, param: str | None) -> pb.CheckResponse:

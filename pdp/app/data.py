@@ -23,6 +23,7 @@ from pdp.pepper import load_pepper, pepper_made
 from pdp.secret import fingerprint_of, hash_secret
 from pdp.serve import data_plane
 from pdp.serve.decision_service import DecisionService
+from pdp.serve.load import Load
 from pdp.serve.metrics import DataPlaneCollector, Sources
 from pdp.serve.ops import HttpServer, ops_app
 from pdp.serve.rpc import MeteredServer
@@ -95,7 +96,8 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
     )
     metered = MeteredServer(server, token)
     health = data_plane.add_health(metered)
-    service = DecisionService(engine, stats)
+    load = Load()
+    service = DecisionService(engine, stats, load)
     metered.offer(data_plane.DECISION_SERVICE, "Check", service.check_now)
     pb_grpc.add_PolicyDecisionServiceServicer_to_server(service, metered)
     register_envoy(
@@ -105,6 +107,7 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
             trusted_hops=settings.trusted_hops, strict_estimate=settings.estimate == "strict"
         ),
         settings.default_output_tokens,
+        load,
     )
     data_plane.add_reflection(server)
     sources = Sources(
@@ -134,6 +137,7 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         sink=sink,
         shipper=shipper,
         keeper=SpoolKeeper(journal, counters, time.time_ns),
+        load=load,
     )
 
 

@@ -19,6 +19,7 @@ from pdp.engine import Engine
 from pdp.errors import SpoolFailed, Unavailable
 from pdp.reporting import MOST_EXPIRED
 from pdp.serve.background import every, run_until
+from pdp.serve.load import Load
 from pdp.serve.ops import HttpServer
 from pdp.serve.rpc import MeteredServer
 from pdp.serve.sink import JournalSink
@@ -48,6 +49,7 @@ class Parts(Struct, frozen=True):
     sink: JournalSink
     shipper: Shipper
     keeper: SpoolKeeper
+    load: Load
 
 
 def add_health(server: MeteredServer) -> health_aio.HealthServicer:
@@ -74,6 +76,7 @@ async def run(parts: Parts, stop: asyncio.Event, ready: Callable[[], None]) -> N
             parts.watch.run(),
             parts.shipper.run(),
             parts.sink.sync_forever(),
+            parts.load.watch(),
             every(_SWEEP_INTERVAL, partial(sweep, parts.engine)),
             every(_KEEP_INTERVAL, parts.keeper.keep),
             _announce(parts, ready),

@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pdp.engine import Engine
 from pdp.model import Decision, LimitStatus, Reported, Request, Usage
 from pdp.quota.money import parse_cost
+from pdp.serve.load import OVERLOADED, Load
 from pdp.serve.logs import log_defect
 from pdp.serve.rpc import Answer, is_gone, settled
 from pdp.stats import Stats
@@ -39,9 +40,10 @@ _AMOUNTS = (
 class DecisionService:
     """The servicer; it translates and nothing else."""
 
-    def __init__(self, engine: Engine, stats: Stats) -> None:
+    def __init__(self, engine: Engine, stats: Stats, load: Load) -> None:
         self._engine = engine
         self._stats = stats
+        self._load = load
 
     async def Check(self, request: pb.CheckRequest, context: Any) -> pb.CheckResponse:  # noqa: N802
         """Decide one request."""
@@ -60,6 +62,10 @@ class DecisionService:
         output = request.max_output_tokens if request.HasField("max_output_tokens") else None
         if prompt < 0 or (output is not None and output < 0):
             return None
+        if self._load.shedding:
+            return Answer(
+                decision_to_proto(self._engine.undecided(request.request_id, "grpc", OVERLOADED))
+            )
         asked = Request(
             request.request_id,
             request.api_key,

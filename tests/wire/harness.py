@@ -16,6 +16,7 @@ from pdp.model import KeyRecord, Resolved
 from pdp.options import Options
 from pdp.quota.price import Price, Rates
 from pdp.serve.decision_service import DecisionService
+from pdp.serve.load import Load
 from pdp.serve.rpc import MeteredServer, MethodStats
 from pdp.serve.transport import Transport, bind, make_server
 from pdp.spool.records import Record
@@ -126,6 +127,7 @@ class Desk:
         self.counters = counters or MemoryCounters()
         self.sink = sink or ListSink()
         self.stats = Stats()
+        self.load = Load()
         self.methods: list[MethodStats] = []
         self.engine = Engine(
             keys=self.keys,
@@ -146,7 +148,8 @@ async def serving(
     """Serve a desk's engine on a unix socket; give a client's stub."""
     server = make_server(transport)
     address = bind(server, f"unix:{folder}/pdp.sock", "PDP_GRPC_LISTEN")
-    service, metered = DecisionService(desk.engine, desk.stats), MeteredServer(server, caller_token)
+    service = DecisionService(desk.engine, desk.stats, desk.load)
+    metered = MeteredServer(server, caller_token)
     metered.offer("pdp.v1.PolicyDecisionService", "Check", service.check_now)
     pb_grpc.add_PolicyDecisionServiceServicer_to_server(service, metered)
     desk.methods = metered.methods

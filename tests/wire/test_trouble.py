@@ -171,6 +171,20 @@ async def test_a_defect_is_a_denial_that_gives_nothing_away(
     assert desk.stats.checks == {("deny", "unavailable", "grpc"): 1}
 
 
+async def test_under_overload_checks_are_refused_at_once(
+    transport: Transport, tmp_path: Path
+) -> None:
+    desk = Desk(record("leaf"))
+    async with serving(desk, transport, tmp_path) as stub:
+        desk.load.shedding = True
+        answer = await stub.Check(request(request_id="r1"))
+        assert (answer.reason, answer.http_status) == ("unavailable", 503)
+        assert answer.response_headers == {"x-request-id": "r1", "retry-after": "1"}
+        desk.load.shedding = False
+        assert (await stub.Check(request())).reason == "ok"
+    assert len(desk.sink.records) == 1
+
+
 async def test_a_usage_that_meets_a_defect_fails_alone(
     transport: Transport, tmp_path: Path
 ) -> None:

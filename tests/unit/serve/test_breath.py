@@ -14,7 +14,7 @@ SECOND = 1_000_000_000
 
 async def test_a_large_report_yields() -> None:
     desk = Desk(record("leaf"))
-    service = DecisionService(desk.engine, desk.stats)
+    service = DecisionService(desk.engine, desk.stats, desk.load)
     usages = [
         pb.Usage(key_id="leaf", request_id=f"r{index}", status="success", prompt_tokens=1)
         for index in range(1000)
@@ -27,7 +27,7 @@ async def test_a_large_report_yields() -> None:
 
 async def test_holds_that_run_out_together_yield() -> None:
     desk = Desk(record("leaf"))
-    service = DecisionService(desk.engine, desk.stats)
+    service = DecisionService(desk.engine, desk.stats, desk.load)
     for _ in range(2 * MOST_EXPIRED + 1):
         await service.Check(request(), Patient())
     desk.clock.now = NOON + 601 * SECOND
