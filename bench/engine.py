@@ -11,12 +11,12 @@ noisy machine.
 import asyncio
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.figures import Figures, options
-from pdp.counters.memory import MemoryCounters
 from pdp.data.keycache import KeyCache
 from pdp.engine import Engine
 from pdp.ids import IdSource
@@ -25,7 +25,7 @@ from pdp.options import Options
 from pdp.quota.price import Match, ModelPrice, Price, PriceList, PriceTable, ProviderPrices, Rates
 from pdp.secret import hash_secret, make_secret, pepper_of
 from pdp.serve.sink import JournalSink
-from pdp.spool.journal import Journal
+from pdp.spool.recover import recover
 from pdp.stats import Stats
 
 PEPPER = pepper_of("x" * 32)
@@ -117,11 +117,12 @@ class Directory:
 class Desk:
     """An engine with its keys in the cache."""
 
-    def __init__(self, folder: Path, keys: int, idle: int) -> None:
+    def __init__(
+        self, folder: Path, keys: int, idle: int, clock: Callable[[], int] = time.time_ns
+    ) -> None:
         directory = Directory(keys, idle)
         self.secrets = directory.secrets
-        self.journal = Journal(folder)
-        self.journal.open("bench")
+        self.counters, self.journal = recover(folder, new_spool_id="bench", now=clock(), wait=0)
         cache = KeyCache(
             directory,
             partial(hash_secret, pepper=PEPPER),
@@ -131,13 +132,13 @@ class Desk:
             max_staleness=10**18,
         )
         cache.alive()
-        self._cache = cache
+        self.cache = cache
         self.engine = Engine(
             keys=cache,
-            counters=MemoryCounters(),
+            counters=self.counters,
             prices=PRICES,
             sink=JournalSink(self.journal),
-            clock=time.time_ns,
+            clock=clock,
             ids=IdSource("bench"),
             options=Options(),
             stats=Stats(),
@@ -146,12 +147,12 @@ class Desk:
     async def fill(self) -> None:
         """Look every key up once."""
         for raw in self.secrets:
-            self._cache.alive()
-            found = self._cache.lookup(raw)
+            self.cache.alive()
+            found = self.cache.lookup(raw)
             assert found is not None
             if not hasattr(found, "record"):
                 await found
-        self._cache.alive()
+        self.cache.alive()
 
     def round(self, seconds: float) -> float:
         """Return the mean CPU µs of a Check; each is settled, outside the time."""

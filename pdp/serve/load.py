@@ -10,7 +10,7 @@ _log = structlog.get_logger(__name__)
 INTERVAL: Final = 0.05
 """Seconds between two looks."""
 
-TOO_LATE: Final = 0.2
+TOO_LATE: Final = 0.1
 """Seconds of lag. Envoy gives a Check half a second; what cannot be answered in time is
 refused while its caller still listens."""
 
