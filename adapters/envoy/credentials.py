@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus
 
 CREDENTIAL_HEADERS: Final = ("authorization", "x-api-key", "api-key")
 """All are stripped before the request goes upstream."""
@@ -38,9 +38,12 @@ def _presented(name: str, value: str) -> str:
 
 
 def _has_key(query: str) -> bool:
+    # Ours, wherever it stands: as a value, a name without one, or behind `Bearer`.
+    if "vsk_" in unquote_plus(query):
+        return True
     try:
         # Some servers divide fields at semicolons as well.
         pairs = parse_qsl(query.replace(";", "&"), max_num_fields=100)
     except ValueError:
         return True  # More fields than any client sends; who knows what hides there.
-    return any(name.lower() in _IN_QUERY or value.startswith("vsk_") for name, value in pairs)
+    return any(name.lower() in _IN_QUERY for name, _ in pairs)

@@ -181,12 +181,17 @@ def test_two_keys_that_differ_are_refused(headers: dict[str, str]) -> None:
         "access_token=a",
         "api%5Fkey=a",
         "a=1&" * 200,
+        "x=vsk_prod_a",
+        "vsk_prod_a",
+        "a=1&vsk%5Fprod_a",
+        "x=Bearer+vsk_prod_a",
     ],
 )
 def test_a_key_in_the_url_is_refused(query: str) -> None:
     refusal = refused(path=f"/v1/chat/completions?{query}")
     assert refusal.reason == "invalid_api_key"
     assert "=a" not in refusal.message
+    assert "vsk_" not in refusal.message
 
 
 def test_no_key_is_missing() -> None:
