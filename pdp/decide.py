@@ -183,7 +183,7 @@ def refusal(refused: Refused) -> tuple[str, str]:
             return "rate_limit_exceeded", f"{who} is 0: no requests are allowed; ask for a raise"
         return (
             "rate_limit_exceeded",
-            f"{who} allows {limit.amount} requests, {limit.capacity} of them at once: "
+            f"{who} allows {_count(limit.amount, 'request')}, {limit.capacity} at once: "
             "retry after the time given, or ask for a raise",
         )
     if limit.period == "request":
@@ -192,6 +192,8 @@ def refusal(refused: Refused) -> tuple[str, str]:
             f"{who} allows {limit.amount} tokens a request and this one may take "
             f"{refused.asked}: shorten the prompt or lower max_tokens",
         )
+    if limit.amount == 0:
+        return _QUOTA_REASON[limit.unit], f"{who} is 0: nothing is allowed; ask for a raise"
     return _QUOTA_REASON[limit.unit], f"{who} has no room: {_fill(limit, refused)}"
 
 
@@ -208,6 +210,10 @@ _QUOTA_REASON: Final = {
     "tokens": "token_quota_exceeded",
     "requests": "request_quota_exceeded",
 }
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _fill(limit: Limit, refused: Refused) -> str:

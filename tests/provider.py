@@ -81,6 +81,8 @@ class Provider:
         if user == "large":
             return JSONResponse({"data": "x" * 9_500_000, "usage": USAGE})
         path = request.url.path
+        if path == "/v1/models":
+            return JSONResponse({"object": "list", "data": [{"id": "gpt-4o"}]})
         if path in STREAMS:
             if not asked.get("stream"):
                 return JSONResponse(ANSWERS[path])

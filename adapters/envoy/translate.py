@@ -124,7 +124,8 @@ def _ask(
     body: Body | None,
 ) -> Ask:
     headers = http.headers
-    action, model, max_output, choices, force = route.action, "", None, 1, False
+    action, model, choices, force = route.action, "", 1, False
+    max_output: int | None = 0
     if body is not None:
         model, choices = body.model, body.choices
         max_output = body.max_output if route.has_output else 0

@@ -91,4 +91,6 @@ app = Starlette(
 )
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or not sys.argv[1].isdecimal():
+        sys.exit("usage: python -m pdp.demo.upstream PORT")
     uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")

@@ -117,7 +117,8 @@ async def _stop(parts: Parts) -> None:
             await parts.shipper.drain()
     except (Unavailable, TimeoutError):
         # Nothing is lost: the next start ships it.
-        _log.warning("stopping with records in the spool", records=parts.shipper.backlog)
+        if parts.shipper.backlog:
+            _log.warning("stopping with records in the spool", records=parts.shipper.backlog)
     try:
         parts.keeper.close()
     except SpoolFailed as error:

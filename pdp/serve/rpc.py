@@ -2,13 +2,19 @@
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
-from time import perf_counter_ns
+from time import monotonic, perf_counter_ns
 from typing import Any
 
 import grpc
+import structlog
 from msgspec import Struct
 
 from pdp.serve.histogram import Histogram
+
+_log = structlog.get_logger(__name__)
+
+_QUIET = 10.0
+"""Seconds between two words about callers that are refused."""
 
 Behavior = Callable[[Any, Any], Any]
 
@@ -146,7 +152,13 @@ def _metered(behavior: Behavior, stats: MethodStats) -> Behavior:
 
 
 def _guarded(behavior: Behavior, token: bytes, *, streaming: bool) -> Behavior:
+    told = 0.0
+
     async def refuse(context: Any) -> None:
+        nonlocal told
+        if monotonic() - told > _QUIET:
+            told = monotonic()
+            _log.warning("caller refused: its token is missing or wrong", peer=context.peer())
         await context.abort(
             grpc.StatusCode.UNAUTHENTICATED,
             "caller token missing or wrong: send `authorization: Bearer <PDP_CALLER_TOKEN>`",

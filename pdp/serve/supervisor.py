@@ -146,6 +146,7 @@ class Supervisor:
         finally:
             announcing.cancel()
             self._stopping.set()
+            _log.info("stopping")
             await self._stop()
             await asyncio.gather(*tasks, return_exceptions=True)
 

@@ -212,7 +212,10 @@ def test_a_failing_provider_costs_nothing(gateway: Gateway, key: dict[str, Any])
 
 def test_models_are_listed_without_a_body(gateway: Gateway, key: dict[str, Any]) -> None:
     headers = {"authorization": f"Bearer {key['api_key']}"}
-    assert raw(gateway, "GET", "/v1/models", headers=headers)[0] == 200
+    status, found, _ = raw(gateway, "GET", "/v1/models", headers=headers)
+    assert status == 200
+    entry = gateway.settled(found["x-request-id"])
+    assert (entry["action"], entry["tokens"]["total"], entry["cost_usd"]) == ("models.list", 0, 0)
 
 
 def test_denials_are_what_the_openai_client_understands(
