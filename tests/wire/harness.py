@@ -123,7 +123,7 @@ class Desk:
         sink: Any = None,
     ) -> None:
         self.clock = Clock()
-        self.keys = keys or Keys(*records)
+        self.keys = Keys(*records) if keys is None else keys  # An empty cache is false.
         self.counters = counters or MemoryCounters()
         self.sink = sink or ListSink()
         self.stats = Stats()
