@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Each sets up what it lacks.
 .DEFAULT_GOAL := help
-.PHONY: help venv xds demo test lint protos requirements bench clean
+.PHONY: help venv xds demo test lint protos requirements bench fuzz clean
 BIN := .venv/bin
 
 help:  ## say what there is
@@ -38,5 +38,8 @@ bench: venv  ## measure: engine, wire, reports, gateway; figures go to bench/fig
 	@scripts/bench-tools
 	@$(BIN)/python -m bench $(ARGS)
 
+fuzz: venv  ## feed 10^6 random and mutated inputs to every entry point (ARGS="--seed 1")
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
 clean:  ## remove what was built
-	rm -rf .venv .venv-xds .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-xds .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .fuzz
