@@ -3,8 +3,8 @@
     .venv/bin/python -m bench.gateway [--seconds 10] [--rounds 3] [--out FILE]
 
 The same Envoy configuration twice: as in examples/envoy, and without ext_authz. Requests
-leave on time, whether or not the ones before are answered (h2load --rps). The provider
-is a listener of the same Envoy that answers by itself.
+leave on time, whether or not the ones before are answered. The provider is a listener of
+the same Envoy that answers by itself.
 """
 
 import json
@@ -17,10 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import uvloop
 import yaml
 
 from bench.figures import Figures, options
-from bench.load import h2load, listens
+from bench.load import listens
+from bench.openloop import open_loop
 from bench.stand import stand
 from pdp.demo.envoy import command, configure, example_config, find_envoy
 from pdp.demo.ports import Ports
@@ -48,7 +50,6 @@ def main() -> None:
     figures = Figures("us")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "body").write_text(_BODY)
         with (
             stand(folder, "native") as at,
             envoy(folder / "plain", at.stack.grpc_port, decides=False) as plain,
@@ -56,9 +57,10 @@ def main() -> None:
         ):
             for _ in range(chosen.rounds):
                 for what, port in (("no auth", plain), ("ext_authz", decides)):
-                    times = load(folder, port, at.key["api_key"], chosen.seconds)
+                    sent = request(at.key["api_key"])
+                    times = uvloop.run(open_loop(port, sent, _RATE, chosen.seconds))
                     for percent in (50, 99, 99.9):
-                        figures.add(f"{what} p{percent}", quantile(times, percent))
+                        figures.add(f"{what} p{percent}", quantile(times, percent) * 1e6)
     for percent in (50, 99, 99.9):
         base, ours = f"no auth p{percent}", f"ext_authz p{percent}"
         added = figures.median(ours) - figures.median(base)
@@ -67,22 +69,19 @@ def main() -> None:
     figures.save(chosen.out, "gateway")
 
 
-def load(folder: Path, port: int, api_key: str, seconds: int) -> list[int]:
-    """Send at the fixed rate; return the time of each request in us."""
-    log = folder / "times"
-    log.unlink(missing_ok=True)
-    h2load(
-        "--h1", "-D", str(seconds), "--warm-up-time", "1", "-c", "20", "-t", "1",
-        f"--rps={_RATE // 20}", "-d", str(folder / "body"), f"--log-file={log}",
-        "-H", "content-type: application/json", "-H", f"authorization: Bearer {api_key}",
-        f"http://127.0.0.1:{port}/v1/chat/completions",
-    )  # fmt: skip
-    rows = [line.split() for line in log.read_text().splitlines()]
-    assert {row[1] for row in rows} == {"200"}, {row[1] for row in rows}
-    return [int(row[2]) for row in rows]
+def request(api_key: str) -> bytes:
+    """Return a chat completion of 1 KB."""
+    lines = (
+        "POST /v1/chat/completions HTTP/1.1",
+        "host: gateway",
+        "content-type: application/json",
+        f"authorization: Bearer {api_key}",
+        f"content-length: {len(_BODY)}",
+    )
+    return ("\r\n".join(lines) + "\r\n\r\n" + _BODY).encode()
 
 
-def quantile(times: list[int], percent: float) -> float:
+def quantile(times: list[float], percent: float) -> float:
     """Return the time that `percent` of the requests did not exceed."""
     return statistics.quantiles(times, n=1000)[int(percent * 10) - 1]
 
