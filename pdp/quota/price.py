@@ -41,10 +41,7 @@ class Price(Struct, frozen=True, array_like=True):
 
     def cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> int:
         """Return the cost in nano-USD, summed first and rounded up once."""
-        rates = self.rates
-        for tier in self.tiers:
-            if prompt_tokens > tier.above:
-                rates = tier.rates
+        rates = self.rates if not self.tiers else self._rates(prompt_tokens)
         total = (
             (prompt_tokens - cached_tokens) * rates.prompt
             + cached_tokens * rates.cached
@@ -54,14 +51,17 @@ class Price(Struct, frozen=True, array_like=True):
 
     def hold(self, prompt_tokens: int, completion_tokens: int) -> tuple[int, int]:
         """Return (the cost, that of the prompt alone) in nano-USD."""
+        rates = self.rates if not self.tiers else self._rates(prompt_tokens)
+        prompt = prompt_tokens * rates.prompt
+        cost = -(-(prompt + completion_tokens * rates.completion) // 1_000_000)
+        return cost, -(-prompt // 1_000_000)
+
+    def _rates(self, prompt_tokens: int) -> Rates:
         rates = self.rates
         for tier in self.tiers:
             if prompt_tokens > tier.above:
                 rates = tier.rates
-        prompt = prompt_tokens * rates.prompt
-        return -(-(prompt + completion_tokens * rates.completion) // 1_000_000), -(
-            -prompt // 1_000_000
-        )
+        return rates
 
 
 class Match(Struct, frozen=True, omit_defaults=True):

@@ -40,6 +40,8 @@ def test_components_are_summed_and_rounded_up_once() -> None:
     assert price.cost(499_999, 500_000, 1) == 1
     assert price.cost(500_000, 500_001) == 2
     assert price.cost(0, 0) == 0
+    assert price.hold(1, 0) == (1, 1)
+    assert price.hold(0, 0) == (0, 0)
 
 
 def test_cached_tokens_are_part_of_the_prompt() -> None:
@@ -55,6 +57,8 @@ def test_a_long_prompt_takes_its_rates_for_all_tokens() -> None:
     assert price.cost(101, 10) == 303 + 40
     assert price.cost(200, 10) == 600 + 40
     assert price.cost(201, 10) == 1005 + 60
+    assert price.hold(100, 10) == (100 + 20, 100)
+    assert price.hold(201, 10) == (1005 + 60, 1005)
 
 
 @pytest.mark.parametrize(
