@@ -10,10 +10,13 @@ _log = structlog.get_logger(__name__)
 INTERVAL: Final = 0.05
 """Seconds between two looks."""
 
-TOO_LATE: Final = 0.1
+TOO_LATE: Final = 0.2
 """Seconds of lag. Envoy gives a Check half a second; what cannot be answered in time is
 refused while its caller still listens."""
 
+WARY: Final = 5.0
+"""Seconds after an overload in which one late look is enough; else it takes two in a row,
+for a pause of the machine, or a burst, is no overload."""
 
 OVERLOADED: Final = "too many requests at once: try again"
 
@@ -30,15 +33,19 @@ class Load:
     async def watch(self) -> None:
         """Look until cancelled."""
         loop = asyncio.get_running_loop()
-        since = 0.0
+        before, wary_until, quiet_until = False, 0.0, 0.0
         while True:
             start = loop.time()
             await asyncio.sleep(INTERVAL)
-            late = loop.time() - start - INTERVAL > TOO_LATE
-            if late and not self.shedding and start - since > _QUIET:
-                _log.warning("overloaded, refusing checks")
-                since = start
-            self.shedding = late
+            now = loop.time()
+            late = now - start - INTERVAL > TOO_LATE
+            self.shedding = late and (before or now < wary_until)
+            before = late
+            if self.shedding:
+                wary_until = now + WARY
+                if now > quiet_until:
+                    _log.warning("overloaded, refusing checks")
+                    quiet_until = now + _QUIET
 
 
 _QUIET = 10.0
