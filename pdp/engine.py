@@ -37,6 +37,9 @@ class _Attempt(Struct, frozen=True, gc=False):
 
 _FAILED = "the check failed: try again"
 
+_MOST_REPEATED = 10_000
+"""Repeated Checks that are remembered: a caller that is gone is noticed within moments."""
+
 
 class Engine:
     """Decides and settles. Everything it needs comes in through the ports."""
@@ -61,6 +64,7 @@ class Engine:
         self._ids = ids
         self._options = options
         self._stats = stats
+        self._again_of: dict[str, int] = {}
         self._reporter = Reporter(
             keys=keys,
             counters=counters,
@@ -133,7 +137,15 @@ class Engine:
             message = f"request id {name} is in use for another request: make a new one"
             return self._denied(case, "invalid_request", message)
         self._stats.checked("allow", "ok", request.adapter)
+        self._handed_out(hold.reservation_id)
         return decide.allow(case.key, hold)
+
+    def _handed_out(self, reservation_id: str) -> None:
+        """Note that one more caller relies on a hold: it is taken back when all are gone."""
+        again = self._again_of
+        again[reservation_id] = again.get(reservation_id, 0) + 1
+        if len(again) > _MOST_REPEATED:
+            del again[next(iter(again))]
 
     def _evaluate(self, case: Case, left: int) -> Decision | Awaitable[Decision]:
         request, key, now = case.request, case.key, case.now
@@ -316,9 +328,13 @@ class Engine:
 
         Else the hold would be charged when it runs out, for a request that nobody sent.
         """
-        if not decision.reservation_id:
+        reservation_id = decision.reservation_id
+        if not reservation_id:
             return None
-        return self._reporter.withdraw(decision.reservation_id)
+        others = self._again_of.pop(reservation_id, 0)
+        if others > 1:
+            self._again_of[reservation_id] = others - 1
+        return None if others else self._reporter.withdraw(reservation_id)
 
     def extend(self, reservation_id: str) -> None:
         """Keep a hold alive for another term: its request is still running."""

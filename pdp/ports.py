@@ -48,10 +48,11 @@ class Counters(Protocol):
         ...
 
     def locate(
-        self, reservation_id: str, key_id: str, request_id: str
+        self, reservation_id: str, key_id: str, request_id: str, now: int = 0
     ) -> Hold | Absent | Awaitable[Hold | Absent]:
         """Return the hold that a report settles (an expired one still waits for its
-        correction), or why there is none. `reservation_id` goes before the others.
+        correction, as far as `now` allows), or why there is none. `reservation_id` goes
+        before the others.
         """
         ...
 

@@ -68,7 +68,9 @@ class Reporter:
         if message := fault_of(usage):
             return self._count(Reported("error", "invalid_argument", message))
         try:
-            found = self._counters.locate(usage.reservation_id, usage.key_id, usage.request_id)
+            found = self._counters.locate(
+                usage.reservation_id, usage.key_id, usage.request_id, self._clock()
+            )
             if not isinstance(found, Hold | str):
                 return self._wait(self._located_later(usage, found))
             answer = self._located(usage, found)
@@ -116,7 +118,7 @@ class Reporter:
     ) -> Reported:
         found = await key
         # Another report of the same request may have come in while this one waited.
-        located = self._counters.locate("", usage.key_id, usage.request_id)
+        located = self._counters.locate("", usage.key_id, usage.request_id, self._clock())
         where = located if isinstance(located, Hold | str) else await located
         if where == "new":
             answer = self._settle_unchecked(usage, found)

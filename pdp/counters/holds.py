@@ -55,13 +55,13 @@ class Holds:
         """Return the live hold of a request."""
         return self.live.get(self.of_request(key_id, request_id))
 
-    def find(self, reservation_id: str) -> Hold | None:
-        """Return a hold, live or expired."""
+    def find(self, reservation_id: str, after: int = 0) -> Hold | None:
+        """Return a hold, live, or expired after `after` (ns)."""
         hold = self.live.get(reservation_id)
         if hold is not None:
             return hold
         charged = self.expired.get(reservation_id)
-        return None if charged is None else charged.hold
+        return charged.hold if charged is not None and charged.at > after else None
 
     def take(self, reservation_id: str) -> Hold | None:
         """Remove a live hold that is settled and return it."""

@@ -165,10 +165,12 @@ class MemoryCounters:
 
     # -- Report
 
-    def locate(self, reservation_id: str, key_id: str, request_id: str) -> Hold | Absent:
+    def locate(
+        self, reservation_id: str, key_id: str, request_id: str, now: int = 0
+    ) -> Hold | Absent:
         """Return the hold that a report settles, or why there is none."""
         found = reservation_id or self._holds.of_request(key_id, request_id)
-        hold = self._holds.find(found)
+        hold = self._holds.find(found, now - EXPIRED_KEPT)
         if hold is not None:
             return hold
         if reservation_id:

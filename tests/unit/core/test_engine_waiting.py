@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from pdp.counters.memory import MemoryCounters
+from pdp.counters.memory import EXPIRED_KEPT, MemoryCounters
 from pdp.errors import SpoolFailed, Unavailable
 from pdp.model import Decision, Reported, Request, Usage
 from pdp.quota.hold import BudgetGuard, GuardFailed
@@ -223,6 +223,50 @@ async def test_a_permission_that_nobody_got_gives_its_hold_back() -> None:
     assert (await check(desk, ask("r2"))).allowed
     assert desk.engine.withdraw(desk.engine.deny("missing_key", "no")) is None
     assert [type(each).__name__ for each in desk.sink.records] == ["Held", "Settled", "Held"]
+
+
+async def test_a_hold_that_another_caller_relies_on_is_not_given_back() -> None:
+    desk = Desk(LEAF)
+    first, retry = await check(desk), await check(desk)
+    assert first.reservation_id == retry.reservation_id
+    assert desk.engine.withdraw(first) is None
+    usage = Usage(reservation_id=retry.reservation_id, prompt_tokens=1000)
+    assert (await report(desk, usage)).result == "accepted"
+    spent = sum(status.spent for status in (await check(desk, ask("r2"))).limits)
+    assert spent == 1_000_000
+
+
+async def test_a_hold_goes_when_the_last_of_its_callers_is_gone() -> None:
+    desk = Desk(LEAF)
+    answers = [await check(desk) for _ in range(3)]
+    assert [desk.engine.withdraw(each) for each in answers[:2]] == [None, None]
+    last = desk.engine.withdraw(answers[2])
+    assert isinstance(last, Reported)
+    assert last.result == "accepted"
+    assert (await check(desk, ask("r2"))).allowed
+
+
+async def test_repeated_checks_are_remembered_within_bounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pdp.engine._MOST_REPEATED", 1)
+    desk = Desk(record("leaf"))
+    for name in ("r1", "r2"):
+        await check(desk, ask(name))
+        again = await check(desk, ask(name))
+    assert desk.engine.withdraw(again) is None
+    assert desk.engine.withdraw(again) is not None
+
+
+async def test_a_correction_that_comes_much_too_late_is_written_nowhere() -> None:
+    desk = Desk(LEAF)
+    decision = await check(desk)
+    desk.clock.now = NOON + 601 * 10**9
+    assert await desk.engine.expire() == 1
+    desk.clock.now += EXPIRED_KEPT
+    usage = Usage(reservation_id=decision.reservation_id, prompt_tokens=1)
+    assert (await report(desk, usage)).result == "duplicate"
+    assert [type(each).__name__ for each in desk.sink.records] == ["Held", "Expired"]
 
 
 async def test_slow_counters_give_a_hold_back_as_well() -> None:
