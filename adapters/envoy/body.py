@@ -113,10 +113,7 @@ def parse_body(body: bytes, output_bounds: Sequence[str]) -> Body:
 
 
 def _decisive(members: dict[_Name, msgspec.Raw]) -> dict[str, msgspec.Raw]:
-    """Return the decisive members; refuse one that comes twice or is spelt almost like one.
-
-    Some upstreams fold case, so `Model` may mean another model there.
-    """
+    """Return the decisive members; refuse one that comes twice or is spelt almost like one."""
     found: dict[str, msgspec.Raw] = {}
     for name, raw in members.items():
         text = name.text
@@ -124,10 +121,15 @@ def _decisive(members: dict[_Name, msgspec.Raw]) -> dict[str, msgspec.Raw]:
             if text in found:
                 raise BadBody(f"the body has `{text}` more than once: send it once", text)
             found[text] = raw
-        elif (known := text.casefold()) in _DECISIVE:
+        elif (known := _loosely(text)) in _DECISIVE:
             message = f"the body has a field spelt almost like `{known}`: write `{known}`"
             raise BadBody(message, known)
     return found
+
+
+def _loosely(name: str) -> str:
+    """Return a name as upstreams may read it that fold case, or end it at its first null."""
+    return name.casefold().partition("\0")[0]
 
 
 def _refuse_unseen(values: dict[str, Any]) -> None:
@@ -153,7 +155,7 @@ def _includes_usage(options: msgspec.Raw) -> bool:
     asked = [
         (name.text, _value(raw))
         for name, raw in members.items()
-        if name.text.casefold() == "include_usage"
+        if _loosely(name.text) == "include_usage"
     ]
     return len(asked) == 1 and asked[0][0] == "include_usage" and asked[0][1] is True
 

@@ -100,8 +100,7 @@ def ask_of(http: HttpRequest, options: EnvoyOptions) -> Ask | Refusal:
 
 def _body_of(http: HttpRequest, route: Route) -> Body:
     kind, _, parameters = http.headers.get("content-type", _JSON).lower().partition(";")
-    charset = parameters.partition("charset=")[2].strip(' "')
-    if kind.strip() != _JSON or charset not in ("", "utf-8"):
+    if kind.strip() != _JSON or (parameters and not _is_utf8(parameters)):
         raise BadBody("the body is not JSON: send `content-type: application/json`, in UTF-8")
     if http.headers.get(PARTIAL_BODY, "false") != "false":
         raise BadBody("the proxy sends only a part of the body: set allow_partial_message to false")
@@ -112,6 +111,15 @@ def _body_of(http: HttpRequest, route: Route) -> Body:
     if not body.model:
         raise BadBody("the body names no model: add `model`", "model")
     return body
+
+
+def _is_utf8(parameters: str) -> bool:
+    """Tell whether the parameters of a content type leave no doubt that the text is UTF-8.
+
+    Some servers also read `charset = x` and `charset*=x`.
+    """
+    told = [one for one in parameters.split(";") if "charset" in one]
+    return not told or [one.strip().replace('"', "") for one in told] == ["charset=utf-8"]
 
 
 def _ask(

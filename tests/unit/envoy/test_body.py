@@ -106,6 +106,16 @@ def test_a_decisive_field_twice_is_refused(data: bytes) -> None:
     assert caught.value.param
 
 
+@pytest.mark.parametrize("name", ["model\0", "MODEL\0x", "\0model"])
+def test_a_name_counts_up_to_its_first_null(name: str) -> None:
+    data = body(**{name: "x"})
+    if name.startswith("\0"):
+        assert parse_body(data).model == "gpt-4o"
+    else:
+        with pytest.raises(BadBody, match="spelt almost like `model`"):
+            parse_body(data)
+
+
 @pytest.mark.parametrize("name", ["Model", "MODEL", "mode\u2113", "ſtream", "Max_Tokens", "N"])
 def test_a_field_spelt_almost_like_a_decisive_one_is_refused(name: str) -> None:
     data = body(**{name: "x"})

@@ -204,7 +204,16 @@ def test_a_compressed_body_is_refused_clearly(encoding: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/plain", "multipart/form-data; boundary=x", "application/json; charset=utf-16"]
+    "kind",
+    [
+        "text/plain",
+        "multipart/form-data; boundary=x",
+        "application/json; charset=utf-16",
+        "application/json; charset = utf-7",
+        "application/json; charset*=utf-7",
+        "application/json; charset=utf-8; charset=utf-7",
+        "application/json; a=b; charset=utf-16",
+    ],
 )
 def test_a_body_of_another_type_is_refused(kind: str) -> None:
     refusal = refused(headers={"authorization": "Bearer k", "content-type": kind})
@@ -214,7 +223,13 @@ def test_a_body_of_another_type_is_refused(kind: str) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["application/json", "application/json; charset=UTF-8", 'Application/JSON;charset="utf-8"'],
+    [
+        "application/json",
+        "application/json; charset=UTF-8",
+        'Application/JSON;charset="utf-8"',
+        "application/json; a=b; charset=utf-8",
+        "application/json; odata=verbose",
+    ],
 )
 def test_json_in_utf_8_is_taken(kind: str) -> None:
     assert asked(headers={"authorization": "Bearer k", "content-type": kind})
