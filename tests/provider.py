@@ -5,11 +5,13 @@ import json
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from pdp.serve.ops import HttpServer
+from tests.witness import Arrival, Witness
 
 USAGE = {
     "prompt_tokens": 11,
@@ -52,12 +54,19 @@ ANSWERS: dict[str, dict[str, Any]] = {
 
 
 class Provider:
-    """Serves in this event loop; `seen` has (headers, body) of each request."""
+    """Serves in this event loop; `seen` has (headers, body) of each request that it understands.
 
-    def __init__(self) -> None:
+    `arrivals` are all requests, also of other methods and with bodies that are not JSON.
+    """
+
+    def __init__(self, port: int = 0) -> None:
         self.seen: list[tuple[dict[str, str], Any]] = []
-        app = Starlette(routes=[Route("/{path:path}", self._answer, methods=["GET", "POST"])])
-        self._server = HttpServer(app, "127.0.0.1:0", "test")
+        self.arrivals: list[Arrival] = []
+        app = Starlette(
+            routes=[Route("/{path:path}", self._answer, methods=["GET", "POST"])],
+            middleware=[Middleware(Witness, self.arrivals)],
+        )
+        self._server = HttpServer(app, f"127.0.0.1:{port}", "test")
 
     @property
     def port(self) -> int:

@@ -2,9 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import openai
 import pytest
@@ -12,6 +12,8 @@ import pytest
 from tests.envoy import Envoy
 from tests.provider import Provider
 from tests.stack import Stack, eventually
+
+T = TypeVar("T")
 
 
 class Gateway:
@@ -23,9 +25,13 @@ class Gateway:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self.provider = asyncio.run_coroutine_threadsafe(self._provide(), self._loop).result()
+        self.provider = self.run(self._provide())
         self._clients: list[openai.OpenAI] = []
         self.envoy = Envoy(folder, self.stack.grpc_port, self.provider.port)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run something in the event loop of the provider."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _provide(self) -> Provider:
         provider = Provider()
@@ -41,7 +47,7 @@ class Gateway:
             client.close()
         self.envoy.stop()
         self.stack.stop()
-        asyncio.run_coroutine_threadsafe(self.provider.stop(), self._loop).result()
+        self.run(self.provider.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
