@@ -1,12 +1,17 @@
 """What a decision says: reasons of dead keys, headers, and nothing of the raw key."""
 
+from typing import Any
+
+import msgspec
 import pytest
 from msgspec.structs import replace
 
-from pdp.decide import allow, deny, key_fault
+from pdp.compile import Compiler
+from pdp.decide import allow, deny, fault_of, key_fault, refusal, size_fault
 from pdp.key import CompiledKey
-from pdp.model import LimitStatus, Request
-from pdp.quota.hold import Admitted, Hold
+from pdp.model import LimitStatus, Request, Resolved
+from pdp.quota.hold import Admitted, Hold, Refused
+from pdp.quota.limit import Limit, Rate
 from pdp.reasons import REASONS
 from tests.wire.harness import NOON, Keys, record
 
@@ -102,3 +107,51 @@ def test_a_denial_says_either_when_to_retry_or_that_it_is_no_use(reason: str) ->
 def test_a_requests_repr_has_no_key() -> None:
     request = Request("r", "vsk_prod_secret", "chat:completions", "gpt-4o")
     assert "vsk_prod_secret" not in f"{request!r}{request}"
+
+
+def test_a_secret_that_was_rotated_out_is_dead_from_the_beginning() -> None:
+    leaf = record("app")
+    resolved = Resolved(
+        key_id="app",
+        parents=("app",),
+        granters=("app",),
+        records=(leaf,),
+        timezone="UTC",
+        revision=1,
+        secret_revoked=True,
+    )
+    assert Compiler().compile(resolved).alive_until == 0
+    alive = msgspec.structs.replace(resolved, secret_revoked=False, secret_expires_at=7)
+    assert Compiler().compile(alive).alive_until == 7
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"action": "dance"}, "unknown action `dance`"),
+        ({"model": ""}, "needs a model"),
+        ({"model": "a b"}, "the model name is not printable"),
+        ({"provider": "x" * 257}, "the provider name is not printable"),
+        ({"request_id": "r" * 257}, "request id is longer"),
+        ({"metadata": {"a" * 16_385: ""}}, "metadata is longer"),
+    ],
+)
+def test_what_is_wrong_with_a_request_is_said(asked: dict[str, Any], words: str) -> None:
+    fields = {"request_id": "r", "api_key": "k", "action": "chat:completions", "model": "m"}
+    assert words in fault_of(Request(**{**fields, **asked}))
+
+
+def test_the_most_that_a_request_may_take_is_bounded() -> None:
+    assert size_fault(held()) == ""
+    assert "tokens" in size_fault(replace(held(), tokens=1_000_000_001))
+    assert "9,000,000 USD" in size_fault(replace(held(), cost=9_000_000 * 10**9 + 1))
+    assert size_fault(replace(held(), cost=None)) == ""
+
+
+def test_a_rate_of_nothing_and_a_quota_of_nothing_say_so() -> None:
+    rate = Rate("rate_limits.per_minute", "app", "App", 0, 60 * SECOND, 0, 0, 60)
+    assert "is 0: no requests are allowed" in refusal(Refused(rate, 1, 0, 0))[1]
+    limit = Limit("budget_limits.daily", "app", "App", "nano_usd", "day", 0)
+    assert "is 0: nothing is allowed" in refusal(Refused(limit, 1, 0, 0))[1]
+    once = Rate("rate_limits.per_minute", "app", "App", 1, 60 * SECOND, 60 * SECOND, 1, 60)
+    assert "allows 1 request, 1 at once" in refusal(Refused(once, 1, 1, 0))[1]

@@ -254,6 +254,13 @@ def test_each_route_has_its_own_bounds_of_the_output(
     assert asked(path=path, body=data).request.max_output_tokens == output
 
 
+def test_a_part_of_a_body_is_not_decided_on() -> None:
+    headers = {"authorization": "Bearer k", "x-envoy-auth-partial-body": "true"}
+    refusal = refused(headers=headers)
+    assert (refusal.reason, "a part of the body" in refusal.message) == ("invalid_request", True)
+    assert asked(headers={**headers, "x-envoy-auth-partial-body": "false"})
+
+
 def test_identity_is_no_compression() -> None:
     assert asked(headers={"authorization": "Bearer k", "content-encoding": "identity"})
 
