@@ -1,5 +1,6 @@
 """Envoy's two services on the PDP's port: ext_authz and the access log."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from functools import partial
 from typing import Any, Protocol
@@ -44,6 +45,9 @@ _COUNTS = (
     "cache_creation_input_tokens",
 )
 _MAX_COUNT = 1_000_000_000
+_BREATH = 10
+"""Entries that are taken in one go; then a Check may come in between."""
+
 _OVERWRITE = 2
 _PERMISSION_DENIED = 7
 
@@ -189,7 +193,9 @@ class AccessLog:
     ) -> pb.StreamAccessLogsResponse:
         """Report every entry; one that fails is logged, and the stream goes on."""
         async for message in messages:
-            for entry in message.http_logs.log_entry:
+            for index, entry in enumerate(message.http_logs.log_entry):
+                if index % _BREATH == _BREATH - 1:
+                    await asyncio.sleep(0)
                 try:
                     await self._take(entry)
                 except Exception as error:

@@ -1,7 +1,13 @@
 """Long work lets a Check come in between."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
+import msgspec
+
+from adapters.envoy.service import AccessLog
+from adapters.envoy.translate import Reference
+from adapters.envoy.v1 import wire_pb2
 from pdp.reporting import MOST_EXPIRED
 from pdp.serve.data_plane import sweep
 from pdp.serve.decision_service import DecisionService
@@ -23,6 +29,26 @@ async def test_a_large_report_yields() -> None:
     await asyncio.sleep(0)
     assert 0 < len(desk.sink.records) <= 100
     assert (await report).accepted == 1000
+
+
+async def test_a_large_message_of_the_access_log_yields() -> None:
+    desk = Desk(record("leaf"))
+    reference = Reference("", "leaf", "r", 1, 1, streaming=False)
+    message = wire_pb2.StreamAccessLogsMessage()
+    for index in range(100):
+        named = msgspec.structs.replace(reference, request_id=f"r{index}")
+        entry = message.http_logs.log_entry.add()
+        found = entry.common_properties.metadata.filter_metadata["envoy.filters.http.ext_authz"]
+        found.fields["ref"].string_value = msgspec.json.encode(named).decode()
+
+    async def messages() -> AsyncIterator[wire_pb2.StreamAccessLogsMessage]:
+        yield message
+
+    taking = asyncio.create_task(AccessLog(desk.engine).stream(messages(), None))
+    await asyncio.sleep(0)
+    assert 0 < len(desk.sink.records) <= 10
+    await taking
+    assert len(desk.sink.records) == 100
 
 
 async def test_holds_that_run_out_together_yield() -> None:
