@@ -14,7 +14,7 @@ from pdp.counters.memory import MemoryCounters
 from pdp.key import CompiledKey
 from pdp.model import KeyRecord
 from pdp.quota.hold import Reserve, Settlement
-from pdp.serve.transport import Transport
+from pdp.serve.transport import MAX_MESSAGE, Transport
 from pdp.spool.records import Held
 from pdp.v1 import policy_decision_pb2 as pb
 from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
@@ -156,6 +156,28 @@ async def test_what_is_no_request_is_an_error_and_the_next_call_is_answered(
                 await raw(b"\xff\xff\xff")
         # The two transports disagree on whose error it is.
         assert caught.value.code() in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+        assert (await stub.Check(request())).reason == "ok"
+
+
+async def test_an_answer_that_cannot_be_encoded_fails_alone(
+    transport: Transport, tmp_path: Path
+) -> None:
+    odd = record("odd", name="\ud800")  # Half a character: no protobuf text.
+    desk = Desk(record("leaf"), odd)
+    async with serving(desk, transport, tmp_path) as stub:
+        calls = [stub.Check(request()), stub.Check(request(api_key="odd")), stub.Check(request())]
+        first, failed, last = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(failed, grpc.aio.AioRpcError)
+    for answer in (first, last):
+        assert isinstance(answer, pb.CheckResponse)
+        assert answer.reason == "ok"
+
+
+async def test_a_message_beyond_the_bound_is_refused(transport: Transport, tmp_path: Path) -> None:
+    async with serving(Desk(record("leaf")), transport, tmp_path) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.Check(request(user_agent="x" * (MAX_MESSAGE + 1)))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert (await stub.Check(request())).reason == "ok"
 
 
