@@ -4,7 +4,7 @@ A row is what the audit log shows; sums are differences to add. Folding a record
 whose row says that it was folded before changes nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -88,8 +88,19 @@ class Fold:
         self.rows = rows
         self._owners = owners
         self.changed: dict[str, Row] = {}
-        self.spend: dict[tuple[str, str, int], Spend] = {}
+        # By chain: most records of a batch are of few, and each counts in nine sums of its own.
+        self._moved: dict[tuple[Window, ...], Spend] = {}
         self.usage: dict[tuple[str, int, str, str], Usage] = {}
+
+    @property
+    def spend(self) -> dict[tuple[str, str, int], Spend]:
+        """What to add to key_spend, by key, period and start of the window."""
+        sums: dict[tuple[str, str, int], Spend] = {}
+        for windows, moved in self._moved.items():
+            for window in windows:
+                for period, start in (("day", window.day), ("month", window.month), ("total", 0)):
+                    _add(sums.setdefault((window.key_id, period, start), Spend()), moved)
+        return sums
 
     def add(self, record: Record) -> None:
         """Fold one record."""
@@ -111,13 +122,10 @@ class Fold:
         row.held_tokens = hold.tokens
         row.reservation_id = hold.reservation_id
         self._keep(row)
-
-        def hold_it(spend: Spend) -> None:
-            spend.held_cost += row.held_cost
-            spend.held_tokens += row.held_tokens
-            spend.requests += 1
-
-        self._each(hold.windows, hold_it)
+        spend = self._spend_of(hold.windows)
+        spend.held_cost += row.held_cost
+        spend.held_tokens += row.held_tokens
+        spend.requests += 1
 
     def _denied(self, record: Denied) -> None:
         if record.facts.decision_id in self.rows:
@@ -151,7 +159,7 @@ class Fold:
         row.usage_source = record.usage_source
         self._charge(row, before, record.cost or 0, record.counted_tokens, record.windows)
         if not checked:
-            self._each(record.windows, _one_request)
+            self._spend_of(record.windows).requests += 1
         self._use(row, record.windows, requests=0 if was_expired else 1)
 
     def _expired(self, record: Expired) -> None:
@@ -171,7 +179,7 @@ class Fold:
         row.usage_source = "none"
         self._charge(row, before, record.cost, record.tokens, record.windows)
         if not checked:
-            self._each(record.windows, _one_request)
+            self._spend_of(record.windows).requests += 1
         self._use(row, record.windows, requests=1)
 
     def _charge(
@@ -180,14 +188,11 @@ class Fold:
         row.charged_cost, row.charged_tokens = cost, tokens
         row.held_cost = row.held_tokens = 0
         self._keep(row)
-
-        def settle(spend: Spend) -> None:
-            spend.cost += cost - before.charged_cost
-            spend.tokens += tokens - before.charged_tokens
-            spend.held_cost -= before.held_cost
-            spend.held_tokens -= before.held_tokens
-
-        self._each(windows, settle)
+        spend = self._spend_of(windows)
+        spend.cost += cost - before.charged_cost
+        spend.tokens += tokens - before.charged_tokens
+        spend.held_cost -= before.held_cost
+        spend.held_tokens -= before.held_tokens
         if windows and before.status == "expired":
             # The expiry was used up under the model of the Check.
             self._usage_row(before, windows).cost -= before.charged_cost
@@ -206,10 +211,8 @@ class Fold:
         name = (row.key_id, windows[0].day, row.model, row.provider)
         return self.usage.setdefault(name, Usage())
 
-    def _each(self, windows: tuple[Window, ...], change: Callable[[Spend], None]) -> None:
-        for window in windows:
-            for period, start in (("day", window.day), ("month", window.month), ("total", 0)):
-                change(self.spend.setdefault((window.key_id, period, start), Spend()))
+    def _spend_of(self, windows: tuple[Window, ...]) -> Spend:
+        return self._moved.setdefault(windows, Spend())
 
     def _name(self, row: Row) -> None:
         """Say whose a row is that only its key is known of."""
@@ -222,8 +225,9 @@ class Fold:
         self.rows[row.decision_id] = self.changed[row.decision_id] = row
 
 
-def _one_request(spend: Spend) -> None:
-    spend.requests += 1
+def _add(to: Spend, moved: Spend) -> None:
+    for name in Spend.__struct_fields__:
+        setattr(to, name, getattr(to, name) + getattr(moved, name))
 
 
 def _row(facts: Facts, at: int, ancestors: list[str]) -> Row:

@@ -1,6 +1,7 @@
 """The ledger in SQL: rows of the audit log, sums, and how far each spool has come."""
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -8,12 +9,17 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pdp.counters.account import MOST
 from pdp.store.database import insert_into
 from pdp.store.schema import api_keys, audit, key_spend, spools, usage_daily
+from pdp.store.upsert import Upsert
 
 _CHUNK = 500
 """Values in one IN list: below every database's bound on parameters."""
+
+_AUDIT = Upsert(audit)
+_SPEND = Upsert(key_spend, sums=True)
+_USAGE = Upsert(usage_daily, sums=True)
+_columns_of = attrgetter(*_AUDIT.columns)
 
 
 async def next_sequence(connection: AsyncConnection, spool_id: str) -> int:
@@ -64,54 +70,23 @@ async def owners(
 
 async def save(connection: AsyncConnection, rows: Sequence[Struct]) -> None:
     """Insert rows, or replace those of the same decision."""
-    if not rows:
-        return
-    statement = insert_into(connection, audit)
-    columns = {
-        column.name: statement.excluded[column.name]
-        for column in audit.columns
-        if column.name != "decision_id"
-    }
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=["decision_id"], set_=columns),
-        [msgspec.structs.asdict(row) for row in rows],
-    )
+    await _AUDIT.run(connection, [_columns_of(row) for row in rows])
 
 
 async def add_spend(
     connection: AsyncConnection, sums: Mapping[tuple[str, str, int], Struct]
 ) -> None:
     """Add to the sums of keys and their windows."""
-    await _add(connection, key_spend, ("key_id", "period", "start"), sums)
+    await _SPEND.run(connection, _rows(sums))
 
 
 async def add_usage(
     connection: AsyncConnection, sums: Mapping[tuple[str, int, str, str], Struct]
 ) -> None:
     """Add to the daily sums of keys."""
-    await _add(connection, usage_daily, ("key_id", "day", "model", "provider"), sums)
+    await _USAGE.run(connection, _rows(sums))
 
 
-async def _add(
-    connection: AsyncConnection,
-    table: sa.Table,
-    names: tuple[str, ...],
-    sums: Mapping[Any, Struct],
-) -> None:
-    if not sums:
-        return
-    statement = insert_into(connection, table)
-    added = {}
-    for column in table.columns:
-        if column.name not in names:
-            total = table.c[column.name] + statement.excluded[column.name]
-            # As the counters do: a sum that 64 bits cannot hold must not stop the ledger.
-            added[column.name] = sa.case((total > MOST, MOST), else_=total)
+def _rows(sums: Mapping[Any, Struct]) -> list[tuple[Any, ...]]:
     # In one order everywhere, so that two writers cannot lock each other out.
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=list(names), set_=added),
-        [
-            {**dict(zip(names, name, strict=True)), **msgspec.structs.asdict(sums[name])}
-            for name in sorted(sums)
-        ],
-    )
+    return [(*name, *msgspec.structs.astuple(sums[name])) for name in sorted(sums)]
