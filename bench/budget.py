@@ -19,13 +19,15 @@ from bench.engine import Desk
 from bench.stand import check_body, ext_authz_body
 from pdp import decide
 from pdp.case import facts_of
+from pdp.form import request_fault
 from pdp.key import CompiledKey
 from pdp.model import Decision, Request
 from pdp.policy.chain import Attributes
 from pdp.quota.hold import Admitted, Reserve
+from pdp.records import Held
+from pdp.refusal import key_fault
 from pdp.serve.decision_service import DecisionService
 from pdp.serve.load import Load
-from pdp.spool.records import Held
 from pdp.v1 import policy_decision_pb2 as pb
 
 _CALLS, _RUNS = 4000, 5
@@ -68,8 +70,8 @@ async def budget(folder: Path) -> None:
     answer = service.check_now(pb.CheckRequest.FromString(wire)).message  # type: ignore[union-attr]
     timed("decode", lambda: pb.CheckRequest.FromString(wire))
     timed("key: hash, look up", lambda: desk.cache.lookup(raw))
-    timed("key: alive", lambda: decide.key_fault(key, now))
-    timed("request: well-formed", lambda: decide.fault_of(asked))
+    timed("key: alive", lambda: key_fault(key, now))
+    timed("request: well-formed", lambda: request_fault(asked))
     timed("evaluate: 10 statements, 3 keys", lambda: key.chain.evaluate(attributes, lambda *_: 0))
     timed("price, hold", lambda: engine._hold(case, evaluation))  # noqa: SLF001
     timed("counters: 6 limits, 3 keys (dry)", lambda: counters.reserve(reserve))

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from pdp.key import CompiledKey
 from pdp.model import Request
-from pdp.spool.records import Facts
+from pdp.records import Facts
 
 
 class Case(Struct, frozen=True, gc=False):

@@ -15,15 +15,18 @@ from pdp import decide
 from pdp.actions import ACTIONS
 from pdp.case import Case, facts_of, fingerprint_of
 from pdp.errors import SpoolFailed, Unavailable
+from pdp.form import request_fault, size_fault
 from pdp.key import CompiledKey
 from pdp.model import Decision, Reported, Request, Usage
 from pdp.options import Options
 from pdp.policy.chain import Attributes, Evaluation
 from pdp.ports import Clock, Counters, Ids, KeySource, Prices, UsageSink
 from pdp.quota.hold import Admitted, GuardFailed, Hold, Refused, Reserve, Verdict
+from pdp.records import Denied, Extended, Held
+from pdp.refusal import key_fault, refusal, unpriced
 from pdp.reporting import Reporter
-from pdp.spool.records import Denied, Extended, Held
 from pdp.stats import Stats
+from pdp.wording import shown
 
 
 class _Attempt(Struct, frozen=True, gc=False):
@@ -107,8 +110,8 @@ class Engine:
     ) -> Decision | Awaitable[Decision]:
         if key is None:
             return self.deny("invalid_api_key", _UNKNOWN_KEY, request.request_id, request.adapter)
-        reason, message = decide.key_fault(key, now)
-        if not reason and (message := decide.fault_of(request)):
+        reason, message = key_fault(key, now)
+        if not reason and (message := request_fault(request)):
             reason = "invalid_request"
         # Only a name that is well-formed is looked up, and remembered.
         case = self._case(request, key, now, known=not reason)
@@ -133,7 +136,7 @@ class Engine:
         """Answer a Check that is retried while its hold lives: as before."""
         request = case.request
         if hold.fingerprint != fingerprint_of(request):
-            name = decide.shown(request.request_id)
+            name = shown(request.request_id)
             message = f"request id {name} is in use for another request: make a new one"
             return self._denied(case, "invalid_request", message)
         self._stats.checked("allow", "ok", request.adapter)
@@ -167,7 +170,7 @@ class Engine:
                 case, evaluation.reason, evaluation.message, statement=evaluation.statement
             )
         hold = self._hold(case, evaluation)
-        if message := decide.size_fault(hold):
+        if message := size_fault(hold):
             return self._denied(case, "invalid_request", message)
         if hold.cost is None and self._needs_price(key, evaluation):
             return self._unpriced(case, hold)
@@ -221,7 +224,7 @@ class Engine:
     def _unpriced(self, case: Case, hold: Hold) -> Decision:
         if large := decide.too_large(case.key, hold.tokens):
             return self._refused(case, large)
-        return self._denied(case, "price_unknown", decide.unpriced(hold.model, hold.provider))
+        return self._denied(case, "price_unknown", unpriced(hold.model, hold.provider))
 
     async def _conclude_later(self, attempt: _Attempt, verdict: Awaitable[Verdict]) -> Decision:
         answer = self._conclude(attempt, await verdict)
@@ -255,7 +258,7 @@ class Engine:
         return decide.allow(key, hold, admitted)
 
     def _refused(self, case: Case, refused: Refused) -> Decision:
-        reason, message = decide.refusal(refused)
+        reason, message = refusal(refused)
         return self._denied(case, reason, message, refused=refused)
 
     def deny(

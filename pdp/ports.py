@@ -12,7 +12,7 @@ from pdp.model import LimitStatus
 from pdp.quota.hold import Absent, Hold, Reserve, Settlement, Verdict
 from pdp.quota.price import Price
 from pdp.quota.scope import Scope
-from pdp.spool.records import Record
+from pdp.records import Record
 
 
 class Clock(Protocol):

@@ -5,17 +5,17 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from pdp import decide
-from pdp.actions import ACTIONS
 from pdp.errors import SpoolFailed, Unavailable
+from pdp.form import usage_fault
 from pdp.key import CompiledKey
 from pdp.model import Reported, Usage, UsageSource
 from pdp.options import Options
 from pdp.ports import Clock, Counters, Ids, KeySource, Prices, UsageSink
 from pdp.quota.hold import Absent, Hold, Settlement, Window
 from pdp.quota.money import MOST_USD, NANO
-from pdp.spool.records import Expired, Facts, Settled
+from pdp.records import Expired, Facts, Settled
 from pdp.stats import Stats
+from pdp.wording import shown
 
 Unreported = Literal["full", "input", "zero"]
 
@@ -65,7 +65,7 @@ class Reporter:
 
     def report(self, usage: Usage) -> Reported | Awaitable[Reported]:
         """Settle one usage. Trouble is in the answer, never an exception."""
-        if message := fault_of(usage):
+        if message := usage_fault(usage):
             return self._count(Reported("error", "invalid_argument", message))
         try:
             found = self._counters.locate(
@@ -99,7 +99,7 @@ class Reporter:
             # What settled it may be in memory only: that is no reason to say that it is safe.
             return self._count(_NOT_SAFE if self._sink.owing else _DUPLICATE)
         if found == "unknown":
-            message = f"reservation {decide.shown(usage.reservation_id)} was never made here"
+            message = f"reservation {shown(usage.reservation_id)} was never made here"
             return self._count(Reported("error", "unknown_reservation", message))
         if not usage.key_id:
             message = "key_id: needed without a reservation_id"
@@ -131,7 +131,7 @@ class Reporter:
     ) -> Reported | Awaitable[Reported]:
         """Charge a usage that was never checked, in the windows of now."""
         if key is None:
-            message = f"there is no key {decide.shown(usage.key_id)}: report its id"
+            message = f"there is no key {shown(usage.key_id)}: report its id"
             return self._count(Reported("error", "unknown_key", message))
         now, record = self._clock(), key.record
         provider = usage.provider
@@ -338,37 +338,6 @@ def unreported(hold: Hold, policy: Unreported) -> tuple[int, int]:
     if policy == "input":
         return hold.input_cost, hold.prompt_tokens
     return 0, 0
-
-
-def fault_of(usage: Usage) -> str:
-    """Return what is wrong with a usage, or an empty string."""
-    if not usage.reservation_id and not usage.request_id:
-        return "request_id: needed without a reservation_id, or a retry would count twice"
-    if message := _amount_fault(usage):
-        return message
-    if usage.action and usage.action not in ACTIONS:
-        return f"action: {decide.shown(usage.action)} is not one of {', '.join(ACTIONS)}"
-    if usage.metadata and decide.metadata_size(usage.metadata) > decide.MAX_METADATA:
-        return f"metadata: longer than {decide.MAX_METADATA:,} characters: shorten it"
-    for name in ("model", "provider"):
-        text = getattr(usage, name)
-        if text and not decide.is_model_name(text):
-            return f"{name}: not printable ASCII without spaces, up to 256 characters"
-    if max(map(len, (usage.request_id, usage.reservation_id, usage.key_id))) > 256:
-        return "an id is longer than 256 characters: shorten it"
-    return ""
-
-
-def _amount_fault(usage: Usage) -> str:
-    for name in ("prompt_tokens", "completion_tokens", "cached_tokens", "latency_ms"):
-        amount = getattr(usage, name)
-        if not 0 <= amount <= decide.MAX_TOKENS:
-            return f"{name}: `{amount}` is not between 0 and {decide.MAX_TOKENS:,}"
-    if usage.cached_tokens > usage.prompt_tokens:
-        return "cached_tokens: more than prompt_tokens, of which they are a part"
-    if usage.started_at is not None and not 0 <= usage.started_at < 2**63:
-        return "started_at: out of range: send a time after 1970"
-    return ""
 
 
 def _is_silent(usage: Usage) -> bool:

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from pdp.errors import InvalidDocument, Problem
-from pdp.policy.wording import printable
 from pdp.problems import Problems
+from pdp.wording import printable
 
 
 def decode_body(data: bytes, at: str) -> Any:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from pdp.quota.hold import Window
-from pdp.spool.records import Denied, Expired, Facts, Held, Record, Settled
+from pdp.records import Denied, Expired, Facts, Held, Record, Settled
 
 
 class Row(Struct):

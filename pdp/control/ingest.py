@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pdp.control.fold import Fold, Owner, Row
 from pdp.errors import Conflict
-from pdp.spool.records import Denied, Expired, Held, Record, Settled, decode
+from pdp.records import Denied, Expired, Held, Record, Settled, decode
 from pdp.store import ledger
 from pdp.store.database import Database
 

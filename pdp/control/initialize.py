@@ -9,7 +9,6 @@ from msgspec import Struct
 from pdp.control.admin_log import log_change
 from pdp.control.pepper import bind_pepper
 from pdp.errors import InvalidDocument, Problem
-from pdp.policy.wording import shown
 from pdp.secret import hash_secret, last_four_of, make_secret, prefix_of
 from pdp.store import changes
 from pdp.store import keys as store
@@ -20,6 +19,7 @@ from pdp.store.organizations import (
     insert_organization,
     root_key_id,
 )
+from pdp.wording import shown
 
 
 class Initialized(Struct, frozen=True):

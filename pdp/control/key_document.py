@@ -8,10 +8,10 @@ import msgspec
 from msgspec import Struct
 
 from pdp.policy.moment import parse_instant
-from pdp.policy.wording import printable, shown
 from pdp.problems import Problems
 from pdp.secret import is_environment
 from pdp.store.keys import Document
+from pdp.wording import printable, shown
 
 KEY_TYPES = ("organization", "team", "user", "application")
 ACCESS = ("full", "read_only", "custom")

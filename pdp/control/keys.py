@@ -13,7 +13,6 @@ from pdp.control.key_document import KeyDocument, parse_key_document
 from pdp.control.resource import resource_of, status_of
 from pdp.errors import NotFound
 from pdp.policy.node import compile_node
-from pdp.policy.wording import named, shown
 from pdp.problems import Problems
 from pdp.quota.calendar import Calendar
 from pdp.quota.compile import compile_scope
@@ -22,6 +21,7 @@ from pdp.store import changes
 from pdp.store import keys as store
 from pdp.store.database import Database
 from pdp.store.organizations import Organization, get_organization, root_key_id
+from pdp.wording import named, shown
 
 Resource = dict[str, Any]
 

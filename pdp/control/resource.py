@@ -4,11 +4,11 @@ from typing import Any
 
 import msgspec
 
-from pdp.decide import instant
 from pdp.problems import Problems
 from pdp.quota.calendar import Calendar
 from pdp.quota.compile import compile_scope
 from pdp.store.keys import KeyRow
+from pdp.wording import instant
 
 _UTC = Calendar("UTC")
 

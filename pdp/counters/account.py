@@ -14,10 +14,6 @@ MONTHS_KEPT: Final = 35 * 86400
 """The same for months."""
 
 
-MOST: Final = 2**62
-"""Nano-USD that any sum goes up to: 64 bits hold it, on disk and in SQL."""
-
-
 class Bucket(Struct, array_like=True, gc=False):
     """Money (nano-USD) and tokens of one window, which starts at second `start`."""
 

@@ -9,12 +9,13 @@ from typing import Final
 
 from msgspec import Struct
 
-from pdp.counters.account import MOST, Account
+from pdp.counters.account import Account
 from pdp.errors import Unavailable
 from pdp.model import LimitStatus
 from pdp.quota.gcra import NEVER, admit, remaining
 from pdp.quota.hold import Refused
 from pdp.quota.limit import Limit, Rate
+from pdp.quota.money import MOST_SUM
 from pdp.quota.scope import Scope
 
 _SECOND: Final = 1_000_000_000
@@ -54,14 +55,14 @@ def too_large(plan: Plan, tokens: int) -> Refused | None:
 
 
 def over_budget(plan: Plan, accounts: Sequence[Account], cost: int, now: int) -> Refused | None:
-    """Return the first budget without room for `cost`. Raises `Unavailable` beyond `MOST`."""
+    """Return the first budget without room for `cost`. Raises `Unavailable` beyond `MOST_SUM`."""
     for place, limit in plan.budgets:
         bucket = getattr(accounts[place], limit.period)
         if bucket.spent + bucket.held + cost > limit.amount or not limit.amount:
             reset_at = reset_of(plan.scopes[place], limit, now)
             return Refused(limit, cost, bucket.spent, bucket.held, None, reset_at)
     root = accounts[-1].total  # What any key spends, the root of its chain does.
-    if root.spent + root.held + cost > MOST:
+    if root.spent + root.held + cost > MOST_SUM:
         raise Unavailable("more is spent and held than can be counted: ask the operator")
     return None
 

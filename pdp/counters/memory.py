@@ -11,7 +11,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-from pdp.counters.account import MOST, Account, Bucket, Total
+from pdp.counters.account import Account, Bucket, Total
 from pdp.counters.admission import (
     Plan,
     Tats,
@@ -39,8 +39,9 @@ from pdp.quota.hold import (
     Verdict,
     Window,
 )
+from pdp.quota.money import MOST_SUM
 from pdp.quota.scope import Scope
-from pdp.spool.records import Expired, Extended, Held, Record, Settled
+from pdp.records import Expired, Extended, Held, Record, Settled
 
 EXPIRED_KEPT: Final = 49 * 3600 * 1_000_000_000
 """How long an expired hold awaits its correction; 48 hours are promised."""
@@ -203,7 +204,7 @@ class MemoryCounters:
             hold = charged.hold
             for account in self._accounts_of(hold.windows):
                 for bucket in (account.day, account.month, account.total):
-                    bucket.spent = min(bucket.spent + cost - charged.cost, MOST)
+                    bucket.spent = min(bucket.spent + cost - charged.cost, MOST_SUM)
                     bucket.tokens_spent += tokens - charged.tokens
         self.seen.add(hold.key_id, hold.request_id, now)
         return True
@@ -221,7 +222,7 @@ class MemoryCounters:
         for account in self._accounts_of(hold.windows):
             for bucket in (account.day, account.month, account.total):
                 bucket.held -= hold.cost or 0
-                bucket.spent = min(bucket.spent + cost, MOST)
+                bucket.spent = min(bucket.spent + cost, MOST_SUM)
                 bucket.tokens_held -= hold.tokens
                 bucket.tokens_spent += tokens
 
@@ -229,7 +230,7 @@ class MemoryCounters:
         """Charge a usage that was never held, and its request."""
         for account in self._accounts_of(windows):
             for bucket in (account.day, account.month, account.total):
-                bucket.spent = min(bucket.spent + cost, MOST)
+                bucket.spent = min(bucket.spent + cost, MOST_SUM)
                 bucket.tokens_spent += tokens
             account.total.requests += 1
 

@@ -9,8 +9,8 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
-from pdp.policy.cursor import Cursor
-from pdp.policy.wording import shown
+from pdp.cursor import Cursor
+from pdp.wording import shown
 
 Network = tuple[int, int, int]
 """(bits of the address family: 32 or 128, bits that are free, the fixed bits as a number)."""

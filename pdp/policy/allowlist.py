@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
+from pdp.cursor import Cursor
 from pdp.policy.address import AddressSet, Network, parse_address, read_networks
-from pdp.policy.cursor import Cursor
 from pdp.problems import Problems
 
 

@@ -4,8 +4,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from pdp.cursor import Cursor
 from pdp.policy.attributes import SpendOf
-from pdp.policy.cursor import Cursor
 from pdp.quota.hold import BudgetGuard
 from pdp.quota.money import parse_usd
 

@@ -2,9 +2,9 @@
 
 from msgspec import Struct
 
+from pdp.cursor import Cursor
 from pdp.policy.address import AddressSet, parse_address, read_networks
 from pdp.policy.attributes import Attributes
-from pdp.policy.cursor import Cursor
 
 
 class AddressIn(Struct, frozen=True):

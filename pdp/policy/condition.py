@@ -4,8 +4,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from pdp.cursor import Cursor
 from pdp.policy.budget import Budget
-from pdp.policy.cursor import Cursor
 from pdp.policy.names import NameList
 from pdp.policy.operators import OPERATORS, Test
 

@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from pdp.cursor import Cursor
 from pdp.policy.attributes import Attributes
-from pdp.policy.cursor import Cursor
-from pdp.policy.wording import shown
+from pdp.wording import shown
 
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 

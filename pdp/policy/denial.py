@@ -6,8 +6,8 @@ from pdp.actions import ACTIONS
 from pdp.policy.attributes import Attributes
 from pdp.policy.evaluation import Evaluation
 from pdp.policy.statement import CompiledStatement
-from pdp.policy.wording import listed, shown
 from pdp.quota.hold import BudgetGuard
+from pdp.wording import listed, shown
 
 
 def unknown_action(action: str) -> Evaluation:

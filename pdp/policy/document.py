@@ -4,11 +4,11 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from pdp.cursor import Cursor
 from pdp.policy.condition import ALWAYS, Condition, read_condition
-from pdp.policy.cursor import Cursor
 from pdp.policy.names import ResourceType
-from pdp.policy.wording import shown
 from pdp.problems import Problems
+from pdp.wording import shown
 
 VERSION: Final = "2024-01-01"
 

@@ -6,9 +6,9 @@ from typing import Final
 
 from msgspec import Struct
 
+from pdp.cursor import Cursor
 from pdp.policy.attributes import Attributes
-from pdp.policy.cursor import Cursor
-from pdp.policy.wording import shown
+from pdp.wording import shown
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC3339: Final = re.compile(

@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from pdp.policy.cursor import Cursor
+from pdp.cursor import Cursor
 from pdp.policy.glob import GlobTable, table_of
 
 ResourceType = Literal["model", "provider"]

@@ -14,9 +14,9 @@ from pdp.policy.glob import GlobTable, table_of
 from pdp.policy.index import Shelf, StatementIndex, expand_action
 from pdp.policy.permissions import Permissions, parse_permissions
 from pdp.policy.statement import CompiledStatement, compile_statement
-from pdp.policy.wording import named
 from pdp.problems import Problems
 from pdp.quota.hold import BudgetGuard
+from pdp.wording import named
 
 _READ_ONLY: Final = frozenset({"models:list", "usage:read"})
 

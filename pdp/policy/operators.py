@@ -5,10 +5,10 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
+from pdp.cursor import Cursor
 from pdp.policy import client, daytime, moment, names
 from pdp.policy.attributes import Attributes
 from pdp.policy.budget import Budget, Period, read_amount
-from pdp.policy.cursor import Cursor
 from pdp.policy.names import NameList
 
 

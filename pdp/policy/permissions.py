@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from pdp.policy.cursor import Cursor
+from pdp.cursor import Cursor
 from pdp.problems import Problems
 
 SHORTHANDS: Final = ("daily_budget", "monthly_budget", "rate_limit_per_minute", "max_requests")

@@ -10,6 +10,9 @@ NANO: Final = 1_000_000_000
 MOST_USD: Final = 9_000_000
 """Bound of any one amount: far below what 64 bits of nano-USD hold."""
 
+MOST_SUM: Final = 2**62
+"""Nano-USD that any sum goes up to: 64 bits hold it, on disk and in SQL."""
+
 _DECIMALS: Final = 9
 _LONGEST: Final = 64
 _DECIMAL = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")

@@ -9,13 +9,13 @@ from typing import Final
 
 from msgspec import Struct
 
+from pdp.cursor import Cursor
 from pdp.model import KeyRecord
-from pdp.policy.cursor import Cursor
 from pdp.problems import Problems
 from pdp.quota.limit import Period, Unit
 from pdp.quota.money import parse_usd
 
-MOST: Final = 1_000_000_000_000_000
+MOST_COUNTED: Final = 1_000_000_000_000_000
 """Bound of a limit in tokens or requests: sums of such stay within 64 bits."""
 
 MOST_PER_PERIOD: Final = 1_000_000_000
@@ -97,14 +97,14 @@ def _token_limits(document: object, problems: Problems) -> list[AuthoredLimit]:
     periods: dict[str, Period] = {**_WINDOWS, "per_request_max": "request"}
     found = []
     for name, cursor in _fields(document, "token_limits", tuple(periods), problems).items():
-        amount = _amount(cursor, MOST)
+        amount = _amount(cursor, MOST_COUNTED)
         if amount is not None:
             found.append(AuthoredLimit(cursor.at, "tokens", periods[name], amount))
     return found
 
 
 def _max_requests(cursor: Cursor) -> list[AuthoredLimit]:
-    amount = _amount(cursor, MOST)
+    amount = _amount(cursor, MOST_COUNTED)
     return [] if amount is None else [AuthoredLimit(cursor.at, "requests", "total", amount)]
 
 

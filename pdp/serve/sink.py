@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import structlog
 
 from pdp.errors import SpoolFailed
-from pdp.spool.records import Record
+from pdp.records import Record
 
 _log = structlog.get_logger(__name__)
 

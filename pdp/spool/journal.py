@@ -12,10 +12,10 @@ from threading import Lock
 from typing import Final
 
 from pdp.errors import SpoolFailed, StartRefused
+from pdp.records import Record, encode
 from pdp.spool.folder import FolderLock, prepare, spool_id_of, sync_folder
 from pdp.spool.frame import frame_of
 from pdp.spool.reader import Reader
-from pdp.spool.records import Record, encode
 from pdp.spool.segment import list_segments, measure, segment_path
 
 SEGMENT_BYTES: Final = 32 * 1024 * 1024

@@ -6,8 +6,8 @@ import msgspec
 
 from pdp.counters.memory import MemoryCounters
 from pdp.errors import StartRefused
+from pdp.records import decode
 from pdp.spool.checkpoint import Checkpoint
-from pdp.spool.records import decode
 from pdp.spool.segment import Segment, read_records
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
-from pdp.counters.account import MOST
+from pdp.quota.money import MOST_SUM
 from pdp.store.database import insert_into
 
 
@@ -61,5 +61,5 @@ class Upsert:
         if not self._sums:
             return new
         total = self._table.c[name] + new
-        most: ColumnElement[int] = sa.literal_column(str(MOST))
+        most: ColumnElement[int] = sa.literal_column(str(MOST_SUM))
         return sa.case((total > most, most), else_=total)

@@ -9,8 +9,8 @@ from google.protobuf.message import DecodeError
 from adapters.envoy.translate import FORCE_USAGE, parse_reference
 from adapters.envoy.v1 import wire_pb2 as pb
 from pdp.reasons import REASONS
+from pdp.records import Denied, Held
 from pdp.serve.rpc import Answer, settled
-from pdp.spool.records import Denied, Held
 from tests.fuzz import oracle
 from tests.fuzz.bodies import CHAT
 from tests.fuzz.oracle import expect

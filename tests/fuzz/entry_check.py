@@ -8,8 +8,8 @@ from google.protobuf.message import DecodeError
 
 from pdp.actions import ACTIONS
 from pdp.reasons import REASONS
+from pdp.records import Denied, Held, Settled
 from pdp.serve.rpc import Answer, settled
-from pdp.spool.records import Denied, Held, Settled
 from pdp.v1 import policy_decision_pb2 as pb
 from tests.fuzz import oracle
 from tests.fuzz.oracle import expect

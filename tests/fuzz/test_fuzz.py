@@ -19,7 +19,7 @@ from pdp.counters import memory
 from pdp.data.keycache import KeyCache
 from pdp.engine import Engine
 from pdp.model import Decision
-from pdp.spool.records import Extended, Record
+from pdp.records import Extended, Record
 from tests.fuzz.episode import DRIVERS, ENTRIES, STEPS, Broken, load, play, replay
 from tests.fuzz.oracle import Violation
 from tests.fuzz.world import SECRETS, Sink

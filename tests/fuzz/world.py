@@ -15,9 +15,9 @@ from pdp.data.keycache import KeyCache
 from pdp.errors import Unavailable
 from pdp.key import CompiledKey
 from pdp.model import Resolved
+from pdp.records import Record, decode, encode
 from pdp.secret import hash_secret, make_secret, pepper_of
 from pdp.serve.decision_service import DecisionService
-from pdp.spool.records import Record, decode, encode
 from tests.fuzz.oracle import expect
 from tests.wire.harness import NOON, Desk, Keys, record
 

@@ -15,11 +15,11 @@ from pdp.key import CompiledKey
 from pdp.model import KeyRecord, Resolved
 from pdp.options import Options
 from pdp.quota.price import Price, Rates
+from pdp.records import Record
 from pdp.serve.decision_service import DecisionService
 from pdp.serve.load import Load
 from pdp.serve.rpc import MeteredServer, MethodStats
 from pdp.serve.transport import Transport, bind, make_server
-from pdp.spool.records import Record
 from pdp.stats import Stats
 from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
 

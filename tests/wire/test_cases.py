@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
-from pdp import decide
 from pdp.counters.memory import MemoryCounters
+from pdp.form import request_fault
 from pdp.model import Request
 from pdp.options import Options
 from pdp.quota.scope import Scope
@@ -19,7 +19,7 @@ def _asked(case: Case) -> Request:
     return Request("", case.key_id, ask.action, ask.model, ask.provider)
 
 
-CASES = [case for case in load_cases() if not decide.fault_of(_asked(case))]
+CASES = [case for case in load_cases() if not request_fault(_asked(case))]
 """A request that is malformed in itself is refused before any policy is asked."""
 
 

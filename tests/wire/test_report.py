@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from pdp.options import Options
+from pdp.records import Expired, Settled
 from pdp.serve.transport import Transport
-from pdp.spool.records import Expired, Settled
 from pdp.v1 import policy_decision_pb2 as pb
 from tests.wire.harness import NOON, Desk, record, serving
 from tests.wire.test_check import SECOND, family, request

@@ -14,8 +14,8 @@ from pdp.counters.memory import MemoryCounters
 from pdp.key import CompiledKey
 from pdp.model import KeyRecord
 from pdp.quota.hold import Reserve, Settlement
+from pdp.records import Held
 from pdp.serve.transport import MAX_MESSAGE, Transport
-from pdp.spool.records import Held
 from pdp.v1 import policy_decision_pb2 as pb
 from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
 from tests.stack import eventually_async

@@ -13,7 +13,7 @@ from pdp.ids import IdSource
 from pdp.quota.hold import Admitted, Hold, Refused, Reserve, Settlement, Window
 from pdp.quota.limit import Rate
 from pdp.quota.scope import Scope
-from pdp.spool.records import Expired, Extended, Facts, Held, Record, Settled, decode, encode
+from pdp.records import Expired, Extended, Facts, Held, Record, Settled, decode, encode
 from tests.contract.world import HOUR, NOON, SECOND, TTL, World
 
 LEAF = {"budget_limits": {"daily": 30e-9}, "max_requests": 15}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pdp.control.ingest import ingest
-from pdp.spool.records import Record, encode
+from pdp.records import Record, encode
 from pdp.store.database import Database, default_url
 from tests.unit.cli.conftest import Pdp
 from tests.unit.control.desk import NOON, SECOND, denied, held, settled

@@ -15,7 +15,7 @@ from pdp.control.initialize import Initialized, initialize
 from pdp.control.keys import Actor, Keys, Resource
 from pdp.errors import InvalidDocument
 from pdp.quota.hold import Hold, Window
-from pdp.spool.records import Denied, Expired, Facts, Held, Record, Settled, encode
+from pdp.records import Denied, Expired, Facts, Held, Record, Settled, encode
 from pdp.store.database import Database, default_url
 from pdp.store.migrate import migrate
 from pdp.store.schema import audit, key_spend, metadata, usage_daily

@@ -8,7 +8,7 @@ import pytest
 from pdp.actions import ACTIONS
 from pdp.control.audit import audit_log
 from pdp.errors import InvalidDocument
-from pdp.spool.records import Record
+from pdp.records import Record
 from pdp.store.audit import AuditFilter
 from tests.unit.control.desk import (
     NOON,

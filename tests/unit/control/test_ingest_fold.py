@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from pdp.control.ingest import ingest
 from pdp.errors import Conflict
 from pdp.quota.hold import Window
-from pdp.spool.records import Extended, encode
+from pdp.records import Extended, encode
 from tests.unit.control.desk import (
     DAY,
     MONTH,

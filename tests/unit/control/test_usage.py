@@ -10,7 +10,7 @@ from pdp.control.usage import GROUPS, usage_by_group, usage_by_key
 from pdp.errors import InvalidDocument
 from pdp.quota.calendar import Calendar
 from pdp.quota.hold import Window
-from pdp.spool.records import Held
+from pdp.records import Held
 from tests.unit.control.desk import (
     NOON,
     SECOND,

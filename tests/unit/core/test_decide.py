@@ -7,12 +7,14 @@ import pytest
 from msgspec.structs import replace
 
 from pdp.compile import Compiler
-from pdp.decide import allow, deny, fault_of, key_fault, refusal, size_fault
+from pdp.decide import allow, deny
+from pdp.form import request_fault, size_fault
 from pdp.key import CompiledKey
 from pdp.model import LimitStatus, Request, Resolved
 from pdp.quota.hold import Admitted, Hold, Refused
 from pdp.quota.limit import Limit, Rate
 from pdp.reasons import REASONS
+from pdp.refusal import key_fault, refusal
 from tests.wire.harness import NOON, Keys, record
 
 SECOND = 1_000_000_000
@@ -138,7 +140,7 @@ def test_a_secret_that_was_rotated_out_is_dead_from_the_beginning() -> None:
 )
 def test_what_is_wrong_with_a_request_is_said(asked: dict[str, Any], words: str) -> None:
     fields = {"request_id": "r", "api_key": "k", "action": "chat:completions", "model": "m"}
-    assert words in fault_of(Request(**{**fields, **asked}))
+    assert words in request_fault(Request(**{**fields, **asked}))
 
 
 def test_the_most_that_a_request_may_take_is_bounded() -> None:

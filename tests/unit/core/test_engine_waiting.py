@@ -11,7 +11,7 @@ from pdp.counters.memory import EXPIRED_KEPT, MemoryCounters
 from pdp.errors import SpoolFailed, Unavailable
 from pdp.model import Decision, Reported, Request, Usage
 from pdp.quota.hold import BudgetGuard, GuardFailed
-from pdp.spool.records import Record
+from pdp.records import Record
 from tests.wire.harness import NOON, Desk, Keys, ListSink, record
 
 LEAF = record("leaf", budget_limits={"daily": 0.0016})

@@ -6,7 +6,7 @@ from pdp.counters import memory
 from pdp.counters.memory import EXPIRED_KEPT, MemoryCounters
 from pdp.ids import IdSource
 from pdp.quota.hold import Admitted, Hold
-from pdp.spool.records import Denied, Expired
+from pdp.records import Denied, Expired
 from tests.contract.world import HOUR, NOON, TTL, USD, World
 from tests.unit.spool.desk import held, settled, totals
 

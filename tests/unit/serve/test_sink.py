@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pdp.errors import SpoolFailed
+from pdp.records import Extended, Record
 from pdp.serve.sink import JournalSink
-from pdp.spool.records import Extended, Record
 
 
 def record(number: int) -> Record:

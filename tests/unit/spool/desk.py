@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pdp.counters.memory import MemoryCounters
 from pdp.quota.hold import Hold, Window
+from pdp.records import Facts, Held, Record, Settled
 from pdp.spool.journal import Journal
-from pdp.spool.records import Facts, Held, Record, Settled
 
 NOON = 1_795_435_200 * 1_000_000_000
 WINDOWS = tuple(Window(key_id, 1_795_392_000, 1_793_491_200) for key_id in ("leaf", "root"))

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pdp.errors import SpoolFailed, StartRefused
+from pdp.records import decode, encode
 from pdp.spool.frame import HEADER, frame_of
 from pdp.spool.journal import Journal
-from pdp.spool.records import decode, encode
 from pdp.spool.segment import list_segments
 from tests.unit.spool.desk import fill, held, opened
 

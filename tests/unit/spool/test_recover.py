@@ -8,12 +8,12 @@ import pytest
 
 from pdp.counters.memory import MemoryCounters
 from pdp.errors import SpoolFailed, StartRefused
+from pdp.records import Record, decode
 from pdp.spool.checkpoint import Checkpoint, load, save
 from pdp.spool.compact import compact
 from pdp.spool.folder import FolderLock
 from pdp.spool.journal import Journal
 from pdp.spool.keeper import SpoolKeeper
-from pdp.spool.records import Record, decode
 from pdp.spool.recover import recover
 from pdp.spool.segment import list_segments
 from tests.unit.spool.desk import NOON, held, opened, settled, totals

@@ -1,8 +1,10 @@
-"""How messages speak of keys, of user input and of lists: bounded and printable."""
+"""How messages speak of keys, times, user input and lists: bounded and printable."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 
+_SECOND: Final = 1_000_000_000
 _LONGEST: Final = 80
 _MOST: Final = 5
 
@@ -27,3 +29,8 @@ def listed(names: Sequence[str]) -> str:
     """Return at most five of the names for messages, and how many more there are."""
     some = ", ".join(shown(name) for name in names[:_MOST])
     return f"{some} and {len(names) - _MOST} more" if len(names) > _MOST else some
+
+
+def instant(ns: int) -> str:
+    """Return a time as RFC 3339 in UTC, whole seconds."""
+    return datetime.fromtimestamp(ns // _SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

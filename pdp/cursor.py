@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from typing import Final
 
-from pdp.policy.wording import printable, shown
 from pdp.problems import Problems
+from pdp.wording import printable, shown
 
 _KINDS: Final = {
     type(None): "null",

@@ -1,0 +1,80 @@
+"""Why a key, a price or a limit refuses: (reason, message), in words for people."""
+
+from collections.abc import Callable
+from typing import Final
+
+from pdp.key import CompiledKey
+from pdp.quota.hold import Refused
+from pdp.quota.limit import Limit, Rate
+from pdp.quota.money import format_usd
+from pdp.wording import instant, named, shown
+
+
+def key_fault(key: CompiledKey, now: int) -> tuple[str, str]:
+    """Return (reason, message) when the key or its secret is not alive, else empty strings."""
+    record = key.record
+    if record.status == "active" and now < key.alive_until:
+        return "", ""
+    who = f"{named(record.name, record.id)}"
+    if record.status == "revoked":
+        return "key_revoked", f"{who} was revoked: use another key"
+    if record.status == "suspended":
+        return "key_suspended", f"{who} is suspended: ask its administrator to resume it"
+    if record.expires_at is not None and now >= record.expires_at:
+        when = instant(record.expires_at)
+        return "key_expired", f"{who} expired at {when}: ask for a new key"
+    return "key_revoked", f"this secret of {who} was rotated out: use the new one"
+
+
+def unpriced(model: str, provider: str) -> str:
+    """Return the message of `price_unknown`."""
+    return (
+        f"no price is known for model {shown(model)} at provider {shown(provider)}, and a "
+        "budget applies: add a price for it, or name another model"
+    )
+
+
+def refusal(refused: Refused) -> tuple[str, str]:
+    """Return (reason, message) of a limit without room: which, whose, how full, what to do."""
+    limit = refused.limit
+    who = f"`{limit.name}` of {named(limit.key_name, limit.key_id)}"
+    if isinstance(limit, Rate):
+        if limit.amount == 0:
+            return "rate_limit_exceeded", f"{who} is 0: no requests are allowed; ask for a raise"
+        return (
+            "rate_limit_exceeded",
+            f"{who} allows {_count(limit.amount, 'request')}, {limit.capacity} at once: "
+            "retry after the time given, or ask for a raise",
+        )
+    if limit.period == "request":
+        return (
+            "request_too_large",
+            f"{who} allows {limit.amount} tokens a request and this one may take "
+            f"{refused.asked}: shorten the prompt or lower max_tokens",
+        )
+    if limit.amount == 0:
+        return _QUOTA_REASON[limit.unit], f"{who} is 0: nothing is allowed; ask for a raise"
+    return _QUOTA_REASON[limit.unit], f"{who} has no room: {_fill(limit, refused)}"
+
+
+_QUOTA_REASON: Final = {
+    "nano_usd": "budget_exceeded",
+    "tokens": "token_quota_exceeded",
+    "requests": "request_quota_exceeded",
+}
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _fill(limit: Limit, refused: Refused) -> str:
+    money = limit.unit == "nano_usd"
+    show: Callable[[int], str] = format_usd if money else str
+    unit = "USD" if money else limit.unit
+    until = "" if refused.reset_at is None else f" or wait until {instant(refused.reset_at)}"
+    return (
+        f"limit {show(limit.amount)} {unit}, spent {show(refused.spent)}, "
+        f"held {show(refused.held)}, this request may take {show(refused.asked)}; "
+        f"ask for a raise{until}"
+    )
