@@ -22,7 +22,8 @@ from pdp.engine import Engine
 from pdp.ids import IdSource
 from pdp.model import Decision, KeyRecord, Request, Resolved, Usage
 from pdp.options import Options
-from pdp.quota.price import Match, ModelPrice, Price, PriceList, PriceTable, ProviderPrices, Rates
+from pdp.quota.match import Match
+from pdp.quota.price import ModelPrice, Price, PriceList, PriceTable, ProviderPrices, Rates
 from pdp.secret import hash_secret, make_secret, pepper_of
 from pdp.serve.sink import JournalSink
 from pdp.spool.recover import recover

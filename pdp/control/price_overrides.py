@@ -7,7 +7,6 @@ USD per million tokens; `cached` defaults to `prompt`; `model` may have `*` and
 `?`; 0 is free. An entry goes before the ones below it and before all built-in ones.
 """
 
-import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,10 @@ import msgspec
 from msgspec import Struct
 
 from pdp.errors import InvalidDocument, StartRefused
+from pdp.policy.glob import pattern_of
 from pdp.problems import Problems
-from pdp.quota.price import Match, Price, Rates
+from pdp.quota.match import Match
+from pdp.quota.price import Price, Rates
 
 _NANO = 1_000_000_000
 _MAX = 1_000_000
@@ -102,5 +103,4 @@ def _match(model: str) -> Match:
     name = model.lower()
     if "*" not in name and "?" not in name:
         return Match(equals=(name,))
-    pattern = re.escape(name).replace(r"\*", ".*").replace(r"\?", ".")
-    return Match(regex=(rf"^{pattern}\Z",))
+    return Match(regex=(rf"^{pattern_of(name)}\Z",))

@@ -17,8 +17,8 @@ from genai_prices import types as genai
 from msgspec import Struct
 
 from pdp.control.price_overrides import Override, load_overrides
+from pdp.quota.match import Match
 from pdp.quota.price import (
-    Match,
     ModelPrice,
     Price,
     PriceList,

@@ -17,17 +17,22 @@ _WILD: Final = re.compile(r"[*?]")
 
 @lru_cache(maxsize=4096)
 def matcher_of(glob: str) -> Matcher:
-    """Return a function that tells (truthy or not) whether a whole name matches.
+    """Return a function that tells (truthy or not) whether a whole name matches."""
+    return re.compile(pattern_of(glob), re.DOTALL).fullmatch
+
+
+def pattern_of(glob: str) -> str:
+    """Return a regular expression that matches a whole name where the glob does.
 
     Each literal run between stars is matched atomically at its first place:
     right for globs, and never exponential, whoever wrote the pattern.
     """
     head, *rest = (_literal(run) for run in glob.split("*"))
     if not rest:
-        return re.compile(head, re.DOTALL).fullmatch
+        return head
     *middle, tail = rest
     body = "".join(f"(?>.*?{run})" for run in middle if run)
-    return re.compile(f"{head}{body}.*{tail}", re.DOTALL).fullmatch
+    return f"{head}{body}.*{tail}"
 
 
 def _literal(run: str) -> str:

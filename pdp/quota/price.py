@@ -4,18 +4,18 @@ Prices are integers in nano-USD per million tokens: many real prices are
 fractions of a nano-dollar a token. Unknown is None, never 0.
 """
 
-import re
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Final, TypeVar
 
 from msgspec import Struct
+
+from pdp.quota.match import Match, MatchIndex
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 UNKNOWN: Final = "unknown"
-_MEMO_SIZE: Final = 10_000
+_MEMO_SIZE: Final = 1024
 
 
 class Rates(Struct, frozen=True, array_like=True):
@@ -64,31 +64,6 @@ class Price(Struct, frozen=True, array_like=True):
         return rates
 
 
-class Match(Struct, frozen=True, omit_defaults=True):
-    """A rule over model names in lower case: any one of its alternatives is enough.
-
-    `every` holds groups of rules; a group matches when all its rules do.
-    """
-
-    equals: tuple[str, ...] = ()
-    starts_with: tuple[str, ...] = ()
-    ends_with: tuple[str, ...] = ()
-    contains: tuple[str, ...] = ()
-    regex: tuple[str, ...] = ()
-    every: "tuple[tuple[Match, ...], ...]" = ()
-
-    def matches(self, name: str) -> bool:
-        """Tell whether a name in lower case matches."""
-        return (
-            name in self.equals
-            or (bool(self.starts_with) and name.startswith(self.starts_with))
-            or (bool(self.ends_with) and name.endswith(self.ends_with))
-            or any(part in name for part in self.contains)
-            or any(re.search(pattern, name) for pattern in self.regex)
-            or any(all(rule.matches(name) for rule in group) for group in self.every)
-        )
-
-
 class ModelPrice(Struct, frozen=True):
     """The price of the models that a rule matches; None: served, but without a known price."""
 
@@ -115,12 +90,26 @@ class PriceList(Struct, frozen=True):
 
 
 class PriceTable:
-    """Look-ups in a price list, remembered; bounded, since names come from clients."""
+    """Look-ups in a price list.
+
+    Only names that are known are remembered, and few of them: names come from clients.
+    """
 
     def __init__(self, prices: PriceList) -> None:
-        self._providers = {provider.id: provider for provider in prices.providers}
-        self._price_memo: OrderedDict[tuple[str, str], Price | None] = OrderedDict()
-        self._provider_memo: OrderedDict[str, str] = OrderedDict()
+        self._providers = {
+            provider.id: (provider, MatchIndex(entry.match for entry in provider.models))
+            for provider in prices.providers
+        }
+        makers = [(each.id, each.implied_by, each.models) for each in prices.providers]
+        rules = [(rule, maker) for maker, rule, _ in makers if rule is not None]
+        # Some names say nothing, but only their maker lists them first.
+        rules += [
+            (entry.match, maker) for maker, rule, models in makers if rule for entry in models
+        ]
+        self._implied = MatchIndex(rule for rule, _ in rules)
+        self._makers = tuple(maker for _, maker in rules)
+        self._price_memo: dict[tuple[str, str], Price] = {}
+        self._provider_memo: dict[str, str] = {}
 
     def knows(self, provider: str) -> bool:
         """Tell whether there is such a provider."""
@@ -129,46 +118,61 @@ class PriceTable:
     def provider_of(self, model: str) -> str:
         """Return the provider that a model name implies, else `unknown`."""
         found = self._provider_memo.get(model)
-        if found is None:
-            found = _remember(self._provider_memo, model, lambda: self._derive(model.lower()))
+        if found is not None:
+            return found
+        found = self._derive(model.lower())
+        if found != UNKNOWN:
+            _remember(self._provider_memo, model, found)
         return found
 
     def price(self, model: str, provider: str) -> Price | None:
         """Return the price of a model at a provider; None if it is not known."""
         name = (provider, model)
-        memo = self._price_memo
-        if name in memo:
-            return memo[name]
-        return _remember(memo, name, lambda: self._find(model.lower(), provider))
+        found = self._price_memo.get(name)
+        if found is not None:
+            return found
+        found = self._find(model.lower(), provider)
+        if found is not None:
+            _remember(self._price_memo, name, found)
+        return found
 
     def _derive(self, name: str) -> str:
         vendor, slash, _ = name.partition("/")
         if slash and vendor in self._providers:
             return vendor
-        makers = [each for each in self._providers.values() if each.implied_by is not None]
-        for provider in makers:
-            if provider.implied_by and provider.implied_by.matches(name):
-                return provider.id
-        for provider in makers:  # Some names say nothing, but only their maker lists them first.
-            if any(entry.match.matches(name) for entry in provider.models):
-                return provider.id
-        return UNKNOWN
+        place = self._implied.first(name)
+        return UNKNOWN if place is None else self._makers[place]
 
     def _find(self, name: str, provider_id: str) -> Price | None:
-        provider = self._providers.get(provider_id)
-        if provider is None:
-            return None
-        name = name.removeprefix(f"{provider_id}/")
-        for candidate in (provider, *map(self._providers.get, provider.fallbacks)):
-            if candidate is not None:
-                for entry in candidate.models:
-                    if entry.match.matches(name):
-                        return entry.price
+        for provider, index in self._sellers(provider_id):
+            place = _place(index, name, name.removeprefix(f"{provider_id}/"))
+            if place is not None:
+                return provider.models[place].price
         return None
 
+    def _sellers(self, provider_id: str) -> Iterator[tuple[ProviderPrices, MatchIndex]]:
+        found = self._providers.get(provider_id)
+        if found is not None:
+            yield found
+            for fallback in found[0].fallbacks:
+                if fallback in self._providers:
+                    yield self._providers[fallback]
 
-def _remember(memo: OrderedDict[K, V], name: K, find: Callable[[], V]) -> V:
-    found = memo[name] = find()
+
+def _place(index: MatchIndex, name: str, bare: str) -> int | None:
+    """Return the first entry for a name, which may have its provider before it.
+
+    A name that the list spells in full is taken as it is (`perplexity/sonar` is not
+    `sonar`); any other is looked up with and without.
+    """
+    place = index.first(name)
+    if name == bare or index.spells(name):
+        return place
+    other = index.first(bare)
+    return other if place is None or (other is not None and other < place) else place
+
+
+def _remember(memo: dict[K, V], name: K, found: V) -> None:
+    memo[name] = found
     if len(memo) > _MEMO_SIZE:
-        memo.popitem(last=False)
-    return found
+        del memo[next(iter(memo))]

@@ -2,8 +2,8 @@
 
 import pytest
 
+from pdp.quota.match import Match
 from pdp.quota.price import (
-    Match,
     ModelPrice,
     Price,
     PriceList,
@@ -94,6 +94,32 @@ def test_unknown_is_not_free() -> None:
     assert prices.price("gpt-image", "openai") is None
     assert prices.price("gpt-4o", "elsewhere") is None
     assert prices.price("mystery", "gateway") is None
+
+
+def test_a_name_may_be_spelled_with_its_provider() -> None:
+    listed = (
+        ModelPrice(Match(equals=("sonar",)), CHEAP),
+        ModelPrice(Match(equals=("seller/sonar",)), DEAR),
+        ModelPrice(Match(equals=("seller/kimi",)), DEAR),
+    )
+    prices = table(ProviderPrices("seller", models=listed))
+    assert prices.price("seller/sonar", "seller") == DEAR
+    assert prices.price("seller/kimi", "seller") == DEAR
+    assert prices.price("sonar", "seller") == CHEAP
+    assert prices.price("kimi", "seller") is None
+    own = ModelPrice(Match(contains=("",)), CHEAP)
+    assert (
+        table(ProviderPrices("seller", models=(own, *listed))).price("seller/sonar", "seller")
+        == CHEAP
+    )  # What is before it still goes before it.
+
+
+def test_a_name_with_its_provider_before_it_is_found_by_the_first_entry_for_either() -> None:
+    listed = (
+        ModelPrice(Match(starts_with=("gpt-4",)), CHEAP),
+        ModelPrice(Match(contains=("gpt",)), DEAR),
+    )
+    assert table(ProviderPrices("seller", models=listed)).price("seller/gpt-4", "seller") == CHEAP
 
 
 def test_a_reseller_has_the_prices_of_its_fallbacks() -> None:
