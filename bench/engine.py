@@ -18,6 +18,7 @@ from typing import Any
 
 from bench.figures import Figures, options
 from pdp.data.keycache import KeyCache
+from pdp.data.watch import CurrentPrices
 from pdp.engine import Engine
 from pdp.ids import IdSource
 from pdp.model import Decision, KeyRecord, Request, Resolved, Usage
@@ -31,7 +32,7 @@ from pdp.stats import Stats
 
 PEPPER = pepper_of("x" * 32)
 GPT_4O = Price(Rates(prompt=2_500_000_000, completion=10_000_000_000, cached=1_250_000_000))
-PRICES = PriceTable(
+_TABLE = PriceTable(
     PriceList(
         (
             ProviderPrices(
@@ -42,6 +43,8 @@ PRICES = PriceTable(
         )
     )
 )
+PRICES = CurrentPrices()
+PRICES.swap(_TABLE, 0)
 
 
 def policy(idle: int) -> dict[str, Any]:

@@ -106,6 +106,10 @@ class Prices(Protocol):
         """Return the price of a model at a provider; None if it is not known."""
         ...
 
+    def price_at(self, model: str, provider: str, at: int) -> Price | None:
+        """Return the price that was in force at `at` (ns), as far back as is remembered."""
+        ...
+
 
 class UsageSink(Protocol):
     """Where records go to become the ledger. Survives the process, not always the machine."""

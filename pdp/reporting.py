@@ -243,11 +243,15 @@ class Reporter:
         return _Charge(self._cost(usage, hold) if tokens else 0, tokens, source)
 
     def _cost(self, usage: Usage, hold: Hold | None) -> int | None:
-        """Price the tokens at the model that answered, else at the one that was checked."""
+        """Price the tokens at the model that answered, else at the one that was checked.
+
+        A price that changes meanwhile is that of the hold, as the caller was told.
+        """
+        prices, at = self._prices, hold.admitted_at if hold else self._clock()
         provider = usage.provider or (hold.provider if hold else "")
         for model in (usage.model, hold.model if hold else ""):
             if model:
-                price = self._prices.price(model, provider or self._prices.provider_of(model))
+                price = prices.price_at(model, provider or prices.provider_of(model), at)
                 if price is not None:
                     cost = price.cost(
                         usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
 from pdp.control.change_feed import ChangeFeed
 from pdp.control.plane import open_control
-from pdp.control.prices import load_prices
+from pdp.control.price_feed import PriceFeed
+from pdp.control.price_overrides import load_overrides
 from pdp.errors import StartRefused
 from pdp.internal.v1 import control_pb2_grpc
 from pdp.secret import fingerprint_of
@@ -32,7 +34,8 @@ async def run_control_plane(
             "PDP_CONTROL_LISTEN: the planes can only meet on this machine in this version: "
             "use `unix:/path` or a loopback address"
         )
-    prices = load_prices(settings.prices_file, datetime.now(UTC))
+    overrides = load_overrides(settings.prices_file) if settings.prices_file else ()
+    prices = PriceFeed(overrides, partial(datetime.now, UTC))
     async with open_control(settings) as plane:
         server = make_server("grpcio", max_message=control_plane.MAX_MESSAGE)
         address = bind(server, settings.control_address, "PDP_CONTROL_LISTEN")
@@ -41,4 +44,4 @@ async def run_control_plane(
             ControlService(plane.database, feed, prices, fingerprint_of(plane.pepper)), server
         )
         _log.info("control plane starting", control=address)
-        await control_plane.run(server, feed, stop, ready)
+        await control_plane.run(server, feed, prices, stop, ready)

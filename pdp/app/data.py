@@ -80,7 +80,7 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         unknown_size=_UNKNOWN_KEYS,
         max_staleness=int(settings.max_staleness * _SECOND),
     )
-    watch = Watch(control, keys, data_plane_id=journal.spool_id)
+    watch = Watch(control, keys, journal.spool_id, clock=time.time_ns)
     sink = JournalSink(journal)
     bracket(server, sink.begin, sink.end)
     shipper = Shipper(journal, control)

@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,7 +15,7 @@ from genai_prices import data
 from genai_prices import types as genai
 from msgspec import Struct
 
-from pdp.control.price_overrides import Override, load_overrides
+from pdp.control.price_overrides import Override
 from pdp.quota.match import Match
 from pdp.quota.price import (
     ModelPrice,
@@ -37,10 +36,9 @@ class Prices(Struct, frozen=True):
     json: bytes
 
 
-def load_prices(overrides: Path | None, now: datetime) -> Prices:
-    """Return the prices in force at `now`. Raises `StartRefused` when the file is not right."""
-    own = load_overrides(overrides) if overrides else ()
-    encoded = msgspec.json.encode(build_list(own, now))
+def make_prices(overrides: Sequence[Override], now: datetime) -> Prices:
+    """Return the prices in force at `now`."""
+    encoded = msgspec.json.encode(build_list(overrides, now))
     return Prices(hashlib.blake2b(encoded, digest_size=8).hexdigest(), encoded)
 
 

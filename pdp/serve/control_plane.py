@@ -6,6 +6,7 @@ from collections.abc import Callable
 import grpc
 
 from pdp.control.change_feed import ChangeFeed
+from pdp.control.price_feed import PriceFeed
 from pdp.serve.background import run_until
 
 MAX_MESSAGE = 64 * 1024 * 1024
@@ -15,12 +16,16 @@ _GRACE = 0.5
 
 
 async def run(
-    server: grpc.aio.Server, feed: ChangeFeed, stop: asyncio.Event, ready: Callable[[], None]
+    server: grpc.aio.Server,
+    feed: ChangeFeed,
+    prices: PriceFeed,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
 ) -> None:
     """Serve until `stop`. Watches end at once: data planes find the next one by themselves."""
     await server.start()
     ready()
     try:
-        await run_until(stop, feed.run())
+        await run_until(stop, feed.run(), prices.run())
     finally:
         await server.stop(_GRACE)

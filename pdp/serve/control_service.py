@@ -9,7 +9,7 @@ import structlog
 
 from pdp.control.change_feed import ChangeFeed
 from pdp.control.ingest import ingest
-from pdp.control.prices import Prices
+from pdp.control.price_feed import PriceFeed
 from pdp.control.resolve import resolve
 from pdp.errors import Conflict, Unavailable
 from pdp.internal.v1 import control_pb2 as pb
@@ -22,7 +22,7 @@ class ControlService:
     """The servicer; it translates and nothing else."""
 
     def __init__(
-        self, database: Database, feed: ChangeFeed, prices: Prices, fingerprint: str
+        self, database: Database, feed: ChangeFeed, prices: PriceFeed, fingerprint: str
     ) -> None:
         self._database = database
         self._feed = feed
@@ -59,7 +59,7 @@ class ControlService:
                     key_ids=found.key_ids,
                     secret_hashes=found.secret_hashes,
                     reset=not found.complete,
-                    prices_revision=self._prices.revision,
+                    prices_revision=self._prices.current.revision,
                 )
         except Unavailable as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
@@ -79,4 +79,5 @@ class ControlService:
 
     async def GetPrices(self, _request: Any, _context: Any) -> pb.GetPricesResponse:  # noqa: N802
         """Return the price table."""
-        return pb.GetPricesResponse(revision=self._prices.revision, prices_json=self._prices.json)
+        prices = self._prices.current
+        return pb.GetPricesResponse(revision=prices.revision, prices_json=prices.json)

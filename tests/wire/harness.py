@@ -89,6 +89,9 @@ class FixedPrices:
             return None
         return Price(Rates(prompt=1 * USD, completion=2 * USD, cached=USD // 2))
 
+    def price_at(self, model: str, provider: str, at: int) -> Price | None:
+        return self.price(model, provider)
+
 
 class ListSink:
     """Keeps records."""
@@ -121,6 +124,7 @@ class Desk:
         keys: Any = None,
         counters: Any = None,
         sink: Any = None,
+        prices: Any = None,
     ) -> None:
         self.clock = Clock()
         self.keys = Keys(*records) if keys is None else keys  # An empty cache is false.
@@ -132,7 +136,7 @@ class Desk:
         self.engine = Engine(
             keys=self.keys,
             counters=self.counters,
-            prices=FixedPrices(),
+            prices=prices or FixedPrices(),
             sink=self.sink,
             clock=self.clock,
             ids=IdSource("test"),

@@ -1,11 +1,16 @@
 """Report over gRPC, on both transports."""
 
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pdp.data.watch import CurrentPrices
+from pdp.model import Request, Usage
 from pdp.options import Options
+from pdp.quota.match import Match
+from pdp.quota.price import ModelPrice, Price, PriceList, PriceTable, ProviderPrices, Rates
 from pdp.records import Expired, Settled
 from pdp.serve.transport import Transport
 from pdp.v1 import policy_decision_pb2 as pb
@@ -46,6 +51,30 @@ async def test_what_was_used_takes_the_place_of_the_hold(
     assert (again.accepted, again.duplicates) == (0, 1)
     assert (by_request.accepted, by_request.duplicates) == (0, 1)
     assert sum(isinstance(each, Settled) for each in desk.sink.records) == 1
+
+
+async def test_a_request_costs_what_it_did_when_it_was_checked() -> None:
+    def table(rate: int) -> PriceTable:
+        entry = ModelPrice(Match(equals=("gpt-4o",)), Price(Rates(rate, rate, rate)))
+        return PriceTable(
+            PriceList((ProviderPrices("openai", Match(starts_with=("gpt",)), (entry,)),))
+        )
+
+    prices = CurrentPrices()
+    prices.swap(table(1_000_000), NOON)
+    desk = Desk(record("leaf", budget_limits={"daily": 1}), prices=prices)
+    desk.clock.now = NOON + 1
+    asked = Request(
+        "r1", "leaf", "chat:completions", "gpt-4o", prompt_tokens=10, max_output_tokens=0
+    )
+    assert not isinstance(desk.engine.check(asked), Awaitable)
+    desk.clock.now = NOON + 2
+    prices.swap(table(7_000_000), NOON + 2)
+    for request_id in ("r1", "r2"):  # The second was never checked.
+        desk.engine.report(
+            Usage(key_id="leaf", request_id=request_id, model="gpt-4o", prompt_tokens=10)
+        )
+    assert [each.cost for each in desk.sink.records if isinstance(each, Settled)] == [10, 70]
 
 
 async def test_a_hold_is_found_by_key_and_request_id(transport: Transport, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from genai_prices import Usage, calc_price, data
 
-from pdp.control.price_overrides import parse_overrides
-from pdp.control.prices import build_list, load_prices
+from pdp.control.price_overrides import load_overrides, parse_overrides
+from pdp.control.prices import build_list, make_prices
 from pdp.errors import StartRefused
 from pdp.problems import Problems
 from pdp.quota.price import Price, PriceList, PriceTable, Rates
@@ -134,7 +134,8 @@ def test_a_list_survives_the_way_to_the_data_plane_and_its_revision_tells_it_apa
 ) -> None:
     path = tmp_path / "prices.json"
     path.write_text(json.dumps({"prices": [entry("llama")]}))
-    plain, same, own = load_prices(None, NOW), load_prices(None, NOW), load_prices(path, NOW)
+    plain, same = make_prices((), NOW), make_prices((), NOW)
+    own = make_prices(load_overrides(path), NOW)
     assert msgspec.json.decode(plain.json, type=PriceList) == build_list((), NOW)
     assert plain == same
     assert own.revision != plain.revision
@@ -205,7 +206,7 @@ def test_a_price_is_what_is_written_to_the_last_digit(
 ) -> None:
     path = tmp_path / "prices.json"
     path.write_text(json.dumps({"prices": [entry("m", prompt=0)]}).replace(": 0,", f": {written},"))
-    prices = msgspec.json.decode(load_prices(path, NOW).json, type=PriceList)
+    prices = msgspec.json.decode(make_prices(load_overrides(path), NOW).json, type=PriceList)
     price = PriceTable(prices).price("m", "local")
     assert price is not None
     assert price.rates.prompt == nano
@@ -248,7 +249,7 @@ def test_faults_of_a_file_are_located_all_at_once(
     path = tmp_path / "prices.json"
     path.write_text(json.dumps(document))
     with pytest.raises(StartRefused) as caught:
-        load_prices(path, NOW)
+        load_overrides(path)
     line = str(caught.value)
     assert line.startswith(f"PDP_PRICES_FILE: `{path}`: ")
     assert "\n" not in line
@@ -263,11 +264,11 @@ def test_a_file_that_is_no_json_is_named(tmp_path: Path, content: bytes) -> None
     path = tmp_path / "prices.json"
     path.write_bytes(content)
     with pytest.raises(StartRefused, match=r"PDP_PRICES_FILE: .*prices.json` is not JSON: "):
-        load_prices(path, NOW)
+        load_overrides(path)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(StartRefused, match=r"PDP_PRICES_FILE: .*none.json`: no such file"):
-        load_prices(tmp_path / "none.json", NOW)
+        load_overrides(tmp_path / "none.json")
     with pytest.raises(StartRefused, match=r"PDP_PRICES_FILE: .*: is a directory"):
-        load_prices(tmp_path, NOW)
+        load_overrides(tmp_path)

@@ -8,9 +8,23 @@ from typing import Any
 import pytest
 
 from pdp.data.control import Change
-from pdp.data.watch import Watch
+from pdp.data.watch import CurrentPrices, Watch
 from pdp.errors import StartRefused, Unavailable
-from pdp.quota.price import PriceList
+from pdp.quota.match import Match
+from pdp.quota.price import ModelPrice, Price, PriceList, PriceTable, ProviderPrices, Rates
+
+NOW = 1_000
+
+
+def priced(amount: int) -> PriceList:
+    """Return a list with the one model `m` of the provider `p`."""
+    entry = ModelPrice(Match(equals=("m",)), Price(Rates(amount, amount, amount)))
+    return PriceList((ProviderPrices("p", models=(entry,)),))
+
+
+def amount(price: Price | None) -> int:
+    assert price is not None
+    return price.rates.prompt
 
 
 def change(revision: int, *key_ids: str, prices: str = "p1", reset: bool = False) -> Change:
@@ -50,6 +64,7 @@ class Control:
         self.prices_gate.set()
         self.prices_fail = 0
         self.fetched = 0
+        self.prices_now = ("p1", PriceList())
 
     async def watch(self, after_revision: int, data_plane_id: str) -> AsyncIterator[Change]:
         self.after.append(after_revision)
@@ -65,13 +80,13 @@ class Control:
         if self.prices_fail:
             self.prices_fail -= 1
             raise Unavailable("no prices")
-        return "p1", PriceList()
+        return self.prices_now
 
 
 @pytest.fixture
 async def parts() -> AsyncIterator[tuple[Control, Keys, Watch, "asyncio.Task[None]"]]:
     control, keys = Control(), Keys()
-    watch = Watch(control, keys, "test", retry_delay=0)  # type: ignore[arg-type]
+    watch = Watch(control, keys, "test", clock=lambda: NOW, retry_delay=0)  # type: ignore[arg-type]
     task = asyncio.create_task(watch.run())
     yield control, keys, watch, task
     task.cancel()
@@ -120,6 +135,35 @@ async def test_prices_that_fail_are_fetched_again(parts: Parts) -> None:
             if watch.ready.is_set():
                 break
     assert control.fetched == 2
+
+
+async def test_prices_that_change_are_fetched_and_again_if_that_fails(parts: Parts) -> None:
+    control, _, watch, _ = parts
+    control.prices_now = ("p1", priced(1))
+    control.changes.put_nowait(change(1))
+    await asyncio.wait_for(watch.ready.wait(), 5)
+    control.prices_now, control.prices_fail = ("p2", priced(2)), 2
+    async with asyncio.timeout(5):
+        for revision in itertools.count(2):
+            control.changes.put_nowait(change(revision, prices="p2"))
+            await asyncio.sleep(0)
+            if amount(watch.prices.price("m", "p")) == 2:
+                break
+    assert control.fetched == 1 + 2 + 1
+    assert amount(watch.prices.price_at("m", "p", NOW - 1)) == 1
+    assert amount(watch.prices.price_at("m", "p", NOW)) == 2
+
+
+def test_prices_are_remembered_from_the_first_ones_on() -> None:
+    prices = CurrentPrices()
+    for when in range(1, 20):
+        prices.swap(PriceTable(priced(when)), when)
+    found = {when: amount(prices.price_at("m", "p", when)) for when in range(21)}
+    assert found[0] == found[11] == 11, "the eight before the last, and no table without prices"
+    assert [found[when] for when in range(12, 21)] == [12, 13, 14, 15, 16, 17, 18, 19, 19]
+    early = CurrentPrices()
+    early.swap(PriceTable(priced(1)), 5)
+    assert amount(early.price_at("m", "p", 4)) == 1
 
 
 async def test_after_a_loss_it_goes_on_from_the_last_revision(parts: Parts) -> None:
