@@ -45,8 +45,20 @@ class Conflict(PdpError):
     """The change contradicts what is there already."""
 
 
+class PreconditionFailed(Conflict):
+    """The thing is not any more what the caller has seen of it."""
+
+
 class Forbidden(PdpError):
     """The caller has no right to do this."""
+
+
+class Unauthorized(PdpError):
+    """Nobody knows who calls, or from there they may not. `reason` is one of `REASONS`."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Problem(Struct, frozen=True):

@@ -98,12 +98,30 @@ def _check(organization_id: str | None, name: str, timezone: str) -> None:
     ):
         message = "not printable ASCII, up to 128 characters, without blanks around it"
         problems.append(Problem("organization-id", message))
-    if len(name) > 256 or not name.isprintable() or (name and not name.strip()):
-        problems.append(Problem("name", "not printable text, up to 256 characters"))
-    try:
-        ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        message = f"{shown(timezone)} is not an IANA timezone: use one like `Europe/Berlin`"
-        problems.append(Problem("timezone", message))
+    if fault := name_fault(name):
+        problems.append(Problem("name", fault))
+    if fault := timezone_fault(timezone):
+        problems.append(Problem("timezone", fault))
     if problems:
         raise InvalidDocument(problems)
+
+
+def name_fault(name: object) -> str:
+    """Return what is wrong with the name of an organization, empty if nothing is."""
+    if (
+        not isinstance(name, str)
+        or len(name) > 256
+        or not name.isprintable()
+        or (name and not name.strip())
+    ):
+        return "not printable text, up to 256 characters"
+    return ""
+
+
+def timezone_fault(timezone: object) -> str:
+    """Return what is wrong with a timezone, empty if nothing is."""
+    try:
+        ZoneInfo(timezone if isinstance(timezone, str) else "")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return f"{shown(str(timezone))} is not an IANA timezone: use one like `Europe/Berlin`"
+    return ""

@@ -1,49 +1,49 @@
-"""Use cases on keys: create, list, get, revoke. CLI and REST call these."""
+"""Use cases on keys: make, show, change, rotate, suspend, revoke. CLI and REST call these."""
 
-import secrets as random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Struct
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pdp.control.admin_log import log_change
+from pdp.control import access, lifecycle, listing
+from pdp.control.access import RIGHTS, Actor
+from pdp.control.change import Change, changing
+from pdp.control.grants import warnings_of
+from pdp.control.idempotency import Once, begun, done
 from pdp.control.key_document import KeyDocument, parse_key_document
-from pdp.control.resource import resource_of, status_of
-from pdp.errors import NotFound
-from pdp.policy.node import compile_node
+from pdp.control.listing import KeyFilter
+from pdp.control.patching import patched
+from pdp.control.placing import check_compiles, place
+from pdp.control.reach import has_granted, managed, reach_of, seen
+from pdp.control.resource import resource_of
+from pdp.control.rotation import end_old_secrets, grace_of, new_secret
+from pdp.control.temporary import parse_temporary
+from pdp.control.widening import widening_of
+from pdp.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 from pdp.problems import Problems
-from pdp.quota.calendar import Calendar
-from pdp.quota.compile import compile_scope
-from pdp.secret import hash_secret, last_four_of, make_secret, prefix_of
-from pdp.store import changes
+from pdp.store import key_list
 from pdp.store import keys as store
 from pdp.store.database import Database
-from pdp.store.organizations import Organization, get_organization, root_key_id
+from pdp.store.organizations import get_organization, organization_of, root_key_id
 from pdp.wording import named, shown
+
+__all__ = ["Actor", "KeyFilter", "Keys", "Once", "Resource"]
 
 Resource = dict[str, Any]
 
-_PAGE = 1000
-
-
-class Actor(Struct, frozen=True):
-    """Who asks: a key, within whose reach everything stays."""
-
-    key_id: str
-    organization_id: str
-
 
 class Keys:
-    """Keys of one database. `now` is in ns and always an argument."""
+    """Keys of one database. `now` is in ns and always an argument.
+
+    What an actor may not see is `NotFound`, what it may not do is `Forbidden`.
+    """
 
     def __init__(self, database: Database, pepper: bytes) -> None:
         self._database = database
         self._pepper = pepper
 
     async def actor(self, organization_id: str | None = None) -> Actor:
-        """Return the root key of an organization (default: the oldest) as the one who asks."""
+        """Return the operator of an organization (default: the oldest), who acts as its root."""
         async with self._database.reading() as connection:
             organization = await get_organization(connection, organization_id)
             if organization is None:
@@ -51,181 +51,217 @@ class Keys:
                     f"organization {shown(organization_id)}" if organization_id else "organization"
                 )
                 raise NotFound(f"there is no {what}: run `pdp init`")
-            return Actor(await root_key_id(connection, organization.id), organization.id)
+            root = await root_key_id(connection, organization.id)
+            return Actor(root, organization.id, frozenset(RIGHTS), "organization", operator=True)
 
-    async def create(self, actor: Actor, body: Mapping[str, Any], now: int) -> Resource:
+    async def authenticate(self, raw_key: str, client_ip: str, now: int) -> Actor:
+        """Return who holds a raw key. Raises `Unauthorized`."""
+        return await access.authenticate(self._database, self._pepper, raw_key, client_ip, now)
+
+    async def create(
+        self, actor: Actor, body: object, now: int, once: Once | None = None
+    ) -> Resource:
         """Make a key; the answer alone has its raw secret, as `api_key`.
 
-        Raises `InvalidDocument` with every fault.
+        Raises `InvalidDocument` with every fault. `warnings` says what of it is of no effect.
         """
         problems = Problems()
         document = parse_key_document(body, problems)
+        return await self._create(actor, document, problems, now, once)
+
+    async def create_temporary(
+        self, actor: Actor, body: object, now: int, once: Once | None = None
+    ) -> Resource:
+        """Make a key below the one that asks, which dies with it; `expires_in` is in seconds."""
+        problems = Problems()
+        document = parse_temporary(body, now, problems)
+        return await self._create(actor, document, problems, now, once, temporary=True)
+
+    async def _create(
+        self,
+        actor: Actor,
+        document: KeyDocument | None,
+        problems: Problems,
+        now: int,
+        once: Once | None,
+        *,
+        temporary: bool = False,
+    ) -> Resource:
+        actor.require("manage_keys")
         if document is None:
             problems.raise_if_any()
         assert document is not None, "without a document there is a problem"
-        async with self._database.writing() as connection:
-            organization = await get_organization(connection, actor.organization_id)
-            assert organization is not None, "an actor's organization exists"
-            row = await self._place(connection, actor, document, organization, now, problems)
+        async with changing(self._database, actor, now) as change:
+            if made := await begun(change.connection, actor, once, now):
+                return await self._replayed(change, made)
+            organization = await organization_of(change.connection, actor.organization_id)
+            row = await place(
+                change.connection, actor, document, organization, now, problems, temporary=temporary
+            )
             problems.raise_if_any()
-            row = msgspec.structs.replace(row, version=await changes.bump(connection))
-            return await self._store(connection, actor, row, now)
+            row = msgspec.structs.replace(row, version=await change.number())
+            await done(change.connection, actor, once, row.id)
+            return await self._store(change, row)
 
-    async def _place(
-        self,
-        connection: AsyncConnection,
-        actor: Actor,
-        document: KeyDocument,
-        organization: Organization,
-        now: int,
-        problems: Problems,
-    ) -> store.KeyRow:
-        parent = await self._parent(connection, actor, document, now, problems)
-        _agree(document, parent, problems)
-        _belong(document, parent, problems)
-        if document.expires_at is not None and document.expires_at <= now:
-            problems.add("expires_at", "is in the past")
-        row = store.KeyRow(
-            id="key_" + random.token_hex(12),
-            organization_id=actor.organization_id,
-            version=0,
-            status="active",
-            key_type=document.key_type,
-            name=document.name,
-            description=document.description,
-            team_id=document.team_id or parent.team_id,
-            user_id=document.user_id or parent.user_id,
-            parent_key_id=parent.id,
-            granted_by=actor.key_id,
-            permissions_apply_to=document.permissions_apply_to,
-            environment=document.environment,
-            document=document.authored,
-            created_at=now,
-            expires_at=document.expires_at,
-        )
-        # The key is compiled as the data plane will: what passes here decides there.
-        record = row.record()
-        compile_node(record, problems)
-        compile_scope(record, Calendar(organization.timezone), problems)
-        return row
-
-    async def _parent(
-        self,
-        connection: AsyncConnection,
-        actor: Actor,
-        document: KeyDocument,
-        now: int,
-        problems: Problems,
-    ) -> store.KeyRow:
-        """Return the key above: parent follows scope, not creator."""
-        root = await store.get_key(connection, await root_key_id(connection, actor.organization_id))
-        assert root is not None, "an organization has a root key"
-        if document.parent_key_id:
-            chosen = await store.get_key(connection, document.parent_key_id)
-            if chosen is None or chosen.organization_id != actor.organization_id:
-                problems.add("parent_key_id", f"there is no key {shown(document.parent_key_id)}")
-                return root
-            if (status := status_of(chosen, now)) != "active":
-                what = named(chosen.name, chosen.id)
-                problems.add("parent_key_id", f"{what} is {status}: choose one that is active")
-            return chosen
-        if document.team_id and document.key_type in ("user", "application"):
-            team = await store.team_key(connection, actor.organization_id, document.team_id, now)
-            return team or root
-        return root
-
-    async def _store(
-        self, connection: AsyncConnection, actor: Actor, row: store.KeyRow, now: int
-    ) -> Resource:
-        raw = make_secret(row.environment, random.token_bytes(24))
-        secret = store.SecretRow(
-            hash_secret(raw, self._pepper), row.id, prefix_of(raw), last_four_of(raw), now
-        )
+    async def _store(self, change: Change, row: store.KeyRow) -> Resource:
+        raw, secret = new_secret(row, self._pepper, change.now)
         row = msgspec.structs.replace(row, prefix=secret.prefix, last_four=secret.last_four)
-        await store.insert_key(connection, row)
-        await store.insert_secret(connection, secret)
-        await changes.note(connection, row.version, [row.id], secret.hash)
-        await log_change(connection, actor.key_id, "keys.create", [row], now)
-        return {**resource_of(row, now), "api_key": raw}
+        await store.insert_key(change.connection, row)
+        await store.insert_secret(change.connection, secret)
+        await change.tell("keys.create", [row], secret_hash=secret.hash)
+        return {**resource_of(row, change.now), **await _warned(change, row), "api_key": raw}
+
+    async def _replayed(self, change: Change, key_id: str) -> Resource:
+        row = await store.get_key(change.connection, key_id)
+        assert row is not None, "keys are never deleted"
+        return {**resource_of(row, change.now), "idempotent_replayed": True}
+
+    async def list(
+        self, actor: Actor, now: int, wanted: KeyFilter | None = None, cursor: str | None = None
+    ) -> Resource:
+        """Return {"keys": [...], "next_cursor"}: what the actor manages, oldest first.
+
+        Raises `InvalidDocument` for a cursor that is none.
+        """
+        actor.require("manage_keys")
+        query = listing.wanted_of(wanted or KeyFilter(), cursor, now)
+        async with self._database.reading() as connection:
+            rows = await key_list.list_keys(connection, reach_of(actor), query)
+        return listing.page_of(rows, query, now)
 
     async def every(self, actor: Actor, now: int) -> AsyncIterator[Resource]:
-        """Yield all keys of the organization as of one moment, as `list` does a page of them."""
-        after = None
-        async with self._database.reading() as connection:
-            while rows := await store.list_keys(connection, actor.organization_id, _PAGE, after):
-                for row in rows:
-                    yield resource_of(row, now)
-                after = rows[-1].created_at, rows[-1].id
-
-    async def list(self, actor: Actor, now: int, limit: int = _PAGE) -> list[Resource]:
-        """Return the organization's first keys, oldest first, revoked ones included."""
-        async with self._database.reading() as connection:
-            rows = await store.list_keys(connection, actor.organization_id, limit, None)
-        return [resource_of(row, now) for row in rows]
+        """Yield all keys that the actor manages, oldest first."""
+        cursor: str | None = None
+        while True:
+            page = await self.list(actor, now, KeyFilter(), cursor)
+            for key in page["keys"]:
+                yield key
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
 
     async def get(self, actor: Actor, key_id: str, now: int) -> Resource:
-        """Return one key. Raises `NotFound`."""
+        """Return one key."""
         async with self._database.reading() as connection:
-            return resource_of(await self._own(connection, actor, key_id), now)
+            return resource_of(await seen(connection, actor, key_id), now)
+
+    async def update(
+        self,
+        actor: Actor,
+        key_id: str,
+        patch: Mapping[str, Any] | object,
+        now: int,
+        if_match: int | None = None,
+    ) -> Resource:
+        """Change a key by a JSON Merge Patch; `if_match` is the version that the caller has seen.
+
+        Raises `InvalidDocument` with every fault, `PreconditionFailed` for another version.
+        """
+        problems = Problems()
+        async with changing(self._database, actor, now) as change:
+            before = await managed(change.connection, actor, key_id)
+            _match(before, if_match)
+            organization = await organization_of(change.connection, actor.organization_id)
+            after = patched(before, patch, actor, now, problems)
+            check_compiles(after, organization, problems)
+            problems.raise_if_any()
+            if before.status == "revoked":
+                raise Conflict(f"{named(before.name, before.id)} is revoked: make a new one")
+            after = await _granted(change, before, after)
+            if after != before:
+                after = await change.update("keys.update", before, after)
+            taken = after.granted_by != before.granted_by
+            return {**resource_of(after, now), **await _warned(change, after, taken=taken)}
+
+    async def rotate(
+        self, actor: Actor, key_id: str, body: object, now: int, once: Once | None = None
+    ) -> Resource:
+        """Give a key a new secret; the old ones live on for `grace_period` seconds, default 0.
+
+        The answer alone has the raw secret, as `api_key`. Raises `Conflict` for a key that is
+        not active.
+        """
+        grace = grace_of(body)
+        async with changing(self._database, actor, now) as change:
+            before = await managed(change.connection, actor, key_id)
+            if await begun(change.connection, actor, once, now):
+                return await self._replayed(change, key_id)
+            await lifecycle.check_rotation(change, before)
+            await end_old_secrets(change.connection, key_id, grace, now)
+            raw, secret = new_secret(before, self._pepper, now)
+            await store.insert_secret(change.connection, secret)
+            shown_now = {"prefix": secret.prefix, "last_four": secret.last_four}
+            after = msgspec.structs.replace(before, rotated_at=now, **shown_now)
+            after = await change.update("keys.rotate", before, after)
+            await done(change.connection, actor, once, key_id)
+            return {**resource_of(after, now), "api_key": raw}
+
+    async def suspend(self, actor: Actor, key_id: str, now: int) -> Resource:
+        """Stop a key's own secrets until it is resumed. Raises `Conflict` if it is revoked."""
+        async with changing(self._database, actor, now) as change:
+            return await lifecycle.suspend(change, key_id, "keys.suspend")
+
+    async def resume(self, actor: Actor, key_id: str, now: int) -> Resource:
+        """Let a suspended key go on. Raises `Conflict` if it is revoked."""
+        async with changing(self._database, actor, now) as change:
+            return await lifecycle.resume(change, key_id)
+
+    async def report_compromised(
+        self, actor: Actor, key_id: str, body: object, now: int
+    ) -> Resource:
+        """Suspend a key at once, and write down why: `reason`, a text."""
+        reason = lifecycle.reason_of(body)
+        async with changing(self._database, actor, now) as change:
+            return await lifecycle.suspend(change, key_id, "keys.report_compromised", reason)
 
     async def revoke(self, actor: Actor, key_id: str, now: int, *, cascade: bool) -> Resource:
         """Kill a key's secrets and its temporary descendants; with `cascade`, all descendants.
 
         Revoking again changes nothing. The answer adds `live_children`: how many
-        keys below go on working. Raises `NotFound`.
+        keys below go on working.
         """
-        async with self._database.writing() as connection:
-            row = await self._own(connection, actor, key_id)
-            below = await store.below(connection, key_id)
-            doomed = [
-                each
-                for each in (row, *below)
-                if each.status != "revoked" and (each is row or cascade or each.temporary)
-            ]
-            if doomed:
-                await self._revoke(connection, actor, doomed, now)
-                row = await self._own(connection, actor, key_id)
-            gone = {each.id for each in doomed}
-            return {
-                **resource_of(row, now),
-                "live_children": sum(
-                    each.id not in gone and status_of(each, now) == "active" for each in below
-                ),
-            }
-
-    async def _revoke(
-        self, connection: AsyncConnection, actor: Actor, doomed: Sequence[store.KeyRow], now: int
-    ) -> None:
-        key_ids = [each.id for each in doomed]
-        number = await changes.bump(connection)
-        await store.revoke(connection, key_ids, number, now)
-        await changes.note(connection, number, key_ids)
-        revoked = [msgspec.structs.replace(each, status="revoked") for each in doomed]
-        await log_change(connection, actor.key_id, "keys.revoke", revoked, now)
-
-    async def _own(self, connection: AsyncConnection, actor: Actor, key_id: str) -> store.KeyRow:
-        row = await store.get_key(connection, key_id)
-        if row is None or row.organization_id != actor.organization_id:
-            raise NotFound(f"there is no key {shown(key_id)}")
-        return row
+        async with changing(self._database, actor, now) as change:
+            return await lifecycle.revoke(change, key_id, cascade=cascade)
 
 
-def _agree(document: KeyDocument, parent: store.KeyRow, problems: Problems) -> None:
-    """A key belongs where its parent does."""
-    for name in ("organization_id", "team_id", "user_id"):
-        asked, above = getattr(document, name), getattr(parent, name)
-        if asked and above and asked != above:
-            problems.add(name, f"{shown(asked)} is not the parent key's {shown(above)}")
+def _match(row: store.KeyRow, if_match: int | None) -> None:
+    if if_match is not None and if_match != row.version:
+        raise PreconditionFailed(
+            f"{named(row.name, row.id)} has changed meanwhile, to version {row.version}: "
+            "get it again and repeat what you want to change"
+        )
 
 
-def _belong(document: KeyDocument, parent: store.KeyRow, problems: Problems) -> None:
-    """A team-level key has a team; an organization-level key has nothing but its organization."""
-    if document.key_type == "team" and not (document.team_id or parent.team_id):
-        problems.add("team_id", "missing: a team-level key has one")
-    if document.key_type == "organization":
-        for name in ("team_id", "user_id"):
-            if getattr(document, name):
-                problems.add(name, "an organization-level key has none: leave it out")
-        if parent.key_type != "organization":
-            message = "an organization-level key goes below another one: choose such a parent"
-            problems.add("parent_key_id", message)
+async def _granted(change: Change, before: store.KeyRow, after: store.KeyRow) -> store.KeyRow:
+    """Have who gives a key more answer for it with its own rights.
+
+    A key does not widen itself. Who widens another one that others granted takes the grant
+    over, so that its own guards bind it from now on.
+    """
+    actor = change.actor
+    widening = widening_of(before, after)
+    if actor.operator:
+        return after
+    if before.id == actor.key_id:
+        wider = [*widening.rights, *widening.limits]
+        wider += ["metadata"] if before.document.metadata != after.document.metadata else []
+        if wider:
+            raise Forbidden(f"a key cannot widen itself: {', '.join(wider)}")
+        return after
+    if widening.rights and not await has_granted(change.connection, actor, after):
+        return msgspec.structs.replace(after, granted_by=actor.key_id)
+    return after
+
+
+async def _warned(
+    change: Change, row: store.KeyRow, *, taken: bool = False
+) -> dict[str, list[str]]:
+    """Return what to tell of a key that was made or changed, if anything."""
+    chain = (await store.chain(change.connection, row.id, "granted_by"))[1:]
+    found = await store.get_keys(change.connection, chain)
+    warnings = warnings_of(row, [found[key_id] for key_id in chain])
+    if taken:
+        warnings.append(f"the grant is taken over by {row.granted_by}, whose own rights bind it")
+    if row.expires_at is not None and row.expires_at <= change.now:
+        warnings.append("expires_at is in the past: the key is expired already")
+    return {"warnings": warnings} if warnings else {}

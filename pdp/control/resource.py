@@ -1,6 +1,6 @@
 """The key resource: what the CLI and the API show of a key."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -10,11 +10,19 @@ from pdp.quota.compile import compile_scope
 from pdp.store.keys import KeyRow
 from pdp.wording import instant
 
+SECRET_SHOWN: Final = "whsec_***"  # noqa: S105  It stands for one.
+"""What is shown in place of a webhook's secret."""
+
 _UTC = Calendar("UTC")
+_DAY = 86_400 * 1_000_000_000
 
 
 def resource_of(row: KeyRow, now: int) -> dict[str, Any]:
-    """Return a key with the fields of the Contract, in its order."""
+    """Return a key with the fields of the Contract, in its order, and some more.
+
+    `version` is the number of its last change, `rotation_age_days` how old its newest
+    secret is.
+    """
     return {
         "id": row.id,
         "name": row.name,
@@ -37,6 +45,9 @@ def resource_of(row: KeyRow, now: int) -> dict[str, Any]:
         "expires_at": _instant_or_none(row.expires_at),
         "last_used_at": _instant_or_none(row.last_used_at),
         "rotated_at": _instant_or_none(row.rotated_at),
+        "rotation_age_days": max(0, now - (row.rotated_at or row.created_at)) // _DAY,
+        "temporary": row.temporary,
+        "version": row.version,
     }
 
 
@@ -70,7 +81,7 @@ def _effective_limits(row: KeyRow) -> list[dict[str, Any]]:
 def _without_secret(webhooks: dict[str, Any] | None) -> dict[str, Any] | None:
     if webhooks is None or "secret" not in webhooks:
         return webhooks
-    return {**webhooks, "secret": "whsec_***"}
+    return {**webhooks, "secret": SECRET_SHOWN}
 
 
 def _instant_or_none(ns: int | None) -> str | None:

@@ -20,11 +20,16 @@ class Chain:
 
     __slots__ = ("_deniers", "_guards", "_listers")
 
-    def __init__(self, parents: Sequence[PolicyNode], guards: Sequence[PolicyNode]) -> None:
+    def __init__(
+        self,
+        parents: Sequence[PolicyNode],
+        deniers: Sequence[PolicyNode],
+        guards: Sequence[PolicyNode],
+    ) -> None:
         self._listers = tuple(
             (node.allowlist, node.owner) for node in parents if node.allowlist is not None
         )
-        self._deniers = tuple(node for node in parents if node.denies is not None)
+        self._deniers = tuple(node for node in deniers if node.denies is not None)
         self._guards = tuple(node for node in guards if node.has_guards)
 
     def evaluate(self, request: Attributes, spend_of: SpendOf) -> Evaluation:
@@ -32,9 +37,10 @@ class Chain:
         action = ACTIONS.get(request.action)
         if action is None:
             return denial.unknown_action(request.action)
-        for allowlist, owner in self._listers:
-            if not allowlist.admits(request.client_ip):
-                return denial.ip_not_allowed(owner, request.client_ip)
+        if self._listers:
+            strange = self.address_fault(request.client_ip)
+            if strange is not None:
+                return strange
         names = (request.model, request.provider) if action.model_bearing else None
         relied_on: list[BudgetGuard] = []
         if self._deniers:
@@ -42,6 +48,13 @@ class Chain:
             if denied is not None:
                 return denied
         return self._guarded(request, names, spend_of, relied_on)
+
+    def address_fault(self, client_ip: str) -> Evaluation | None:
+        """Return the denial by an IP allowlist of the parents, None where all admit a client."""
+        for allowlist, owner in self._listers:
+            if not allowlist.admits(client_ip):
+                return denial.ip_not_allowed(owner, client_ip)
+        return None
 
     def _denied(
         self,
@@ -85,9 +98,12 @@ class Chain:
 def build_chain(parents: Sequence[PolicyNode], granters: Sequence[PolicyNode]) -> Chain:
     """Return the chain of the key that is first in both; each goes from it up to the root.
 
-    Guards are those of the granters and then of the parents that bind their
-    subtree, each key once and leaf first.
+    Prohibitions are those of the parents and then of the granters: what a Deny takes
+    from a key, that key cannot give. Guards are those of the granters and then of the
+    parents that bind their subtree. Each key once and leaf first.
     """
     granting = {node.key_id for node in granters}
+    above = {node.key_id for node in parents}
     binding = [node for node in parents if node.binds_subtree and node.key_id not in granting]
-    return Chain(parents, [*granters, *binding])
+    others = [node for node in granters if node.key_id not in above]
+    return Chain(parents, [*parents, *others], [*granters, *binding])

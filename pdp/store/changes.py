@@ -38,6 +38,12 @@ async def bump(connection: AsyncConnection) -> int:
     return number
 
 
+async def lock(connection: AsyncConnection) -> None:
+    """Keep other changes out until the end of this transaction, without taking a number yet."""
+    # SQLite knows no FOR UPDATE and needs none: there is one writer at a time.
+    await connection.execute(sa.select(revision.c.number).with_for_update())
+
+
 async def note(
     connection: AsyncConnection,
     number: int,

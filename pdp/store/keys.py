@@ -95,12 +95,17 @@ _NOT_COLUMNS = ("prefix", "last_four")
 
 async def insert_key(connection: AsyncConnection, row: KeyRow) -> None:
     """Store a new key."""
+    await connection.execute(sa.insert(api_keys).values(**columns_of(row)))
+
+
+def columns_of(row: KeyRow) -> dict[str, Any]:
+    """Return a key as columns of its table."""
     values = msgspec.structs.asdict(row)
     for name in _NOT_COLUMNS:
         del values[name]
     values["temporary"] = int(row.temporary)
     values["document"] = msgspec.json.encode(row.document).decode()
-    await connection.execute(sa.insert(api_keys).values(**values))
+    return values
 
 
 async def insert_secret(connection: AsyncConnection, secret: SecretRow) -> None:
@@ -119,24 +124,13 @@ async def get_keys(connection: AsyncConnection, key_ids: Sequence[str]) -> dict[
     """Return the keys of some ids, by id; those that are not there are left out."""
     if not key_ids:
         return {}
-    query = _select().where(api_keys.c.id.in_(key_ids))
-    return {row.id: row for row in map(_row, (await connection.execute(query)).mappings())}
+    query = select_keys().where(api_keys.c.id.in_(key_ids))
+    return {row.id: row for row in map(row_of, (await connection.execute(query)).mappings())}
 
 
 async def get_key(connection: AsyncConnection, key_id: str) -> KeyRow | None:
     """Return a key by its id."""
     return (await get_keys(connection, [key_id])).get(key_id)
-
-
-async def list_keys(
-    connection: AsyncConnection, organization_id: str, limit: int, after: tuple[int, str] | None
-) -> list[KeyRow]:
-    """Return keys by (created_at, id), those after a position."""
-    query = _select().where(api_keys.c.organization_id == organization_id)
-    if after is not None:
-        query = query.where(sa.tuple_(api_keys.c.created_at, api_keys.c.id) > after)
-    query = query.order_by(api_keys.c.created_at, api_keys.c.id).limit(limit)
-    return [_row(row) for row in (await connection.execute(query)).mappings()]
 
 
 async def chain(connection: AsyncConnection, key_id: str, upwards: str) -> list[str]:
@@ -162,8 +156,8 @@ async def below(connection: AsyncConnection, key_id: str) -> list[KeyRow]:
     walk = walk.union_all(
         sa.select(api_keys.c.id, walk.c.depth + 1).where(api_keys.c.parent_key_id == walk.c.id)
     )
-    query = _select().join(walk, walk.c.id == api_keys.c.id).order_by(walk.c.depth)
-    return [_row(row) for row in (await connection.execute(query)).mappings()]
+    query = select_keys().join(walk, walk.c.id == api_keys.c.id).order_by(walk.c.depth)
+    return [row_of(row) for row in (await connection.execute(query)).mappings()]
 
 
 async def team_key(
@@ -171,7 +165,7 @@ async def team_key(
 ) -> KeyRow | None:
     """Return the oldest live team-level key of a team."""
     query = (
-        _select()
+        select_keys()
         .where(
             api_keys.c.organization_id == organization_id,
             api_keys.c.team_id == team_id,
@@ -183,7 +177,7 @@ async def team_key(
         .limit(1)
     )
     row = (await connection.execute(query)).mappings().one_or_none()
-    return None if row is None else _row(row)
+    return None if row is None else row_of(row)
 
 
 async def revoke(
@@ -199,7 +193,8 @@ async def revoke(
     await connection.execute(statement, [{"key_id": key_id} for key_id in key_ids])
 
 
-def _select() -> Any:
+def select_keys() -> Any:
+    """Return a query of keys with what may be shown of their newest secrets, for `row_of`."""
     newest = (
         sa.select(secrets.c.hash)
         .where(secrets.c.key_id == api_keys.c.id)
@@ -213,7 +208,8 @@ def _select() -> Any:
     )
 
 
-def _row(row: Any) -> KeyRow:
+def row_of(row: Any) -> KeyRow:
+    """Return a row of `select_keys`."""
     values = dict(row)
     values["document"] = _document.decode(values["document"])
     values["temporary"] = bool(values["temporary"])

@@ -35,6 +35,20 @@ async def get_organization(
     return None if row is None else Organization(**row)
 
 
+async def organization_of(connection: AsyncConnection, organization_id: str) -> Organization:
+    """Return an organization that is there: an actor's, or a key's."""
+    found = await get_organization(connection, organization_id)
+    assert found is not None, "an organization is never deleted"
+    return found
+
+
+async def update_organization(connection: AsyncConnection, organization: Organization) -> None:
+    """Store an organization that is there already."""
+    values = msgspec.structs.asdict(organization)
+    statement = sa.update(organizations).where(organizations.c.id == organization.id)
+    await connection.execute(statement.values(**values))
+
+
 async def root_key_id(connection: AsyncConnection, organization_id: str) -> str:
     """Return the id of an organization's root key: the one without a parent."""
     query = sa.select(api_keys.c.id).where(

@@ -90,6 +90,17 @@ secrets = Table(
     Column("revoked_at", BigInteger),
 )
 
+# Requests with an Idempotency-Key, for a day.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("actor_key_id", String(64), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("fingerprint", LargeBinary(32), nullable=False),
+    Column("target_key_id", String(64), nullable=False),
+    Column("created_at", BigInteger, nullable=False, index=True),
+)
+
 # One row. Every change bumps it in its own transaction, so that no number is lost.
 revision = Table(
     "revision",

@@ -9,6 +9,7 @@ import sys
 from contextlib import closing
 
 from pdp.secret import is_well_formed
+from pdp.store.revision import NEWEST
 from tests.unit.cli.conftest import Pdp
 
 
@@ -107,10 +108,10 @@ def test_another_pepper_is_refused(pdp: Pdp) -> None:
 
 
 def test_migrate_says_from_where_to_where(pdp: Pdp) -> None:
-    assert pdp("migrate").out == "from nothing to 0001\n"
-    assert pdp("migrate").out == "at 0001 already\n"
+    assert pdp("migrate").out == f"from nothing to {NEWEST}\n"
+    assert pdp("migrate").out == f"at {NEWEST} already\n"
     pdp.setting("PDP_DATABASE_URL", f"sqlite:///{pdp.data_dir}/other.db")
-    assert pdp("migrate").out == "from nothing to 0001\n"
+    assert pdp("migrate").out == f"from nothing to {NEWEST}\n"
 
 
 def test_a_database_in_a_folder_that_is_not_there_is_named(pdp: Pdp) -> None:

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
 
+from pdp.control.access import RIGHTS
 from pdp.control.ingest import ingest
 from pdp.control.initialize import Initialized, initialize
 from pdp.control.keys import Actor, Keys, Resource
@@ -28,6 +29,12 @@ DAY, MONTH = 1_795_392_000, 1_793_491_200
 PEPPER = b"p" * 64
 
 
+def operator_of(root: Initialized) -> Actor:
+    """Return the operator of an organization, as the CLI is."""
+    rights = frozenset(RIGHTS)
+    return Actor(root.key_id, root.organization_id, rights, "organization", operator=True)
+
+
 class Desk:
     """A migrated database with one organization; time stands unless a test moves it."""
 
@@ -35,7 +42,7 @@ class Desk:
         self.database = database
         self.keys = Keys(database, PEPPER)
         self.root = root
-        self.actor = Actor(root.key_id, root.organization_id)
+        self.actor = operator_of(root)
         self.now = NOON
 
     async def create(self, **body: Any) -> Resource:

@@ -148,6 +148,8 @@ async def test_changes_by_administrators_are_entries_with_their_name(desk: Desk)
         "target_key_id": made["id"],
         "target_key_name": "Mobile",
         "target_status": "revoked",
+        "before": {"status": "active"},
+        "after": {"status": "revoked"},
     }
 
 

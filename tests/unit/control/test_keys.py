@@ -7,12 +7,12 @@ import sqlalchemy as sa
 from msgspec.structs import asdict
 
 from pdp.control.initialize import initialize
-from pdp.control.keys import Actor, Keys
+from pdp.control.keys import Actor, KeyFilter, Keys
 from pdp.errors import InvalidDocument, NotFound
 from pdp.secret import hash_secret, is_well_formed
 from pdp.store import keys as store
 from pdp.store.schema import api_keys
-from tests.unit.control.desk import NOON, PEPPER, SECOND, Desk, refused, rows, status
+from tests.unit.control.desk import NOON, PEPPER, SECOND, Desk, operator_of, refused, rows, status
 
 CONTRACT = (
     *("id", "name", "description", "status", "key_type", "organization_id", "team_id", "user_id"),
@@ -26,7 +26,7 @@ CONTRACT = (
 async def other_organization(desk: Desk) -> Actor:
     """Make a second organization; return its root."""
     made = await initialize(desk.database, PEPPER, desk.now, "org2", "Other", "UTC")
-    return Actor(made.key_id, made.organization_id)
+    return operator_of(made)
 
 
 # -- Create
@@ -62,7 +62,7 @@ async def test_the_raw_secret_is_stored_nowhere_and_shown_once(desk: Desk) -> No
     assert body not in str(await desk.dump())
     shown = [
         await desk.keys.get(desk.actor, made["id"], desk.now),
-        *await desk.keys.list(desk.actor, desk.now),
+        *(await desk.keys.list(desk.actor, desk.now))["keys"],
         await desk.keys.revoke(desk.actor, made["id"], desk.now, cascade=False),
     ]
     assert body not in str(shown)
@@ -267,11 +267,16 @@ async def test_a_list_has_the_organizations_keys_oldest_first(desk: Desk) -> Non
     made = [(await desk.create(name=name))["id"] for name in "cab"]
     await desk.keys.revoke(desk.actor, made[0], desk.now, cascade=False)
     found = await desk.keys.list(desk.actor, desk.now)
-    assert [each["id"] for each in found] == [desk.root.key_id, *made]
-    assert [each["status"] for each in found] == ["active", "revoked", "active", "active"]
-    assert [each["id"] for each in await desk.keys.list(other, desk.now)] == [other.key_id]
-    first = await desk.keys.list(desk.actor, desk.now, limit=2)
-    assert [each["id"] for each in first] == [desk.root.key_id, made[0]]
+    assert [each["id"] for each in found["keys"]] == [desk.root.key_id, *made]
+    assert [each["status"] for each in found["keys"]] == ["active", "revoked", "active", "active"]
+    assert found["next_cursor"] is None
+    theirs = await desk.keys.list(other, desk.now)
+    assert [each["id"] for each in theirs["keys"]] == [other.key_id]
+    first = await desk.keys.list(desk.actor, desk.now, KeyFilter(limit=2))
+    assert [each["id"] for each in first["keys"]] == [desk.root.key_id, made[0]]
+    rest = await desk.keys.list(desk.actor, desk.now, KeyFilter(limit=2), first["next_cursor"])
+    assert [each["id"] for each in rest["keys"]] == made[1:]
+    assert rest["next_cursor"] is None
 
 
 async def test_all_keys_of_an_organization_come_page_by_page_each_once(desk: Desk) -> None:

@@ -7,7 +7,6 @@ import pytest
 from msgspec.structs import replace
 
 from pdp.compile import Compiler
-from pdp.control.keys import Actor
 from pdp.control.resolve import resolve
 from pdp.model import Resolved
 from pdp.secret import hash_secret
@@ -38,8 +37,8 @@ async def test_the_chains_go_from_the_key_to_the_root_and_have_each_record_once(
 ) -> None:
     team = await desk.create(key_type="team", team_id="a")
     user = await desk.create(key_type="user", team_id="a", user_id="u")
-    granter = await desk.create(name="granter")
-    actor = Actor(granter["id"], "org")
+    granter = await desk.create(key_type="organization", permissions={"manage_keys": True})
+    actor = await desk.keys.authenticate(granter["api_key"], "", desk.now)
     leaf = await desk.keys.create(actor, {"parent_key_id": user["id"]}, desk.now)
     resolved = await found(desk, leaf["api_key"])
     root = desk.root.key_id

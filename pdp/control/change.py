@@ -1,0 +1,60 @@
+"""A change of the tree of keys: a transaction with a number, told to watchers and logged."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pdp.control.access import Actor
+from pdp.control.admin_log import log_change
+from pdp.store import changes, key_changes
+from pdp.store.database import Database
+from pdp.store.keys import KeyRow
+
+
+class Change:
+    """An open transaction, alone in changing keys. What changes nothing takes no number."""
+
+    def __init__(self, connection: AsyncConnection, actor: Actor, now: int) -> None:
+        self.connection = connection
+        self.actor = actor
+        self.now = now
+        self._number = 0
+
+    async def number(self) -> int:
+        """Return the number of this change: the version of all that it touches."""
+        if not self._number:
+            self._number = await changes.bump(self.connection)
+        return self._number
+
+    async def update(self, action: str, before: KeyRow, after: KeyRow, reason: str = "") -> KeyRow:
+        """Store a key that is there already; return it as stored."""
+        stored = msgspec.structs.replace(after, version=await self.number())
+        await key_changes.update_key(self.connection, stored)
+        await self.tell(action, [stored], [before], reason=reason)
+        return stored
+
+    async def tell(
+        self,
+        action: str,
+        rows: Sequence[KeyRow],
+        before: Sequence[KeyRow] = (),
+        secret_hash: bytes | None = None,
+        reason: str = "",
+    ) -> None:
+        """Note which keys changed, for data planes and the audit log.
+
+        `secret_hash` is that of a new secret of the first of them.
+        """
+        key_ids = [row.id for row in rows]
+        await changes.note(self.connection, await self.number(), key_ids, secret_hash)
+        await log_change(self.connection, self.actor.key_id, action, rows, self.now, before, reason)
+
+
+@asynccontextmanager
+async def changing(database: Database, actor: Actor, now: int) -> AsyncIterator[Change]:
+    """Give a change; it is committed at the end, and gone after an exception."""
+    async with database.writing() as connection:
+        await changes.lock(connection)
+        yield Change(connection, actor, now)

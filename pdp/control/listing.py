@@ -1,0 +1,82 @@
+"""Pages of keys: filters as they come in, and cursors that inserts do not move."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+
+from pdp.control.key_document import KEY_TYPES
+from pdp.control.resource import resource_of
+from pdp.problems import Problems
+from pdp.store.key_list import Wanted
+from pdp.store.keys import KeyRow
+
+STATUSES: Final = ("active", "expired", "revoked", "suspended")
+MOST: Final = 1000
+"""Keys of a page."""
+
+_SECOND: Final = 1_000_000_000
+
+
+class KeyFilter(Struct, frozen=True):
+    """Which keys; empty or None: any. `older_than`: the newest secret is that many seconds old."""
+
+    status: str = ""
+    key_type: str = ""
+    team_id: str = ""
+    user_id: str = ""
+    older_than: int | None = None
+    limit: int = MOST
+
+
+def wanted_of(asked: KeyFilter, cursor: str | None, now: int) -> Wanted:
+    """Return what to ask the store, one more than a page. Raises `InvalidDocument`."""
+    problems = Problems()
+    if asked.status and asked.status not in STATUSES:
+        problems.add("status", f"use one of {', '.join(STATUSES)}")
+    if asked.key_type and asked.key_type not in KEY_TYPES:
+        problems.add("key_type", f"use one of {', '.join(KEY_TYPES)}")
+    if not 1 <= asked.limit <= MOST:
+        problems.add("limit", f"not a whole number from 1 to {MOST:,}")
+    after = _position(cursor, problems) if cursor else None
+    problems.raise_if_any()
+    before = None if asked.older_than is None else now - asked.older_than * _SECOND
+    return Wanted(
+        now=now,
+        status=asked.status,
+        key_type=asked.key_type,
+        team_id=asked.team_id,
+        user_id=asked.user_id,
+        secret_before=before,
+        after=after,
+        limit=asked.limit + 1,
+    )
+
+
+def page_of(rows: Sequence[KeyRow], wanted: Wanted, now: int) -> dict[str, Any]:
+    """Return {"keys": [...], "next_cursor"}."""
+    page = rows[: wanted.limit - 1]
+    more = len(rows) > len(page)
+    return {
+        "keys": [resource_of(row, now) for row in page],
+        "next_cursor": _cursor(page[-1]) if more else None,
+    }
+
+
+def _cursor(row: KeyRow) -> str:
+    text = f"{row.created_at}:{row.id}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _position(cursor: str, problems: Problems) -> tuple[int, str] | None:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        at, _, key_id = text.partition(":")
+        number = int(at)
+        number.to_bytes(8, signed=True)  # The database has no room for more.
+    except (ValueError, OverflowError, binascii.Error):
+        problems.add("cursor", "not one of ours: use next_cursor as it was given")
+        return None
+    return number, key_id

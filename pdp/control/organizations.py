@@ -1,0 +1,68 @@
+"""An organization's own settings: its name, and where its days and months begin."""
+
+from typing import Any
+
+import msgspec
+
+from pdp.control.access import Actor
+from pdp.control.change import changing
+from pdp.control.initialize import name_fault, timezone_fault
+from pdp.problems import Problems
+from pdp.store import organizations as store
+from pdp.store.database import Database
+from pdp.store.keys import get_keys
+from pdp.wording import instant, printable
+
+_FIELDS = ("name", "timezone")
+
+
+async def get_settings(database: Database, actor: Actor) -> dict[str, Any]:
+    """Return {"id", "name", "timezone", "created_at"} of the actor's organization."""
+    async with database.reading() as connection:
+        return _shown(await store.organization_of(connection, actor.organization_id))
+
+
+async def update_settings(
+    database: Database, actor: Actor, patch: object, now: int
+) -> dict[str, Any]:
+    """Change the settings by a JSON Merge Patch. Raises `InvalidDocument` with every fault.
+
+    Windows that have begun keep the timezone of their start (docs/adr/0005).
+    """
+    actor.require("manage_billing")
+    problems = Problems()
+    fields: dict[str, Any] = patch if isinstance(patch, dict) else {}
+    if not isinstance(patch, dict):
+        problems.add("body", "not a JSON object")
+    for field in fields:
+        if field not in _FIELDS:
+            problems.add(printable(str(field)), f"unknown field: use one of {', '.join(_FIELDS)}")
+    name, timezone = fields.get("name", ""), fields.get("timezone")
+    if name is not None and (fault := name_fault(name)):
+        problems.add("name", fault)
+    if timezone is not None and (fault := timezone_fault(timezone)):
+        problems.add("timezone", fault)
+    problems.raise_if_any()
+    async with changing(database, actor, now) as change:
+        before = await store.organization_of(change.connection, actor.organization_id)
+        after = msgspec.structs.replace(
+            before,
+            name=(name or "") if "name" in fields else before.name,
+            timezone=timezone or before.timezone,
+        )
+        if after != before:
+            await store.update_organization(change.connection, after)
+            # Every key has the root above it: all of them are read again.
+            root = await store.root_key_id(change.connection, after.id)
+            rows = await get_keys(change.connection, [root])
+            await change.tell("organizations.update", list(rows.values()))
+        return _shown(after)
+
+
+def _shown(organization: store.Organization) -> dict[str, Any]:
+    return {
+        "id": organization.id,
+        "name": organization.name,
+        "timezone": organization.timezone,
+        "created_at": instant(organization.created_at),
+    }

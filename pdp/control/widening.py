@@ -1,0 +1,94 @@
+"""In what a change lets a key do more than before. Pure.
+
+What cannot be compared (two policies) counts as more: narrower is only what surely is.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from msgspec import Struct
+
+from pdp.problems import Problems
+from pdp.quota.calendar import Calendar
+from pdp.quota.compile import compile_scope
+from pdp.store.keys import KeyRow
+
+_LISTS: Final = ("models", "providers", "actions")
+_RIGHTS: Final = ("manage_keys", "view_all_usage", "manage_billing")
+_UTC: Final = Calendar("UTC")
+
+
+class Widening(Struct, frozen=True):
+    """The fields that let through more: rights and prohibitions, and limits."""
+
+    rights: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+
+
+def widening_of(before: KeyRow, after: KeyRow) -> Widening:
+    """Return what `after` lets through that `before` did not."""
+    return Widening(tuple(_rights(before, after)), tuple(_limits(before, after)))
+
+
+def _rights(before: KeyRow, after: KeyRow) -> Iterable[str]:
+    old, new = before.document, after.document
+    if old.access == "read_only" != new.access:
+        yield "access"
+    yield from _permissions(old.permissions or {}, new.permissions or {})
+    if old.policy is not None and old.policy != new.policy:
+        yield "policy"
+    if _is_on(old.ip_allowlist) and not _is_subset(new.ip_allowlist, old.ip_allowlist):
+        yield "ip_allowlist"
+    if before.permissions_apply_to == "subtree" != after.permissions_apply_to:
+        yield "permissions_apply_to"
+    if before.expires_at is not None and (
+        after.expires_at is None or after.expires_at > before.expires_at
+    ):
+        yield "expires_at"
+
+
+def _permissions(old: dict[str, Any], new: dict[str, Any]) -> Iterable[str]:
+    for name in _LISTS:
+        was, now = old.get(name), new.get(name)
+        if was is not None and (now is None or not set(now) <= set(was)):
+            yield f"permissions.{name}"
+    for name in _RIGHTS:
+        if new.get(name) is True is not old.get(name):
+            yield f"permissions.{name}"
+
+
+def _is_on(allowlist: dict[str, Any] | None) -> bool:
+    return allowlist is not None and allowlist.get("enabled") is True
+
+
+def _is_subset(new: dict[str, Any] | None, old: dict[str, Any] | None) -> bool:
+    if not _is_on(new):
+        return False
+    return set((new or {}).get("addresses") or ()) <= set((old or {}).get("addresses") or ())
+
+
+def _limits(before: KeyRow, after: KeyRow) -> Iterable[str]:
+    """A limit is kept if some limit of the same kind and period is as low as the lowest was."""
+    kept = _tightest(after)
+    for kind, (name, amounts) in _tightest(before).items():
+        now = kept.get(kind)
+        if now is None or any(new > old for new, old in zip(now[1], amounts, strict=True)):
+            yield name
+
+
+def _tightest(row: KeyRow) -> dict[tuple[str, object], tuple[str, tuple[int, ...]]]:
+    """Return (name, amounts) of the lowest limit by unit and period."""
+    scope = compile_scope(row.record(), _UTC, Problems())
+    found: dict[tuple[str, object], tuple[str, tuple[int, ...]]] = {}
+    limits = (*scope.per_request, *scope.budgets, *scope.tokens, *scope.requests)
+    sizes: list[tuple[str, object, str, tuple[int, ...]]] = [
+        (each.unit, each.period, each.name, (each.amount,)) for each in limits
+    ]
+    sizes += [
+        ("rate", each.period, each.name, (each.amount, each.capacity)) for each in scope.rates
+    ]
+    for unit, period, name, amounts in sizes:
+        kind = (unit, period)
+        if kind not in found or amounts < found[kind][1]:
+            found[kind] = (name, amounts)
+    return found
