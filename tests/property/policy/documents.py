@@ -155,7 +155,8 @@ class Tree(Struct, frozen=True):
 
     def compile(self) -> Chain:
         problems = Problems()
-        nodes = {record.id: compile_node(record, problems) for record in self.parents}
+        both = [*self.parents, *self.granters]
+        nodes = {record.id: compile_node(record, problems) for record in both}
         problems.raise_if_any()
         return build_chain(
             [nodes[record.id] for record in self.parents],
@@ -199,8 +200,9 @@ def conditional_trees(draw: st.DrawFn) -> Tree:
 
 @st.composite
 def trees(draw: st.DrawFn) -> Tree:
-    """A line of up to four keys, each granted by any key above it."""
+    """A line of up to four keys, each granted by any key above it, or by one beside the line."""
     depth = draw(st.sampled_from([1, 1, 2, 3, 4]))
+    beside = draw(st.booleans()) and depth > 1
     records = [
         KeyRecord(
             id=key_id,
@@ -221,7 +223,14 @@ def trees(draw: st.DrawFn) -> Tree:
     granters = [records[-1]]
     while granters[-1].granted_by:
         granters.append(found[granters[-1].granted_by])
+    if beside:
+        # The maker of the leaf is an administrator that is none of its parents.
+        granters = [granters[0], _beside(draw(policies())), *granters[1:]]
     return Tree(records[::-1], granters)
+
+
+def _beside(policy: dict[str, Any] | None) -> KeyRecord:
+    return KeyRecord(id="beside", name="beside", version=1, organization_id="org_1", policy=policy)
 
 
 def requests() -> SearchStrategy[Attributes]:

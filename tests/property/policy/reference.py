@@ -34,7 +34,8 @@ def evaluate(
     for key in parents:
         if not address_allowed(key.ip_allowlist, request.client_ip):
             return False, "ip_not_allowed", ""
-    for key in parents:
+    above = [key.id for key in parents]
+    for key in [*parents, *(key for key in granters if key.id not in above)]:
         for index, statement in statements_of(key, "Deny"):
             if (
                 action_matches(statement, request)
