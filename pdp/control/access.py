@@ -25,8 +25,9 @@ _WRITING: Final = frozenset({"manage_keys", "manage_billing"})
 class Actor(Struct, frozen=True):
     """Who asks, and what for: a key, within whose reach everything stays.
 
-    `above` are the keys of its own two chains but itself: what it does to them it
-    would do to itself. An `operator` sits at the machine and may do everything.
+    `above` are the keys of its own two chains but itself, `parents` those whose limits
+    and prohibitions bind it: what it does to them it would do to itself. An `operator`
+    sits at the machine and may do everything.
     """
 
     key_id: str
@@ -35,6 +36,7 @@ class Actor(Struct, frozen=True):
     key_type: str = "application"
     team_id: str = ""
     above: frozenset[str] = frozenset()
+    parents: frozenset[str] = frozenset()
     operator: bool = False
 
     def may(self, right: str) -> bool:
@@ -81,6 +83,7 @@ def actor_of(resolved: Resolved) -> Actor:
         key_type=key.key_type,
         team_id=key.team_id,
         above=frozenset((*resolved.parents, *resolved.granters)) - {key.id},
+        parents=frozenset(resolved.parents) - {key.id},
     )
 
 

@@ -14,7 +14,7 @@ from pdp.control.key_document import KeyDocument, parse_key_document
 from pdp.control.listing import KeyFilter
 from pdp.control.patching import patched
 from pdp.control.placing import check_compiles, place
-from pdp.control.reach import has_granted, managed, reach_of, seen
+from pdp.control.reach import has_granted, is_bound_alike, managed, reach_of, seen
 from pdp.control.resource import resource_of
 from pdp.control.rotation import end_old_secrets, grace_of, new_secret
 from pdp.control.temporary import parse_temporary
@@ -249,7 +249,13 @@ async def _granted(change: Change, before: store.KeyRow, after: store.KeyRow) ->
             raise Forbidden(f"a key cannot widen itself: {', '.join(wider)}")
         return after
     if widening.rights and not await has_granted(change.connection, actor, after):
-        return msgspec.structs.replace(after, granted_by=actor.key_id)
+        after = msgspec.structs.replace(after, granted_by=actor.key_id)
+    taken = after.granted_by != before.granted_by
+    if taken and not await is_bound_alike(change.connection, actor, after.id):
+        raise Forbidden(
+            f"{named(after.name, after.id)} is not below all that binds the key that asks, which "
+            "cannot answer for it: use a key above both"
+        )
     return after
 
 

@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pdp.control.access import Actor
 from pdp.control.key_document import KeyDocument
-from pdp.control.reach import reaches
+from pdp.control.reach import is_bound_alike, reaches
 from pdp.control.resource import status_of
 from pdp.errors import Forbidden
 from pdp.policy.node import compile_node
@@ -82,12 +82,16 @@ async def _parent(
     own = await store.get_key(connection, actor.key_id)
     assert own is not None, "who asks is a key"
     if document.parent_key_id:
-        return await _chosen(connection, actor, own, document.parent_key_id, now, problems)
-    parent = own if temporary else await _by_scope(connection, actor, own, document, now)
-    if not await reaches(connection, actor, parent):
+        parent = await _chosen(connection, actor, own, document.parent_key_id, now, problems)
+    else:
+        parent = own if temporary else await _by_scope(connection, actor, own, document, now)
+    if not (
+        await reaches(connection, actor, parent)
+        and await is_bound_alike(connection, actor, parent.id)
+    ):
         raise Forbidden(
-            f"the key would go below {named(parent.name, parent.id)}, out of this key's reach: "
-            "name a `parent_key_id` or `team_id` within it"
+            f"the key would go below {named(parent.name, parent.id)}, out of reach of the key that "
+            "asks, or of what binds that: name another `parent_key_id`, or `team_id`"
         )
     return parent
 

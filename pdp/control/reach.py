@@ -63,6 +63,13 @@ async def managed(connection: AsyncConnection, actor: Actor, key_id: str) -> Key
     return row
 
 
+async def is_bound_alike(connection: AsyncConnection, actor: Actor, key_id: str) -> bool:
+    """Tell whether all that binds the actor from above binds what is at or below a key, too."""
+    if actor.operator:
+        return True
+    return actor.parents <= set(await store.chain(connection, key_id, "parent_key_id"))
+
+
 async def has_granted(connection: AsyncConnection, actor: Actor, row: KeyRow) -> bool:
     """Tell whether the actor's own guards bind a key: it is the actor, or granted by it."""
     if actor.operator or row.id == actor.key_id:
