@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from pdp.demo.envoy import command, configure, example_config, find_envoy
@@ -11,12 +12,17 @@ from tests.stack import eventually, free_port
 
 
 class Envoy:
-    """Envoy between a client, a PDP at `grpc` and a provider at `upstream` (ports)."""
+    """Envoy between a client, a PDP at `grpc` and a provider at `upstream` (ports).
 
-    def __init__(self, folder: Path, grpc: int, upstream: int) -> None:
+    `edit` changes the text of the configuration where a test needs another one.
+    """
+
+    def __init__(
+        self, folder: Path, grpc: int, upstream: int, edit: Callable[[str], str] = str
+    ) -> None:
         self.ports = Ports(free_port(), upstream, grpc, 0, free_port())
         self._config = folder / "envoy.yaml"
-        self._config.write_text(configure(example_config(), self.ports))
+        self._config.write_text(edit(configure(example_config(), self.ports)))
         self._log = folder / "envoy.log"
         self._process: subprocess.Popen[bytes] | None = None
 

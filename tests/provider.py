@@ -1,6 +1,7 @@
 """A provider for tests: does what the model's name says, and remembers what it saw."""
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
@@ -86,7 +87,7 @@ class Provider:
         if user == "error":
             return JSONResponse({"error": {"message": "boom"}}, 500)
         if user == "hang":
-            await asyncio.sleep(60)
+            await self._until_left(request)
         if user == "large":
             return JSONResponse({"data": "x" * 9_500_000, "usage": USAGE})
         path = request.url.path
@@ -118,6 +119,13 @@ class Provider:
         if user != "silent":
             answer["usage"] = USAGE
         return JSONResponse(answer)
+
+    async def _until_left(self, request: Request) -> None:
+        """Wait until who asked has gone away, a minute at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(60):
+                while (await request.receive())["type"] != "http.disconnect":
+                    pass
 
     async def _events(self, asked: dict[str, Any], user: str) -> Any:
         chunk = {

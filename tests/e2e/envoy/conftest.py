@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,15 +19,17 @@ T = TypeVar("T")
 class Gateway:
     """Everything together. Keys are made with `key`, clients with `client`."""
 
-    def __init__(self, folder: Path, transport: str) -> None:
-        self.stack = Stack(folder, PDP_GRPC_TRANSPORT=transport)
+    def __init__(
+        self, folder: Path, transport: str, edit: Callable[[str], str] = str, **settings: str
+    ) -> None:
+        self.stack = Stack(folder, PDP_GRPC_TRANSPORT=transport, **settings)
         self.stack.init()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self.provider = self.run(self._provide())
         self._clients: list[openai.OpenAI] = []
-        self.envoy = Envoy(folder, self.stack.grpc_port, self.provider.port)
+        self.envoy = Envoy(folder, self.stack.grpc_port, self.provider.port, edit)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something in the event loop of the provider."""
