@@ -10,7 +10,6 @@ from typing import Literal
 import grpc
 
 from pdp.errors import StartRefused
-from pdp.serve.fast import FastServer
 
 Transport = Literal["auto", "native", "grpcio"]
 
@@ -29,11 +28,15 @@ def make_server(transport: Transport, *, max_message: int = MAX_MESSAGE) -> grpc
     options = (("grpc.max_receive_message_length", max_message), *_OPTIONS)
     if transport == "grpcio":
         return grpc.aio.server(options=options)
+    from pdp.serve.fast import FastServer  # noqa: PLC0415  The control plane does without.
+
     return FastServer(options=options, io_threads=1)
 
 
 def bracket(server: grpc.aio.Server, begin: Callable[[], None], end: Callable[[], None]) -> None:
     """Let a server that decides calls in batches call `begin` and `end` around each."""
+    from pdp.serve.fast import FastServer  # noqa: PLC0415
+
     if isinstance(server, FastServer):
         server.bracket(begin, end)
 
