@@ -16,7 +16,11 @@ Transport = Literal["auto", "native", "grpcio"]
 MAX_MESSAGE = 16 * 1024 * 1024
 """Bytes: above the 8 MB of body that the example Envoy sends, with room for headers."""
 
+MAX_STREAMS = 1024
+"""Calls in flight on a connection: who does not read his answers has no more of them kept."""
+
 _OPTIONS = (
+    ("grpc.max_concurrent_streams", MAX_STREAMS),
     ("grpc.so_reuseport", 0),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),

@@ -6,6 +6,20 @@ import socket
 from collections.abc import Sequence
 from typing import Any, Final
 
+from tests.http2 import (
+    ACK,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PREFACE,
+    RST,
+    SETTINGS,
+    block,
+    frame,
+)
+
 TIMEOUT: Final = 8.0
 _PING: Final = b"GET /ping HTTP/1.1\r\nhost: llm.test\r\n\r\n"
 _PONG: Final = "403 route_not_allowed"
@@ -103,8 +117,6 @@ class _Reader:
 
 # -- HTTP/2: as much as it takes to say anything, and to read a status and a body
 
-_DATA, _HEADERS, _RST, _SETTINGS, _GOAWAY = 0, 1, 3, 4, 7
-_END_STREAM, _END_HEADERS, _ACK = 1, 4, 1
 _FRAME: Final = 16384
 _STATUSES: Final = {8: 200, 9: 204, 10: 206, 11: 304, 12: 400, 13: 404, 14: 500}
 
@@ -115,7 +127,7 @@ def talk_http2(port: int, requests: Sequence[tuple[Fields, bytes]]) -> list[str]
     """Send requests as streams of one connection; return their answers."""
     with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as line:
         # No dynamic table, so that no answer depends on the one before.
-        sent = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", _frame(_SETTINGS, 0, 0, b"\0\1\0\0\0\0")]
+        sent = [PREFACE, frame(SETTINGS, 0, 0, b"\0\1\0\0\0\0")]
         for number, (fields, body) in enumerate(requests):
             sent += _stream(2 * number + 1, fields, body)
         line.sendall(b"".join(sent))
@@ -124,27 +136,13 @@ def talk_http2(port: int, requests: Sequence[tuple[Fields, bytes]]) -> list[str]
 
 
 def _stream(number: int, fields: Fields, body: bytes) -> list[bytes]:
-    block = b"".join(b"\0" + _string(name) + _string(value) for name, value in fields)
-    frames = [_frame(_HEADERS, _END_HEADERS | (0 if body else _END_STREAM), number, block)]
+    last_of_all = 0 if body else END_STREAM
+    frames = [frame(HEADERS, END_HEADERS | last_of_all, number, block(fields))]
     for start in range(0, len(body), _FRAME):
         last = start + _FRAME >= len(body)
         data = body[start : start + _FRAME]
-        frames.append(_frame(_DATA, _END_STREAM if last else 0, number, data))
+        frames.append(frame(DATA, END_STREAM if last else 0, number, data))
     return frames
-
-
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
-
-
-def _string(text: bytes) -> bytes:
-    if len(text) < 127:
-        return bytes([len(text)]) + text
-    size, rest = bytearray([127]), len(text) - 127
-    while rest >= 128:
-        size.append(128 + rest % 128)
-        rest //= 128
-    return bytes([*size, rest]) + text
 
 
 class _Streams:
@@ -170,17 +168,17 @@ class _Streams:
             raise Ended
         kind, flags, stream = head[3], head[4], int.from_bytes(head[5:])
         payload = self._line.read(int.from_bytes(head[:3]))
-        if kind == _SETTINGS and not flags & _ACK:
-            self._socket.sendall(_frame(_SETTINGS, _ACK, 0, b""))
-        elif kind == _GOAWAY:
+        if kind == SETTINGS and not flags & ACK:
+            self._socket.sendall(frame(SETTINGS, ACK, 0, b""))
+        elif kind == GOAWAY:
             raise Ended
-        elif kind == _RST:
+        elif kind == RST:
             self._answers.setdefault(stream, "reset")
-        elif kind == _HEADERS:
+        elif kind == HEADERS:
             self._statuses.setdefault(stream, _status(payload))
-        elif kind == _DATA:
+        elif kind == DATA:
             self._bodies[stream] = self._bodies.get(stream, b"") + payload
-        if kind in (_HEADERS, _DATA) and flags & _END_STREAM:
+        if kind in (HEADERS, DATA) and flags & END_STREAM:
             text = answer_text(self._statuses[stream], self._bodies.get(stream, b""))
             self._answers.setdefault(stream, text)
 
