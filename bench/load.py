@@ -17,15 +17,25 @@ def frame(message: bytes) -> bytes:
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
-def h2load(*arguments: str) -> str:
-    """Run h2load; fails if any request does."""
+def h2load_command(*arguments: str) -> list[str]:
+    """Return the command line of h2load."""
     if shutil.which("h2load") is None:
         raise SystemExit("h2load is missing: apt-get install nghttp2-client")
-    done = subprocess.run(["h2load", *arguments], capture_output=True, text=True, check=True)
-    failed = re.search(r"(\d+) failed, (\d+) errored, (\d+) timeout", done.stdout)
-    assert failed is not None, done.stdout
-    assert failed.groups() == ("0", "0", "0"), done.stdout
-    return done.stdout
+    return ["h2load", *arguments]
+
+
+def outcome(text: str) -> str:
+    """Return what h2load has printed; fails if any request did."""
+    failed = re.search(r"(\d+) failed, (\d+) errored, (\d+) timeout", text)
+    assert failed is not None, text
+    assert failed.groups() == ("0", "0", "0"), text
+    return text
+
+
+def h2load(*arguments: str) -> str:
+    """Run h2load; fails if any request does."""
+    command = h2load_command(*arguments)
+    return outcome(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def grpc_load(port: int, path: str, body: Path, streams: int, seconds: int) -> float:

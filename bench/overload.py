@@ -3,23 +3,44 @@
     .venv/bin/python -m bench.overload [--seconds 60] [--out FILE]
 
 Prints, for each transport: calls answered and refused (503) a second, the time of an
-answer, memory, and how fast it is well again.
+answer, memory before, during and after, and how soon a light load beside it is answered
+as before.
 """
 
+import asyncio
 import re
 import socket
+import subprocess
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
-from bench.figures import Figures, options
-from bench.load import CHECK, grpc_load, h2load, rss
-from bench.stand import Stand, stand
+import uvloop
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+from bench.caller import at_rate, connect, quantile
+from bench.figures import Figures, options
+from bench.load import CHECK, grpc_load, h2load_command, outcome, rss
+from bench.stand import Stand, stand
+from tests.http2 import ACK, SETTINGS, frame, grpc_call, grpc_headers, hello
+
 _IDLE = 5000
-_IN_FLIGHT = (50, 100)
-"""Connections, and calls in flight on each."""
+_CONNECTIONS, _STREAMS = 50, 100
+_READERS, _UNREAD = 20, 500
+"""Connections that never read, and the calls that each of them makes."""
+
+_LIGHT = 100
+"""Calls a second beside the flood: what a well-behaved caller sees."""
+
+_CALM, _AFTER = 5, 10
+"""Seconds of light load before and after the flood."""
+
+_WELL = 2.0
+"""Times the calm p99: within that, it is as before."""
+
+Say = Callable[[str, float], None]
 
 
 def answers(at: Stand) -> dict[str, float]:
@@ -29,66 +50,119 @@ def answers(at: Stand) -> dict[str, float]:
     return {reason: float(count) for reason, count in found}
 
 
-def flood(at: Stand, folder: Path, seconds: int) -> list[int]:
-    """Keep 5,000 calls in flight; return the time of each answer in us."""
-    log = folder / "times"
-    log.unlink(missing_ok=True)
-    connections, streams = _IN_FLIGHT
-    h2load(
-        "-D", str(seconds), "-c", str(connections), "-m", str(streams), "-t", "1",
-        "-d", str(at.check), f"--log-file={log}",
-        "-H", "content-type: application/grpc", "-H", "te: trailers",
-        f"http://127.0.0.1:{at.stack.grpc_port}{CHECK}",
+async def flood(at: Stand, log: Path, seconds: int) -> tuple[dict[int, list[float]], float]:
+    """Flood for a time, a light load before, beside and after.
+
+    Return the light load's answer times by the second of the run, and the most memory in MB.
+    """
+    by_second: dict[int, list[float]] = defaultdict(list)
+    data, most = at.stack.child_pid("data"), 0.0
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            most = max(most, rss(data))
+            await asyncio.sleep(0.2)
+
+    async def strike() -> None:
+        await asyncio.sleep(_CALM)
+        command = h2load_command(
+            "-D", str(seconds), "-c", str(_CONNECTIONS), "-m", str(_STREAMS), "-t", "1",
+            "-d", str(at.check), f"--log-file={log}",
+            "-H", "content-type: application/grpc", "-H", "te: trailers",
+            f"http://127.0.0.1:{at.stack.grpc_port}{CHECK}",
+        )  # fmt: skip
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+        outcome((await process.communicate())[0].decode())
+
+    light = await connect(at.stack.grpc_port, CHECK)
+    watching = asyncio.create_task(watch())
+    message = at.check.read_bytes()[5:]
+    await asyncio.gather(
+        strike(),
+        at_rate(
+            light, [message], _LIGHT, _CALM + seconds + _AFTER,
+            lambda due, took, _: by_second[int(due)].append(took),
+        ),
     )  # fmt: skip
-    return sorted(int(line.split()[2]) for line in log.read_text().splitlines())
+    watching.cancel()
+    light.close()
+    return by_second, most
 
 
-def idle(port: int) -> list[socket.socket]:
-    """Open connections that say who they are and then nothing; they never read."""
-    found = []
-    for _ in range(_IDLE):
-        client = socket.create_connection(("127.0.0.1", port))
-        client.sendall(_PREFACE)
-        found.append(client)
-    return found
+def recovery(by_second: dict[int, list[float]], end: int) -> float:
+    """Return how many seconds after the flood the light load is answered as before it."""
+    calm = quantile([each for at in range(1, _CALM) for each in by_second[at]], 99)
+    for second in range(end, end + _AFTER):
+        if by_second[second] and quantile(by_second[second], 99) <= _WELL * calm:
+            return second - end
+    return float("inf")
+
+
+def overload(at: Stand, log: Path, seconds: int, say: Say) -> None:
+    """Say what becomes of 5,000 calls in flight."""
+    data = at.stack.child_pid("data")
+    say("calm, req/s", grpc_load(at.stack.grpc_port, CHECK, at.check, 64, 5))
+    before = answers(at)
+    say("memory before, MB", rss(data))
+    by_second, most = uvloop.run(flood(at, log, seconds))
+    after = answers(at)
+    times = sorted(int(line.split()[2]) for line in log.read_text().splitlines())
+    for reason in ("ok", "unavailable"):
+        say(f"flood, {reason}/s", (after.get(reason, 0) - before.get(reason, 0)) / seconds)
+    for percent in (50, 99, 100):
+        say(f"flood, p{percent} ms", quantile(times, percent) / 1000)
+    say("memory during, MB", most)
+    say("memory after, MB", rss(data))
+    end = _CALM + seconds
+    for what, first, last in (("calm", 1, _CALM), ("flood", _CALM + 1, end)):
+        found = [each for at_ in range(first, last) for each in by_second[at_]]
+        say(f"light load, {what}, p99 ms", quantile(found, 99) * 1000)
+    say("light load as before, after s", recovery(by_second, end))
+    say("well again, req/s", grpc_load(at.stack.grpc_port, CHECK, at.check, 64, 3))
+
+
+def idle(at: Stand, say: Say) -> None:
+    """Say what connections cost that say who they are and then nothing."""
+    with ExitStack() as lines:
+        for _ in range(_IDLE):
+            line = socket.create_connection(("127.0.0.1", at.stack.grpc_port))
+            lines.enter_context(line)
+            line.sendall(hello(0))
+        say("5,000 idle connections, MB", rss(at.stack.child_pid("data")))
+        say("beside them, req/s", grpc_load(at.stack.grpc_port, CHECK, at.check, 64, 3))
+
+
+def unread(at: Stand, say: Say) -> None:
+    """Say what 10,000 answers cost that nobody reads."""
+    headers, message = grpc_headers(CHECK), at.check.read_bytes()[5:]
+    calls = b"".join(grpc_call(2 * number + 1, headers, message) for number in range(_UNREAD))
+    with ExitStack() as lines:
+        for _ in range(_READERS):
+            line = socket.create_connection(("127.0.0.1", at.stack.grpc_port), timeout=5)
+            lines.enter_context(line)
+            line.sendall(hello(0) + frame(SETTINGS, ACK, 0, b"") + calls)
+        time.sleep(5)
+        say("10,000 unread answers, MB", rss(at.stack.child_pid("data")))
+        say("beside them, req/s", grpc_load(at.stack.grpc_port, CHECK, at.check, 64, 3))
+    time.sleep(2)
+    say("without them again, MB", rss(at.stack.child_pid("data")))
 
 
 def main() -> None:
     chosen = options(seconds=60, rounds=1)
     figures = Figures("")
     for transport in ("native", "grpcio"):
+
+        def say(what: str, value: float, transport: str = transport) -> None:
+            figures.add(f"{transport} {what}", value)
+            print(f"{transport:7} {what:36} {value:12.1f}", flush=True)
+
         with tempfile.TemporaryDirectory() as name, stand(Path(name), transport) as at:
-            measure(at, Path(name), transport, chosen.seconds, figures)
+            overload(at, Path(name) / "times", chosen.seconds, say)
+            idle(at, say)
+            unread(at, say)
     figures.save(chosen.out, "overload")
-
-
-def measure(at: Stand, folder: Path, transport: str, seconds: int, figures: Figures) -> None:
-    """Play all of it against one transport."""
-    data = at.stack.child_pid("data")
-
-    def say(what: str, value: float) -> None:
-        figures.add(f"{transport} {what}", value)
-        print(f"{transport:7} {what:36} {value:12.1f}", flush=True)
-
-    say("calm, req/s", grpc_load(at.stack.grpc_port, CHECK, at.check, 64, 5))
-    before, memory = answers(at), rss(data)
-    times = flood(at, folder, seconds)
-    after = answers(at)
-    for reason in ("ok", "unavailable"):
-        say(f"flood, {reason}/s", (after.get(reason, 0) - before.get(reason, 0)) / seconds)
-    for percent in (50, 99, 100):
-        say(f"flood, p{percent} ms", times[(len(times) - 1) * percent // 100] / 1000)
-    say("memory before, MB", memory)
-    say("memory after, MB", rss(data))
-    start = time.monotonic()
-    rate = grpc_load(at.stack.grpc_port, CHECK, at.check, 64, 3)
-    say("well again, req/s", rate)
-    say("of that, after s", time.monotonic() - start)
-    sockets = idle(at.stack.grpc_port)
-    say("5,000 idle connections, MB", rss(data))
-    say("beside them, req/s", grpc_load(at.stack.grpc_port, CHECK, at.check, 64, 3))
-    for client in sockets:
-        client.close()
 
 
 if __name__ == "__main__":
