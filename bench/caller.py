@@ -55,7 +55,10 @@ class Caller(asyncio.Protocol):
         """Send a message (below 16 kB); the future has the answer's."""
         stream, self._next = self._next, self._next + 2
         found = self._waiting[stream] = asyncio.get_running_loop().create_future()
-        self._transport.write(grpc_call(stream, self._headers, message))
+        if self._transport.is_closing():
+            found.set_exception(ConnectionResetError("the server has hung up"))
+        else:
+            self._transport.write(grpc_call(stream, self._headers, message))
         return found
 
     def close(self) -> None:
@@ -86,8 +89,8 @@ class Caller(asyncio.Protocol):
         elif kind == GOAWAY:
             self._transport.close()
         if kind == RST or (kind in (DATA, HEADERS) and flags & END_STREAM):
-            waiting = self._waiting.pop(stream)
-            if not waiting.done():
+            waiting = self._waiting.pop(stream, None)  # After the end there may be a reset.
+            if waiting is not None and not waiting.done():
                 waiting.set_result(self._answers.pop(stream, b"")[_GRPC_HEAD:])
 
 

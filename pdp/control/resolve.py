@@ -1,6 +1,6 @@
 """From a secret's hash, or a key's id, to everything that decides for it."""
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from collections.abc import Mapping
 
 from pdp.model import Resolved
 from pdp.store import changes
@@ -21,30 +21,30 @@ async def resolve(
             if secret is None:
                 return number, None
             key_id = secret.key_id
-        parents = await store.chain(connection, key_id, "parent_key_id")
-        if not parents:
+        rows = await store.with_ancestors(connection, key_id)
+        if not rows:
             return number, None
-        return number, await _resolved(connection, secret, key_id, parents, number)
-
-
-async def _resolved(
-    connection: AsyncConnection,
-    secret: store.SecretRow | None,
-    key_id: str,
-    parents: list[str],
-    number: int,
-) -> Resolved:
-    granters = await store.chain(connection, key_id, "granted_by")
-    rows = await store.get_keys(connection, list(dict.fromkeys((*parents, *granters))))
-    organization = await get_organization(connection, rows[key_id].organization_id)
+        organization = await get_organization(connection, rows[key_id].organization_id)
     assert organization is not None, "a key has its organization"
-    return Resolved(
+    parents = _chain(rows, key_id, "parent_key_id")
+    granters = _chain(rows, key_id, "granted_by")
+    return number, Resolved(
         key_id=key_id,
-        parents=tuple(parents),
-        granters=tuple(granters),
-        records=tuple(row.record() for row in rows.values()),
+        parents=parents,
+        granters=granters,
+        records=tuple(rows[each].record() for each in dict.fromkeys((*parents, *granters))),
         timezone=organization.timezone,
         revision=number,
         secret_expires_at=secret.expires_at if secret else None,
         secret_revoked=secret is not None and secret.revoked_at is not None,
     )
+
+
+def _chain(rows: Mapping[str, store.KeyRow], key_id: str, upwards: str) -> tuple[str, ...]:
+    """Return ids from a key up to its root, along `parent_key_id` or `granted_by`."""
+    found: list[str] = []
+    above: str | None = key_id
+    while above is not None:
+        found.append(above)
+        above = getattr(rows[above], upwards)
+    return tuple(found)

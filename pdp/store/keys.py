@@ -1,6 +1,7 @@
 """Keys and their secrets in SQL: rows in, `KeyRow` out."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -147,6 +148,29 @@ async def chain(connection: AsyncConnection, key_id: str, upwards: str) -> list[
     return list((await connection.execute(query)).scalars())
 
 
+async def with_ancestors(connection: AsyncConnection, key_id: str) -> dict[str, KeyRow]:
+    """Return a key and all above it, whether by `parent_key_id` or by `granted_by`, by id.
+
+    Empty if there is no such key. What may be shown of their secrets is left out.
+    """
+    found = await connection.execute(_upwards(), {"key_id": key_id})
+    return {row.id: row for row in map(row_of, found.mappings())}
+
+
+@cache
+def _upwards() -> Any:
+    """Return the statement, built once: every key that a data plane asks for takes it."""
+    links = (api_keys.c.id, api_keys.c.parent_key_id, api_keys.c.granted_by)
+    first = sa.select(*links).where(api_keys.c.id == sa.bindparam("key_id"))
+    walk = first.cte("walk", recursive=True)
+    walk = walk.union(
+        sa.select(*links).where(
+            sa.or_(api_keys.c.id == walk.c.parent_key_id, api_keys.c.id == walk.c.granted_by)
+        )
+    )
+    return sa.select(api_keys).where(api_keys.c.id.in_(sa.select(walk.c.id)))
+
+
 async def below(connection: AsyncConnection, key_id: str) -> list[KeyRow]:
     """Return every key below one, nearest first."""
     first = sa.select(api_keys.c.id, sa.literal(0).label("depth")).where(
@@ -213,6 +237,6 @@ def row_of(row: Any) -> KeyRow:
     values = dict(row)
     values["document"] = _document.decode(values["document"])
     values["temporary"] = bool(values["temporary"])
-    values["prefix"] = values["prefix"] or ""
-    values["last_four"] = values["last_four"] or ""
+    values["prefix"] = values.get("prefix") or ""
+    values["last_four"] = values.get("last_four") or ""
     return KeyRow(**values)
