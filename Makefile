@@ -34,7 +34,7 @@ protos: venv  ## regenerate the protobuf code
 requirements: venv  ## pin the newest versions into the hashed requirement files
 	@scripts/requirements
 
-bench: venv  ## measure: engine, wire, reports, gateway; figures go to bench/figures.json
+bench: venv  ## measure: engine, wire, reports, gateway, freshness; figures go to bench/figures.json
 	@scripts/bench-tools
 	@$(BIN)/python -m bench $(ARGS)
 

@@ -2,9 +2,11 @@
 
     .venv/bin/python -m bench.gateway [--seconds 10] [--rounds 3] [--out FILE]
 
-The same Envoy configuration twice: as in examples/envoy, and without ext_authz. Requests
-leave on time, whether or not the ones before are answered. The provider is a listener of
-the same Envoy that answers by itself.
+The same Envoy configuration three times: without ext_authz; as in examples/envoy; and with
+ext_authz answered, and the access log taken, by an empty handler on the same transport,
+which is what any authorizer would add on this machine. Requests leave on time, whether or
+not the ones before are answered. The provider is a listener of the same Envoy that answers
+by itself.
 """
 
 import json
@@ -13,22 +15,24 @@ import statistics
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import uvloop
 import yaml
+from msgspec import Struct
 
 from bench.figures import Figures, options
-from bench.load import listens
+from bench.load import Meter, listens
 from bench.openloop import open_loop
-from bench.stand import stand
+from bench.stand import echo, stand
 from pdp.demo.envoy import command, configure, example_config, find_envoy
 from pdp.demo.ports import Ports
 from tests.stack import eventually, free_port
 
 _RATE = 1000
+_PERCENTS = (50, 99, 99.9)
 _BODY = json.dumps(
     {
         "model": "gpt-4o",
@@ -45,28 +49,58 @@ _ANSWER = json.dumps(
 )
 
 
+class Leg(Struct, frozen=True):
+    """One Envoy: its port, and the processes that work for its requests, by name."""
+
+    port: int
+    pids: dict[str, int]
+
+
 def main() -> None:
     chosen = options(seconds=10)
     figures = Figures("us")
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as parts:
         folder = Path(name)
-        with (
-            stand(folder, "native") as at,
-            envoy(folder / "plain", at.stack.grpc_port, decides=False) as plain,
-            envoy(folder / "decides", at.stack.grpc_port, decides=True) as decides,
-        ):
-            for _ in range(chosen.rounds):
-                for what, port in (("no auth", plain), ("ext_authz", decides)):
-                    sent = request(at.key["api_key"])
-                    times = uvloop.run(open_loop(port, sent, _RATE, chosen.seconds))
-                    for percent in (50, 99, 99.9):
-                        figures.add(f"{what} p{percent}", quantile(times, percent) * 1e6)
-    for percent in (50, 99, 99.9):
-        base, ours = f"no auth p{percent}", f"ext_authz p{percent}"
-        added = figures.median(ours) - figures.median(base)
-        figures.show(base, only=f"p{percent}")
-        print(f"  added p{percent}: {added:.0f} us at {_RATE} requests a second")
+        at = parts.enter_context(stand(folder, "native"))
+        empty_port, empty_pid = parts.enter_context(echo("native"))
+        data, control = at.stack.child_pid("data"), at.stack.child_pid("control")
+
+        def leg(kind: str, grpc_port: int, decides: bool, **pids: int) -> Leg:
+            port, pid = parts.enter_context(envoy(folder / kind, grpc_port, decides=decides))
+            return Leg(port, {"Envoy": pid, **pids})
+
+        legs = {
+            "no auth": leg("plain", empty_port, False),
+            "empty": leg("empty", empty_port, True, empty=empty_pid),
+            "ext_authz": leg("decides", at.stack.grpc_port, True, data=data, control=control),
+        }
+        for _ in range(chosen.rounds):
+            for what, each in legs.items():
+                measure(figures, what, each, request(at.key["api_key"]), chosen.seconds)
+    show(figures)
     figures.save(chosen.out, "gateway")
+
+
+def measure(figures: Figures, what: str, leg: Leg, sent: bytes, seconds: int) -> None:
+    """Add a round of one leg."""
+    with ExitStack() as open_:
+        meters = {name: open_.enter_context(Meter(pid)) for name, pid in leg.pids.items()}
+        times = uvloop.run(open_loop(leg.port, sent, _RATE, seconds))
+    for percent in _PERCENTS:
+        figures.add(f"{what} p{percent}", quantile(times, percent) * 1e6)
+    count = _RATE * (seconds + 1)  # The first second is done, but not counted.
+    for name, meter in meters.items():
+        figures.note(f"{what} p50", f"cpu us/req {name}", meter.cpu / count * 1e6)
+
+
+def show(figures: Figures) -> None:
+    """Print what each way of deciding adds."""
+    for percent in _PERCENTS:
+        base = f"no auth p{percent}"
+        figures.show(base, only=f" p{percent}")
+        for what in ("empty", "ext_authz"):
+            added = figures.median(f"{what} p{percent}") - figures.median(base)
+            print(f"  {what} adds {added:.0f} us to p{percent} at {_RATE} requests a second")
 
 
 def request(api_key: str) -> bytes:
@@ -87,8 +121,8 @@ def quantile(times: list[float], percent: float) -> float:
 
 
 @contextmanager
-def envoy(folder: Path, grpc_port: int, *, decides: bool) -> Iterator[int]:
-    """Give the port of a running Envoy."""
+def envoy(folder: Path, grpc_port: int, *, decides: bool) -> Iterator[tuple[int, int]]:
+    """Give (port, pid) of a running Envoy."""
     folder.mkdir()
     ports = Ports(free_port(), free_port(), grpc_port, 0, free_port())
     config: dict[str, Any] = yaml.safe_load(configure(example_config(), ports))
@@ -98,6 +132,7 @@ def envoy(folder: Path, grpc_port: int, *, decides: bool) -> Iterator[int]:
         manager["http_filters"] = [
             each for each in manager["http_filters"] if "ext_authz" not in each["name"]
         ]
+        manager["access_log"] = []
         for route in manager["route_config"]["virtual_hosts"][0]["routes"]:
             route.get("typed_per_filter_config", {}).pop("envoy.filters.http.ext_authz", None)
     listeners.append(provider(ports.upstream))
@@ -112,7 +147,7 @@ def envoy(folder: Path, grpc_port: int, *, decides: bool) -> Iterator[int]:
         )
     try:
         eventually(lambda: listens(ports.envoy), "Envoy listens")
-        yield ports.envoy
+        yield ports.envoy, process.pid
     finally:
         process.terminate()
         process.wait()

@@ -91,12 +91,12 @@ async def flood(at: Stand, log: Path, seconds: int) -> tuple[dict[int, list[floa
 
 
 def recovery(by_second: dict[int, list[float]], end: int) -> float:
-    """Return how many seconds after the flood the light load is answered as before it."""
+    """Return the seconds until the light load is answered as before; `_AFTER` if it is not."""
     calm = quantile([each for at in range(1, _CALM) for each in by_second[at]], 99)
     for second in range(end, end + _AFTER):
         if by_second[second] and quantile(by_second[second], 99) <= _WELL * calm:
             return second - end
-    return float("inf")
+    return float(_AFTER)
 
 
 def overload(at: Stand, log: Path, seconds: int, say: Say) -> None:

@@ -34,13 +34,19 @@ class Fast:
         return self._start + (time.time_ns() - self._start) * _SPEED
 
 
-async def soak(checks: int, folder: Path) -> Figures:
-    """Return the memory (MB) after each tenth."""
+async def soak(checks: int, folder: Path, out: Path | None) -> None:
+    """Print and keep the memory (MB) after each tenth."""
     clock = Fast()
     desk = Desk(folder, _KEYS, 0, clock=clock)
     await desk.fill()
     keeper = SpoolKeeper(desk.journal, desk.counters, clock)
     figures = Figures("MB")
+
+    def look(done: int) -> None:
+        figures.add(f"after {done:,}", rss(os.getpid()))
+        print(f"{done:12,} checks {rss(os.getpid()):8.1f} MB", flush=True)
+        figures.save(out, "soak")  # So that one that is broken off has told something.
+
     for done in range(checks):
         raw = desk.secrets[done % _KEYS]
         if done % 100 == 0:
@@ -58,11 +64,8 @@ async def soak(checks: int, folder: Path) -> Figures:
         if done % 10_000 == 0:
             await tidy(desk, keeper)
         if done % (checks // 10) == 0:
-            figures.add(f"after {done:,}", rss(os.getpid()))
-            print(f"{done:12,} checks {rss(os.getpid()):8.1f} MB", flush=True)
-    figures.add(f"after {checks:,}", rss(os.getpid()))
-    print(f"{checks:12,} checks {rss(os.getpid()):8.1f} MB", flush=True)
-    return figures
+            look(done)
+    look(checks)
 
 
 async def tidy(desk: Desk, keeper: SpoolKeeper) -> None:
@@ -80,8 +83,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        figures = asyncio.run(soak(chosen.checks, Path(name)))
-    figures.save(chosen.out, "soak")
+        asyncio.run(soak(chosen.checks, Path(name), chosen.out))
 
 
 if __name__ == "__main__":
