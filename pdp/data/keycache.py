@@ -91,6 +91,8 @@ class KeyCache:
         self._fills: dict[bytes | str, asyncio.Task[CompiledKey | None]] = {}
         self._in_flight: set[_Fill] = set()
         self._room = asyncio.Semaphore(_FILLS_AT_ONCE)
+        self._dropped: list[CompiledKey] = []
+        self._freeing = False
         self._verified_at = clock()
         self._good_until = self._verified_at
         self._alive = False
@@ -179,18 +181,31 @@ class KeyCache:
             self._below.setdefault(key_id, set()).add(name)
         if len(self._entries) > self._size:
             self._forget(next(iter(self._entries)))
+            self._free_later()
         return entry
 
     def _forget(self, name: bytes | str) -> None:
         entry = self._entries.pop(name, None)
         if entry is None:
             return
+        self._dropped.append(entry)
         for key_id in entry.scope_of:
             names = self._below.get(key_id)
             if names is not None:
                 names.discard(name)
                 if not names:
                     del self._below[key_id]
+
+    def _free_later(self) -> None:
+        """Let go of dropped keys a few at a time: it takes 20 us each, and Checks wait for it."""
+        if self._dropped and not self._freeing:
+            self._freeing = True
+            asyncio.get_running_loop().call_soon(self._free)
+
+    def _free(self) -> None:
+        del self._dropped[-_FREED_AT_ONCE:]
+        self._freeing = False
+        self._free_later()
 
     # -- What the watch tells
 
@@ -218,11 +233,14 @@ class KeyCache:
         for secret_hash in secret_hashes:
             self._unknown.pop(secret_hash, None)
             self._forget(secret_hash)
+        self._free_later()
 
     def reset(self) -> None:
         """Forget everything: what changed is not known."""
         for fill in self._in_flight:
             fill.changed = None
+        self._dropped += self._entries.values()
+        self._free_later()
         self._entries.clear()
         self._unknown.clear()
         self._below.clear()
@@ -235,6 +253,7 @@ class KeyCache:
 _FILL_ATTEMPTS = 5
 """Each lost attempt means that this key changed within one look-up; five in a row is a storm."""
 
+_FREED_AT_ONCE = 20
 _FILLS_AT_ONCE = 64
 _MOST_FILLS = 2048
 """Look-ups in flight and waiting. The form of a key is public: anybody can make up many."""

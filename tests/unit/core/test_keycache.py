@@ -2,6 +2,7 @@
 
 import asyncio
 import zlib
+from collections.abc import Callable
 
 import pytest
 
@@ -305,3 +306,23 @@ async def test_by_id_serves_reports(cache: KeyCache) -> None:
     assert found is not None
     key = await found
     assert cache.by_id("a") is key
+
+
+@pytest.mark.parametrize("all_of_them", [lambda c: c.changed(["root"], []), KeyCache.reset])
+async def test_many_keys_are_forgotten_at_once_and_freed_little_by_little(
+    directory: Directory, clock: Clock, all_of_them: Callable[[KeyCache], None]
+) -> None:
+    """Freeing takes ten times as long as forgetting, and Checks wait while it is done."""
+    cache = cache_of(directory, clock)
+    for number in range(10, 60):
+        name = f"key{number}"
+        directory.records[name] = record(name, parent_key_id="root")
+        directory.by_secret[hash_of(secret(number))] = name
+        await get(cache, secret(number))
+    all_of_them(cache)
+    assert len(cache) == 0
+    left = []
+    while cache._dropped:
+        left.append(len(cache._dropped))
+        await asyncio.sleep(0)
+    assert left == [50, 30, 10]
