@@ -83,6 +83,7 @@ def main() -> None:
 
 def measure(figures: Figures, what: str, leg: Leg, sent: bytes, seconds: int) -> None:
     """Add a round of one leg."""
+    print(f"{what} ...", flush=True)
     with ExitStack() as open_:
         meters = {name: open_.enter_context(Meter(pid)) for name, pid in leg.pids.items()}
         times = uvloop.run(open_loop(leg.port, sent, _RATE, seconds))
