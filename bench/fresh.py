@@ -51,6 +51,16 @@ def messages(raw_keys: Sequence[str], *, dry_run: bool = False) -> list[bytes]:
     ]  # fmt: skip
 
 
+@contextmanager
+def started(stack: Stack) -> Iterator[None]:
+    """Run a stack, and stop it whatever happens."""
+    try:
+        stack.start()
+        yield
+    finally:
+        stack.stop()
+
+
 # -- (i) Freshness
 
 
@@ -121,15 +131,14 @@ def freshness(folder: Path, seconds: int, rounds: int) -> Figures:
     hot = messages(asyncio.run(crowd(stack, parents[0], _HOT, FAT)))
     raw_changed = asyncio.run(crowd(stack, parents[1], _CHANGED, LEAN))
     changed, known = messages(raw_changed), messages(raw_changed, dry_run=True)
-    stack.start()
-    for _ in range(rounds):
-        for title, parent in (("quiet", None), ("busy", parents[1])):
-            uvloop.run(look_up(stack, hot + known))
-            kinds = uvloop.run(play(stack, hot, changed, seconds, parent))
-            for kind, times in zip(("others", "changed"), kinds, strict=True):
-                for percent in _PERCENTS:
-                    figures.add(f"{title}, {kind} p{percent}", quantile(times, percent) * 1000)
-    stack.stop()
+    with started(stack):
+        for _ in range(rounds):
+            for title, parent in (("quiet", None), ("busy", parents[1])):
+                uvloop.run(look_up(stack, hot + known))
+                kinds = uvloop.run(play(stack, hot, changed, seconds, parent))
+                for kind, times in zip(("others", "changed"), kinds, strict=True):
+                    for percent in _PERCENTS:
+                        figures.add(f"{title}, {kind} p{percent}", quantile(times, percent) * 1000)
     for kind in ("others", "changed"):
         for percent in _PERCENTS:
             figures.show(f"quiet, {kind} p{percent}", only=f"{kind} p{percent}")
@@ -180,13 +189,12 @@ def cached(folder: Path, title: str, authored: dict[str, Any]) -> Figures:
     stack.init()
     raw_keys = asyncio.run(crowd(stack, team(stack), _WARM + _CHANGED, authored))
     checks = messages(raw_keys, dry_run=True)
-    stack.start()
-    data = stack.child_pid("data")
-    uvloop.run(look_up(stack, checks[:_WARM]))
-    before = rss(data)
-    uvloop.run(look_up(stack, checks[_WARM:]))
-    figures.add(title, (rss(data) - before) * 2**20 / _CHANGED)
-    stack.stop()
+    with started(stack):
+        data = stack.child_pid("data")
+        uvloop.run(look_up(stack, checks[:_WARM]))
+        before = rss(data)
+        uvloop.run(look_up(stack, checks[_WARM:]))
+        figures.add(title, (rss(data) - before) * 2**20 / _CHANGED)
     print(f"{title:44} {figures.median(title):8.0f} bytes a cached key", flush=True)
     return figures
 
