@@ -179,9 +179,9 @@ class Journal:
         Returns how many. Raises `SpoolFailed`.
         """
         end = min(self._shipped, covered, self._first)
-        segments = list_segments(self.directory)
         dropped = 0
         try:
+            segments = list_segments(self.directory)
             for segment, following in pairwise(segments):
                 if following.first > end:
                     break

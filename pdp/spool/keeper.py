@@ -44,18 +44,21 @@ class SpoolKeeper:
 
     def _compact(self) -> int:
         """Compact in another process; return up to which record the checkpoint goes."""
-        with subprocess.Popen(
-            [sys.executable, "-m", "pdp.spool.compact", str(self._journal.directory)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            self._process = process
-            if self._closed:
-                process.kill()
-            output, errors = process.communicate()
-            self._process = None
+        try:
+            with subprocess.Popen(
+                [sys.executable, "-m", "pdp.spool.compact", str(self._journal.directory)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            ) as process:
+                self._process = process
+                if self._closed:
+                    process.kill()
+                output, errors = process.communicate()
+                self._process = None
+        except OSError as error:
+            raise SpoolFailed(f"cannot compact the spool: {error.strerror}") from error
         if process.returncode:
             raise SpoolFailed(f"cannot compact the spool: {errors.strip() or 'it was killed'}")
         return int(output)

@@ -60,6 +60,8 @@ class Reader:
     def _seek(self, start: int) -> None:
         """Go to the start of the segment that has the record."""
         segments = list_segments(self._directory)
+        if not segments:
+            raise SpoolFailed("the spool has lost its segments: restart the data plane")
         before = [segment for segment in segments if segment.first <= start]
         self._open(before[-1] if before else segments[0])
 

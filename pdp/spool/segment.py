@@ -37,11 +37,10 @@ def segment_path(directory: Path, first: int) -> Path:
 
 
 def list_segments(directory: Path) -> list[Segment]:
-    """Return the segments of a spool in order."""
-    return sorted(
-        (Segment(path, int(path.stem)) for path in directory.glob(f"*{_SUFFIX}")),
-        key=lambda segment: segment.first,
-    )
+    """Return the segments of a spool in order. Raises `OSError`."""
+    # Not `glob`: newer Pythons answer with nothing where a folder cannot be read.
+    names = sorted(name for name in os.listdir(directory) if name.endswith(_SUFFIX))
+    return [Segment(directory / name, int(name.removesuffix(_SUFFIX))) for name in names]
 
 
 def read_records(path: Path, skip: int = 0) -> Iterator[bytes]:

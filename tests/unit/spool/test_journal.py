@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -302,6 +303,38 @@ def test_a_drop_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Path, "unlink", broken)
     with pytest.raises(SpoolFailed, match="cannot drop"):
         journal.drop(covered=2)
+    journal.close()
+
+
+@pytest.fixture
+def no_more_files() -> Iterator[Callable[[], None]]:
+    """Let this process open no more files, for real; lifted at the end."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened_here: list[int] = []
+
+    def use_up() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        with suppress(OSError):
+            while True:
+                opened_here.append(os.open(os.devnull, os.O_RDONLY))
+
+    yield use_up
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    for descriptor in opened_here:
+        os.close(descriptor)
+
+
+def test_a_folder_that_cannot_be_opened_is_no_defect(
+    tmp_path: Path, no_more_files: Callable[[], None]
+) -> None:
+    journal = opened(tmp_path, segment_bytes=10)
+    fill(journal, [held(0), held(1)])
+    journal.shipped(2)
+    no_more_files()
+    with pytest.raises(SpoolFailed, match="cannot drop a segment: Too many open files"):
+        journal.drop(covered=2)
+    with pytest.raises(SpoolFailed, match="cannot read the spool: Too many open files"):
+        journal.read(0, 10)
     journal.close()
 
 

@@ -221,6 +221,23 @@ async def test_the_keeper_compacts_and_drops_what_is_shipped(tmp_path: Path) -> 
     end(counters, journal)
 
 
+async def test_a_compaction_that_cannot_be_started_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counters, journal = start(tmp_path)
+    keeper = SpoolKeeper(journal, counters, lambda: NOON)
+    write(counters, journal, history(30))
+    monkeypatch.setattr("pdp.spool.keeper.sys.executable", "/nowhere/python")
+    with pytest.raises(SpoolFailed, match="cannot compact the spool: No such file"):
+        await keeper.keep()
+    monkeypatch.undo()
+    await keeper.keep()
+    present = load(tmp_path)
+    assert present is not None
+    assert present.next_sequence == journal.closed_until()
+    end(counters, journal)
+
+
 async def test_a_compaction_that_fails_says_why_and_nothing_is_dropped(tmp_path: Path) -> None:
     counters, journal = start(tmp_path)
     keeper = SpoolKeeper(journal, counters, lambda: NOON)
