@@ -1,8 +1,8 @@
-"""`python -m pdp.spool.compact DIR`: move the checkpoint up to the segment in use.
+"""`python -m pdp.spool.compact DIR END`: move the checkpoint up to the record END.
 
 A process of its own beside the data plane, so that no answer waits for it (see
-docs/adr/0001-spool-is-compacted-outside.md). Prints the number of the first record that
-is not in the checkpoint.
+docs/adr/0001-spool-is-compacted-outside.md). END is where a segment begins. Prints the
+number of the first record that is not in the checkpoint.
 """
 
 import os
@@ -18,19 +18,20 @@ from pdp.spool.segment import list_segments
 _POLITENESS = 10
 
 
-def compact(directory: Path) -> int:
-    """Put every closed segment into the checkpoint; return the first record that is not in it.
+def compact(directory: Path, end: int) -> int:
+    """Put every segment before `end` into the checkpoint; return the first record not in it.
 
-    Raises `StartRefused` for what is damaged or missing, and `OSError`.
+    The caller chooses `end`: what else the checkpoint stands for must be on disk up to
+    there. Raises `StartRefused` for what is damaged or missing, and `OSError`.
     """
     checkpoint = load(directory)
     counters = MemoryCounters()
     start = restore(counters, checkpoint, directory)
-    segments = list_segments(directory)
-    end = segments[-1].first if segments else 0
     if end <= start:
         return start
-    replay(counters, segments[:-1], start, end)
+    segments = [segment for segment in list_segments(directory) if segment.first < end]
+    latest = replay(counters, segments, start, end)
+    counters.prune(latest)
     spool_id = (directory / "spool_id").read_text("ascii").strip()
     save(directory, Checkpoint(spool_id, end, counters.snapshot()))
     return end
@@ -40,7 +41,7 @@ def main() -> int:
     """Run as a command."""
     os.nice(_POLITENESS)
     try:
-        sys.stdout.write(f"{compact(Path(sys.argv[1]))}\n")
+        sys.stdout.write(f"{compact(Path(sys.argv[1]), int(sys.argv[2]))}\n")
     except (StartRefused, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

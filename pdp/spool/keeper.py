@@ -32,21 +32,23 @@ class SpoolKeeper:
         """Do what is due. Raises `SpoolFailed` when something could not be done; do it again."""
         now = self._clock()
         self._counters.prune(now)
+        # Before the flush: of what a checkpoint covers, nothing may be in memory alone.
+        end = self._journal.closed_until()
         await asyncio.to_thread(self._counters.seen.flush)
         if now // _DAY != self._pruned_on:
             await asyncio.to_thread(self._counters.seen.prune, now)
             self._pruned_on = now // _DAY
-        if self._journal.closed_until() > self._covered:
+        if end > self._covered:
             # The checkpoint must not know more than what survives a power cut.
             await asyncio.to_thread(self._journal.sync)
-            self._covered = await asyncio.to_thread(self._compact)
+            self._covered = await asyncio.to_thread(self._compact, end)
         await asyncio.to_thread(self._journal.drop, self._covered)
 
-    def _compact(self) -> int:
-        """Compact in another process; return up to which record the checkpoint goes."""
+    def _compact(self, end: int) -> int:
+        """Compact up to a record in another process; return up to which the checkpoint goes."""
         try:
             with subprocess.Popen(
-                [sys.executable, "-m", "pdp.spool.compact", str(self._journal.directory)],
+                [sys.executable, "-m", "pdp.spool.compact", str(self._journal.directory), str(end)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -24,12 +24,13 @@ def restore(counters: MemoryCounters, checkpoint: Checkpoint | None, directory: 
     return checkpoint.next_sequence
 
 
-def replay(counters: MemoryCounters, segments: list[Segment], start: int, end: int) -> None:
-    """Apply the records from `start` on, and before `end`. Raises `StartRefused` if one is missing.
+def replay(counters: MemoryCounters, segments: list[Segment], start: int, end: int) -> int:
+    """Apply the records from `start` on, and before `end`; return the latest time in them.
 
-    The segments are in order and need not start with `start`.
+    The segments are in order and need not start with `start`. The time is in ns, 0 without
+    records. Raises `StartRefused` if one is missing.
     """
-    number = start
+    number, latest = start, 0
     following = [segment.first for segment in segments[1:]]
     for segment, stop in zip(segments, [*following, end], strict=True):
         if stop <= number:
@@ -40,16 +41,20 @@ def replay(counters: MemoryCounters, segments: list[Segment], start: int, end: i
                 f"before {segment.path}: restore them from a backup"
             )
         for record in read_records(segment.path, number - segment.first):
-            _apply(counters, record, segment.path, number)
+            latest = max(latest, _apply(counters, record, segment.path, number))
             number += 1
     if number != end:
         raise StartRefused(f"the records from {number} to {end - 1} are missing: restore them")
+    return latest
 
 
-def _apply(counters: MemoryCounters, record: bytes, path: Path, number: int) -> None:
+def _apply(counters: MemoryCounters, record: bytes, path: Path, number: int) -> int:
+    """Apply a record; return its time."""
     try:
-        counters.apply(decode(record))
+        decoded = decode(record)
     except msgspec.DecodeError as error:
         raise StartRefused(
             f"record {number} in {path} cannot be read: {error}; use the release that wrote it"
         ) from error
+    counters.apply(decoded)
+    return decoded.at

@@ -2,19 +2,23 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from pdp.counters.memory import MemoryCounters
+from pdp.counters.memory import EXPIRED_KEPT, MemoryCounters
+from pdp.counters.seen import MemorySeen, Seen
 from pdp.errors import SpoolFailed, StartRefused
-from pdp.records import Record, decode
+from pdp.records import Expired, Record, Settled, decode
 from pdp.spool.checkpoint import Checkpoint, load, save
 from pdp.spool.compact import compact
 from pdp.spool.folder import FolderLock
 from pdp.spool.journal import Journal
 from pdp.spool.keeper import SpoolKeeper
 from pdp.spool.recover import recover
+from pdp.spool.replay import restore
 from pdp.spool.segment import list_segments
 from tests.unit.spool.desk import NOON, held, opened, settled, totals
 
@@ -82,11 +86,11 @@ def test_a_start_leaves_a_checkpoint_and_the_next_one_begins_there(tmp_path: Pat
 def test_compaction_is_the_same_as_a_replay(tmp_path: Path) -> None:
     counters, journal = start(tmp_path)
     write(counters, journal, history(30))
-    covered = compact(tmp_path)
+    covered = compact(tmp_path, journal.closed_until())
     assert covered == journal.closed_until() > 0
-    assert compact(tmp_path) == covered
+    assert compact(tmp_path, journal.closed_until()) == covered
     write(counters, journal, history(60)[45:])
-    assert compact(tmp_path) == journal.closed_until() > covered
+    assert compact(tmp_path, journal.closed_until()) == journal.closed_until() > covered
     journal.shipped(journal.next_sequence)
     assert journal.drop(covered) > 0
     before = totals(counters)
@@ -120,7 +124,7 @@ def test_a_spool_that_lacks_something_is_refused_and_let_go(
 ) -> None:
     counters, journal = start(tmp_path)
     write(counters, journal, history(30))
-    compact(tmp_path)
+    compact(tmp_path, journal.closed_until())
     journal.shipped(10**6)
     journal.drop(journal.closed_until())
     end(counters, journal)
@@ -219,6 +223,68 @@ async def test_the_keeper_compacts_and_drops_what_is_shipped(tmp_path: Path) -> 
     assert totals(counters) == before
     assert counters.locate("", "leaf", "r4") == "settled"
     end(counters, journal)
+
+
+class Racing(MemorySeen):
+    """An index of settled requests that is overtaken: more are settled right after a flush."""
+
+    def __init__(self, inner: Seen, settle: Callable[[], None]) -> None:
+        super().__init__()
+        self._inner = inner
+        self._settle: Callable[[], None] | None = settle
+
+    def flush(self) -> None:
+        self._inner.flush()
+        if self._settle is not None:
+            settle, self._settle = self._settle, None
+            settle()
+
+    def add(self, key_id: str, request_id: str, at: int) -> None:
+        self._inner.add(key_id, request_id, at)
+
+
+async def test_what_is_settled_while_the_keeper_works_is_not_forgotten(tmp_path: Path) -> None:
+    counters, journal = start(tmp_path)
+    write(counters, journal, history(30))
+    late = history(60)[45:]
+
+    def rotate() -> None:
+        before = journal.closed_until()
+        write(counters, journal, late)
+        assert journal.closed_until() > before
+
+    seen = counters.seen
+    counters.seen = Racing(seen, rotate)
+    await SpoolKeeper(journal, counters, lambda: NOON).keep()
+    seen.close()
+    journal.close()  # Killed: nothing is flushed any more.
+    counters, journal = start(tmp_path)
+    for record in late:
+        if isinstance(record, Settled):
+            assert counters.seen.has(record.facts.key_id, record.facts.request_id)
+    end(counters, journal)
+
+
+async def test_a_compaction_forgets_what_can_no_longer_be_corrected(tmp_path: Path) -> None:
+    counters, journal = start(tmp_path, segment_bytes=1)
+    hold = held(1).hold
+    gone = Expired(
+        NOON, hold.decision_id, hold.reservation_id, "leaf", "r1", hold.cost or 0, 10, hold.windows
+    )
+    write(counters, journal, [held(1), gone])
+    much_later = msgspec.structs.replace(held(2), at=NOON + EXPIRED_KEPT + 1)
+    write(counters, journal, [held(2), much_later, held(3)])
+    compact(tmp_path, 3)
+    assert _expired_in_checkpoint(tmp_path) == [hold.reservation_id]
+    compact(tmp_path, 4)
+    assert _expired_in_checkpoint(tmp_path) == []
+    end(counters, journal)
+
+
+def _expired_in_checkpoint(directory: Path) -> list[str]:
+    counters = MemoryCounters()
+    restore(counters, load(directory), directory)
+    return list(counters._holds.expired)
 
 
 async def test_a_compaction_that_cannot_be_started_is_tried_again(
