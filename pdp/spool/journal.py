@@ -13,10 +13,11 @@ from typing import Final
 
 from pdp.errors import SpoolFailed, StartRefused
 from pdp.records import Record, encode
-from pdp.spool.folder import FolderLock, prepare, spool_id_of, sync_folder
+from pdp.spool.folder import FolderLock, prepare, spool_id_of, sync_file, sync_folder
 from pdp.spool.frame import frame_of
+from pdp.spool.mark import Mark
 from pdp.spool.reader import Reader
-from pdp.spool.segment import list_segments, measure, segment_path
+from pdp.spool.segment import Segment, list_segments, measure, segment_path
 
 SEGMENT_BYTES: Final = 32 * 1024 * 1024
 
@@ -36,6 +37,7 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._lock = FolderLock(directory)
         self._reader = Reader(directory)
+        self._mark = Mark(directory)
         self._fd = -1
         self._size = 0
         self._first = 0
@@ -74,25 +76,32 @@ class Journal:
     def _recover(self) -> None:
         """Check every record, cut a torn last one off, and go to the end."""
         segments = list_segments(self.directory)
-        if not segments:
+        mark = self._mark.open()
+        if segments:
+            for segment, following in pairwise(segments):
+                _check_closed(segment, following)
+                if mark is None or mark < following.first:
+                    sync_file(segment.path)
+            self._take_up(segments[-1], mark)
+        else:
             self._create(0)
-            sync_folder(self.directory)
-            return
-        expected = segments[0].first
-        for segment in segments:
-            if segment.first != expected:
-                raise StartRefused(
-                    f"{segment.path} does not follow record {expected - 1}: restore what is missing"
-                )
-            extent = measure(segment.path, last=segment is segments[-1])
-            expected += extent.records
-        self._fd = os.open(segments[-1].path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        self._first, self._size = segments[-1].first, extent.size
+        # A killed process may have left it to the kernel; from here on it counts as synced.
+        os.fsync(self._fd)
+        sync_folder(self.directory)
+        self._synced = self.next_sequence
+        self._mark.make(self._synced)
+
+    def _take_up(self, last: Segment, mark: int | None) -> None:
+        """Go on in the last segment; `mark` is up to where it was synced, if anybody knows."""
+        extent = measure(last.path)
+        end = last.first + extent.records
+        if (extent.torn and mark is None) or (mark is not None and end < mark):
+            raise _damaged(last.path, extent.size)
+        self._fd = os.open(last.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._first, self._size, self.next_sequence = last.first, extent.size, end
         if extent.torn:
             os.ftruncate(self._fd, extent.size)
             self.truncated = extent.torn
-        os.fsync(self._fd)
-        self.next_sequence = self._synced = expected
 
     def _create(self, first: int) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -157,6 +166,7 @@ class Journal:
             except OSError as error:
                 raise SpoolFailed(f"cannot sync the spool: {error.strerror}") from error
             self._synced = max(self._synced, sequence)
+            self._mark.write(self._synced)
 
     def read(self, from_sequence: int, max_records: int) -> list[tuple[int, bytes]]:
         """Return (sequence, record) in order of what is synced; empty: nothing newer.
@@ -200,4 +210,24 @@ class Journal:
                     os.close(fd)
             self._retired = []
             self._fd = -1
+            self._mark.close()
         self._lock.release()
+
+
+def _check_closed(segment: Segment, following: Segment) -> None:
+    """See that a segment is whole and ends where the next one begins. Raises `StartRefused`."""
+    extent = measure(segment.path)
+    if extent.torn:
+        raise _damaged(segment.path, extent.size)
+    end = segment.first + extent.records
+    if end != following.first:
+        raise StartRefused(
+            f"{following.path} does not follow record {end - 1}: restore what is missing"
+        )
+
+
+def _damaged(path: Path, offset: int) -> StartRefused:
+    return StartRefused(
+        f"{path} is damaged at byte {offset}: restore it from a backup, or move the "
+        "spool away and accept that what was not shipped is lost"
+    )

@@ -8,12 +8,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from pdp.errors import StartRefused
 from pdp.spool.frame import HEADER, record_at
 
 _SUFFIX: Final = ".seg"
-_TORN: Final = 1024 * 1024
-"""Writes that a crash tore are at most that far from the end: more is never left unsynced."""
 
 
 class Segment(Struct, frozen=True):
@@ -39,8 +36,8 @@ def segment_path(directory: Path, first: int) -> Path:
 def list_segments(directory: Path) -> list[Segment]:
     """Return the segments of a spool in order. Raises `OSError`."""
     # Not `glob`: newer Pythons answer with nothing where a folder cannot be read.
-    names = sorted(name for name in os.listdir(directory) if name.endswith(_SUFFIX))
-    return [Segment(directory / name, int(name.removesuffix(_SUFFIX))) for name in names]
+    paths = sorted(path for path in directory.iterdir() if path.suffix == _SUFFIX)
+    return [Segment(path, int(path.stem)) for path in paths]
 
 
 def read_records(path: Path, skip: int = 0) -> Iterator[bytes]:
@@ -54,12 +51,8 @@ def read_records(path: Path, skip: int = 0) -> Iterator[bytes]:
         number += 1
 
 
-def measure(path: Path, *, last: bool) -> Extent:
-    """Return what is sound in a segment.
-
-    Only the last segment may end in a torn write. Raises `StartRefused` where
-    anything else is wrong, naming file and offset.
-    """
+def measure(path: Path) -> Extent:
+    """Return what is sound in a segment. Raises `OSError`."""
     with path.open("rb") as file:
         length = os.fstat(file.fileno()).st_size
         if not length:
@@ -69,21 +62,4 @@ def measure(path: Path, *, last: bool) -> Extent:
             while (record := record_at(view, offset)) is not None:
                 offset += HEADER.size + len(record)
                 records += 1
-            if offset < length and (not last or _goes_on(view, offset)):
-                raise StartRefused(
-                    f"{path} is damaged at byte {offset}: restore it from a backup, or move the "
-                    "spool away and accept that what was not shipped is lost"
-                )
             return Extent(records, offset, length - offset)
-
-
-def _goes_on(data: memoryview, damaged: int) -> bool:
-    """Tell whether a sound record follows the damage: then it is no torn last write."""
-    if not bytes(data[damaged:]).strip(b"\0"):
-        return False
-    if len(data) - damaged > _TORN:
-        return True
-    return any(
-        record_at(data, offset) is not None
-        for offset in range(damaged + 1, len(data) - HEADER.size)
-    )

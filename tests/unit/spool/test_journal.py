@@ -168,6 +168,76 @@ def test_damage_far_from_the_end_is_no_torn_write(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
+def test_a_large_tail_that_was_never_synced_is_torn(tmp_path: Path) -> None:
+    journal = opened(tmp_path, segment_bytes=1 << 24)
+    fill(journal, [held(0)])
+    size = last_segment(tmp_path).stat().st_size
+    for number in range(1, 4):
+        journal.append(held(number, padding=1_000_000))
+    journal.close()
+    path = last_segment(tmp_path)
+    lost = path.stat().st_size - size
+    # The disk wrote the later pages first: whole records follow the damage.
+    _flip(path, size + 1000)
+    journal = opened(tmp_path)
+    assert (journal.truncated, journal.next_sequence) == (lost, 1)
+    assert numbers(journal) == [0]
+    journal.close()
+
+
+def test_synced_records_that_are_gone_are_refused(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    fill(journal, [held(0), held(1)])
+    journal.close()
+    first = len(frame_of(encode(held(0))))
+    os.truncate(last_segment(tmp_path), first)
+    with pytest.raises(StartRefused, match=f"is damaged at byte {first}"):
+        opened(tmp_path)
+
+
+def test_without_a_mark_nothing_is_cut_off(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    fill(journal, [held(0), held(1)])
+    journal.close()
+    mark = tmp_path / "synced"
+    mark.unlink()
+    opened(tmp_path).close()
+    assert int(mark.read_text()) == 2
+    mark.unlink()
+    _flip(last_segment(tmp_path), 20)
+    with pytest.raises(StartRefused, match="is damaged at byte 0"):
+        opened(tmp_path)
+    mark.write_text("two")
+    with pytest.raises(StartRefused, match=f"{mark} is damaged"):
+        opened(tmp_path)
+
+
+def test_what_a_killed_process_did_not_sync_is_synced_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = opened(tmp_path, segment_bytes=1000)
+    fill(journal, [held(number) for number in range(8)])
+    done = list_segments(tmp_path)[:-1]
+    for number in range(8, 20):
+        journal.append(held(number))
+    journal.close()
+    segments = list_segments(tmp_path)
+    synced: list[Path] = []
+    real = os.fsync
+
+    def noted(fd: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{fd}").readlink())
+        real(fd)
+
+    monkeypatch.setattr("pdp.spool.folder.os.fsync", noted)
+    opened(tmp_path).close()
+    assert {each.path for each in segments[len(done) :]} | {tmp_path} <= set(synced)
+    assert not {each.path for each in done} & set(synced)
+    synced.clear()
+    opened(tmp_path).close()
+    assert {path for path in synced if path.suffix == ".seg"} == {segments[-1].path}
+
+
 def test_a_closed_segment_may_not_be_torn_or_missing(tmp_path: Path) -> None:
     journal = opened(tmp_path, segment_bytes=1000)
     fill(journal, [held(number) for number in range(20)])
