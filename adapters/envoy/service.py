@@ -85,7 +85,6 @@ def register(
 ) -> None:
     """Add both services to a server, in the form that its fast path takes."""
     authorization = Authorization(engine, options, default_output, load)
-    server.offer(AUTHORIZATION, "Check", authorization.check_now)
     server.add_registered_method_handlers(
         AUTHORIZATION,
         {
@@ -96,6 +95,7 @@ def register(
             )
         },
     )
+    server.offer(AUTHORIZATION, "Check", authorization.check_now)
     server.add_registered_method_handlers(
         ACCESS_LOG,
         {
@@ -123,7 +123,7 @@ class Authorization:
         """Decide one request."""
         answer = self.check_now(message)
         found = answer if isinstance(answer, Answer) else await answer
-        if found.undo is not None and is_gone(context):
+        if found.undo is not None and (found.void or is_gone(context)):
             # Envoy has refused the request already: it gave up waiting.
             await settled(found.undo())
         response: pb.CheckResponse = found.message
@@ -144,7 +144,7 @@ class Authorization:
                 return Answer(_denied(decision, ask.param))
             answer = self._engine.check(ask.request)
             if isinstance(answer, Decision):
-                return self._answer(ask, answer)
+                return self._answer(message, ask, answer)
         except Exception as error:
             return self._failed(message, error)
         return self._check_later(message, ask, answer)
@@ -153,7 +153,7 @@ class Authorization:
         self, message: pb.CheckRequest, ask: Ask, waiting: Awaitable[Decision]
     ) -> Answer:
         try:
-            return self._answer(ask, await waiting)
+            return self._answer(message, ask, await waiting)
         except Exception as error:
             return self._failed(message, error)
 
@@ -161,10 +161,14 @@ class Authorization:
         log_defect(_log, "ext_authz failed", error)
         return Answer(_denied(self._engine.undecided(_request_id(message), "envoy"), None))
 
-    def _answer(self, ask: Ask, decision: Decision) -> Answer:
+    def _answer(self, message: pb.CheckRequest, ask: Ask, decision: Decision) -> Answer:
         if not decision.allowed:
             return Answer(_denied(decision, None))
-        return Answer(self._allowed(ask, decision), partial(self._engine.withdraw, decision))
+        undo = partial(self._engine.withdraw, decision)
+        try:
+            return Answer(self._allowed(ask, decision), undo)
+        except Exception as error:
+            return Answer(self._failed(message, error).message, undo, void=True)
 
     def _allowed(self, ask: Ask, decision: Decision) -> pb.CheckResponse:
         response = pb.CheckResponse()

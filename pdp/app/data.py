@@ -98,8 +98,8 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
     health = data_plane.add_health(metered)
     load = Load()
     service = DecisionService(engine, stats, load)
-    metered.offer(data_plane.DECISION_SERVICE, "Check", service.check_now)
     pb_grpc.add_PolicyDecisionServiceServicer_to_server(service, metered)
+    metered.offer(data_plane.DECISION_SERVICE, "Check", service.check_now)
     register_envoy(
         metered,
         engine,

@@ -51,7 +51,7 @@ class DecisionService:
         if answer is None:
             await _refuse_sizes(request, context)
         found = answer if isinstance(answer, Answer) else await answer
-        if found.undo is not None and is_gone(context):
+        if found.undo is not None and (found.void or is_gone(context)):
             await settled(found.undo())
         message: pb.CheckResponse = found.message
         return message
@@ -85,22 +85,27 @@ class DecisionService:
                 return self._check_later(asked, decision)
         except Exception as error:
             decision = self._failed(asked, error)
-        return self._answer(decision)
+        return self._answer(asked, decision)
 
     async def _check_later(self, asked: Request, waiting: Awaitable[Decision]) -> Answer:
         try:
             decision = await waiting
         except Exception as error:
             decision = self._failed(asked, error)
-        return self._answer(decision)
+        return self._answer(asked, decision)
 
     def _failed(self, asked: Request, error: Exception) -> Decision:
         log_defect(_log, "check failed", error)
         return self._engine.undecided(asked.request_id, asked.adapter)
 
-    def _answer(self, decision: Decision) -> Answer:
+    def _answer(self, asked: Request, decision: Decision) -> Answer:
         undo = partial(self._engine.withdraw, decision) if decision.reservation_id else None
-        return Answer(decision_to_proto(decision), undo)
+        try:
+            return Answer(decision_to_proto(decision), undo)
+        except Exception as error:
+            log_defect(_log, "a decision cannot be said", error)
+            undecided = self._engine.undecided(asked.request_id, asked.adapter)
+            return Answer(decision_to_proto(undecided), undo, void=True)
 
     async def Report(self, request: pb.ReportRequest, context: Any) -> pb.ReportResponse:  # noqa: N802
         """Settle usages, each by itself."""

@@ -2,9 +2,7 @@
 
 The library makes a task for each call; an answer that nobody waits for needs none. Here
 the calls that came in together are decided one after another, their records go to the
-spool in one write, and then they are answered.
-
-A handler offers the short way by an attribute `at_once` of its behavior, a `Shortcut`.
+spool in one write, and then they are answered. A defect fails its own call and no other.
 """
 
 import asyncio
@@ -13,114 +11,138 @@ from time import perf_counter_ns
 from typing import Any
 
 import grpc
-import pygrpc_native.aio
 import structlog
-from pygrpc_native import aio as native
-from pygrpc_native._native import EVENT_CALL
 
 from pdp.serve.logs import log_defect
-from pdp.serve.rpc import Answer, Shortcut, settled
+from pdp.serve.native import CALL, Event, NativeServer
+from pdp.serve.rpc import Answer, Shortcut, presents
 
 _log = structlog.get_logger(__name__)
 
 _INTERNAL: int = grpc.StatusCode.INTERNAL.value[0]
 
+_Decided = tuple[int, Answer, Shortcut, int]
+"""(call id, its answer, how it is sent, when it began)."""
 
-class FastServer(pygrpc_native.aio.Server):
-    """`bracket` sets what is called before and after each batch."""
+
+class FastServer(NativeServer):
+    """A server with short ways; `bracket` sets what is called around each batch."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self._shortcuts: list[Shortcut | None] | None = None
+        self._by_path: dict[str, Shortcut] = {}
+        self._by_id: list[Shortcut | None] = []
         self._undoing: set[asyncio.Task[None]] = set()
         self._begin: Callable[[], None] = _nothing
         self._end: Callable[[], None] = _nothing
+
+    def add_shortcut(self, path: str, shortcut: Shortcut) -> None:
+        """Answer the calls of a method (`/service/Method`) the short way, from the start on."""
+        self._by_path[path] = shortcut
 
     def bracket(self, begin: Callable[[], None], end: Callable[[], None]) -> None:
         """Call `begin` before the calls of a batch are decided, `end` before they are answered."""
         self._begin, self._end = begin, end
 
-    def _on_events(self, events: list[tuple[Any, ...]]) -> None:
-        shortcuts = self._shortcuts
-        if shortcuts is None:
-            shortcuts = self._shortcuts = [
-                getattr(handler.unary_unary, "at_once", None) for _, handler in self._table
-            ]
-        others: list[tuple[Any, ...]] = []
-        answered: list[tuple[int, bytes, Answer, Shortcut, int]] = []
+    async def start(self) -> None:
+        """Take calls."""
+        await super().start()
+        self._by_id = [self._by_path.get(path) for path in self.paths]
+
+    def on_events(self, events: list[Event]) -> None:
+        """Decide what can be decided at once, answer that, and pass the rest on."""
+        decided: list[_Decided] = []
         self._begin()
+        others = [event for event in events if not self._takes(event, decided)]
         try:
-            for event in events:
-                shortcut = shortcuts[event[2]] if event[0] == EVENT_CALL else None
-                if shortcut is None or self._stopping or not self._tried(event, shortcut, answered):
-                    others.append(event)
-        finally:
             self._end()
-        front = self._front
-        assert front is not None
-        for call_id, data, answer, shortcut, start in answered:
-            if not front.respond(call_id, data) and answer.undo is not None:
-                self._finish(answer.undo())
-            shortcut.stats.done("OK", start)
-        if others:
-            super()._on_events(others)
-
-    def _tried(self, event: tuple[Any, ...], shortcut: Shortcut, answered: list[Any]) -> bool:
-        """Take the short way; a defect on it fails its own call, and no other of the batch."""
-        limit = self._receive_limit
-        if limit is not None and len(event[3]) > limit:
-            return False
-        try:
-            return self._short(event, shortcut, answered)
         except Exception as error:
-            log_defect(_log, "a call failed", error)
-            assert self._front is not None
-            self._front.fail(event[1], _INTERNAL, "the call failed: try again")
-            return True
+            log_defect(_log, "a batch was not written", error)  # The verdicts stand.
+        for call_id, answer, shortcut, start in decided:
+            self._respond(call_id, answer, shortcut, start)
+        if others:
+            super().on_events(others)
 
-    def _short(self, event: tuple[Any, ...], shortcut: Shortcut, answered: list[Any]) -> bool:
-        """Answer a call, or begin to; False to take the long way, where errors are told."""
+    def _takes(self, event: Event, decided: list[_Decided]) -> bool:
+        """Decide a call, or begin to; False to leave it to the long way, where errors are told."""
+        kind, call_id, method_id, payload, _, details = event
+        shortcut = self._by_id[method_id] if kind == CALL else None
+        if shortcut is None or self.stopping or not self._is_fit(payload, details[0], shortcut):
+            return False
         start = perf_counter_ns()
         try:
-            request = shortcut.deserialize(event[3])
+            request = shortcut.deserialize(payload)
         except Exception:
             return False  # The long way meets it again, and says it as it should.
-        answer = shortcut.answer(request)
-        if isinstance(answer, Answer):
+        try:
+            answer = shortcut.answer(request)
+        except Exception as error:
             shortcut.stats.started += 1
-            answered.append((event[1], shortcut.serialize(answer.message), answer, shortcut, start))
+            shortcut.stats.done(self._broke(call_id, error), start)
             return True
         if answer is None:
             return False
         shortcut.stats.started += 1
-        method, handler = self._table[event[2]]
-        # The library's own, so that its cancellations and its stop find the task.
-        call = native._Call(event[1], method, handler, *event[5])  # noqa: SLF001
-        self._calls[event[1]] = call
-        call.task = asyncio.ensure_future(self._later(event[1], answer, shortcut, start))
+        if isinstance(answer, Answer):
+            decided.append((call_id, answer, shortcut, start))
+        else:
+            self.spawn(call_id, method_id, details, self._later(call_id, answer, shortcut, start))
         return True
 
-    def _finish(self, undone: Any) -> None:
-        if isinstance(undone, Awaitable):
-            task = asyncio.ensure_future(settled(undone))
-            self._undoing.add(task)
-            task.add_done_callback(self._undoing.discard)
+    def _is_fit(self, payload: bytes, metadata: Any, shortcut: Shortcut) -> bool:
+        limit = self.receive_limit
+        return (limit is None or len(payload) <= limit) and (
+            shortcut.token is None or presents(metadata, shortcut.token)
+        )
 
     async def _later(
         self, call_id: int, waiting: Awaitable[Answer], shortcut: Shortcut, start: int
     ) -> None:
-        code = "Canceled"
         try:
             answer = await waiting
-            code = "OK"
-            front = self._front
-            assert front is not None
-            data = shortcut.serialize(answer.message)
-            if not front.respond(call_id, data) and answer.undo is not None:
-                await settled(answer.undo())
+        except Exception as error:
+            shortcut.stats.done(self._broke(call_id, error), start)
+        except asyncio.CancelledError:
+            shortcut.stats.done("Canceled", start)
+            raise
+        else:
+            self._respond(call_id, answer, shortcut, start)
         finally:
-            self._calls.pop(call_id, None)
-            shortcut.stats.done(code, start)
+            self.forget(call_id)
+
+    def _respond(self, call_id: int, answer: Answer, shortcut: Shortcut, start: int) -> None:
+        code, arrives = "OK", False
+        try:
+            arrives = self.front.respond(call_id, shortcut.serialize(answer.message))
+        except Exception as error:
+            code = self._broke(call_id, error)
+        if answer.undo is not None and (answer.void or not arrives):
+            self._undo(answer.undo)
+        shortcut.stats.done(code, start)
+
+    def _broke(self, call_id: int, error: Exception) -> str:
+        """End a call that met a defect; return its status code as metrics write it."""
+        log_defect(_log, "a call failed", error)
+        self.front.fail(call_id, _INTERNAL, "the call failed: try again")
+        return "Internal"
+
+    def _undo(self, undo: Callable[[], Any]) -> None:
+        try:
+            undone = undo()
+        except Exception as error:
+            log_defect(_log, "a permission was not taken back", error)
+            return
+        if isinstance(undone, Awaitable):
+            task = asyncio.ensure_future(_undone(undone))
+            self._undoing.add(task)
+            task.add_done_callback(self._undoing.discard)
+
+
+async def _undone(waiting: Awaitable[Any]) -> None:
+    try:
+        await waiting
+    except Exception as error:
+        log_defect(_log, "a permission was not taken back", error)
 
 
 def _nothing() -> None:

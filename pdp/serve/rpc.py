@@ -3,7 +3,7 @@
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic, perf_counter_ns
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import grpc
 import structlog
@@ -39,35 +39,49 @@ class MethodStats:
 
 
 class Answer(Struct, frozen=True, gc=False):
-    """A response message, and what to undo (None: nothing) if its caller is gone."""
+    """A response message, and what to undo (None: nothing) if its caller is gone.
+
+    `void`: the message does not say what was decided, so that is undone in any case.
+    """
 
     message: Any
     undo: Callable[[], Any] | None = None
+    void: bool = False
 
 
 class Shortcut(Struct, frozen=True):
     """Answers a request at once, or later, or not at all (None: it takes the long way).
 
-    Offered as attribute `at_once` of a handler's behavior; see pdp/serve/fast.py.
+    `token` is what its callers must present, None: nothing. See pdp/serve/fast.py.
     """
 
     answer: Callable[[Any], Answer | Awaitable[Answer] | None]
     stats: MethodStats
     deserialize: Callable[[bytes], Any]
     serialize: Callable[[Any], bytes]
+    token: bytes | None = None
+
+
+@runtime_checkable
+class TakesShortcuts(Protocol):
+    """A server that has a short way."""
+
+    def add_shortcut(self, path: str, shortcut: Shortcut) -> None:
+        """Answer the calls of a method (`/service/Method`) by a shortcut."""
+        ...
 
 
 class MeteredServer:
     """Stands in for a server while services are added, and wraps their handlers.
 
-    `caller_token`: when given, callers must present it as a bearer token, but
-    for health checks, which say nothing about anybody.
+    `caller_token`: when given, callers must present it as a bearer token, but for
+    health checks. Those, and reflection, which goes around this, say nothing of anybody.
     """
 
     def __init__(self, server: Any, caller_token: str | None) -> None:
         self._server = server
         self._token = None if caller_token is None else caller_token.encode()
-        self._offered: dict[tuple[str, str], Any] = {}
+        self._added: dict[str, tuple[MethodStats, Any]] = {}
         self.methods: list[MethodStats] = []
 
     def offer(
@@ -76,8 +90,15 @@ class MeteredServer:
         method: str,
         answer: Callable[[Any], Answer | Awaitable[Answer] | None],
     ) -> None:
-        """Offer a short way for a method; before the service is added."""
-        self._offered[service, method] = answer
+        """Offer a short way for a method of a service that was added; raises `KeyError`.
+
+        A server without short ways goes on without.
+        """
+        path = f"/{service}/{method}"
+        stats, handler = self._added[path]
+        if isinstance(self._server, TakesShortcuts):
+            decode, encode = handler.request_deserializer, handler.response_serializer
+            self._server.add_shortcut(path, Shortcut(answer, stats, decode, encode, self._token))
 
     def add_registered_method_handlers(
         self, service_name: str, method_handlers: Mapping[str, Any]
@@ -104,15 +125,11 @@ class MeteredServer:
         }[handler.request_streaming, handler.response_streaming]
         stats = MethodStats(kind, service, name)
         self.methods.append(stats)
+        self._added[f"/{service}/{name}"] = stats, handler
         make = _MAKERS[handler.request_streaming, handler.response_streaming]
         behavior = getattr(handler, make.__name__.removesuffix("_rpc_method_handler"))
         if not handler.response_streaming:
             behavior = _metered(behavior, stats)
-        answer = self._offered.get((service, name))
-        if answer is not None and self._token is None:
-            behavior.at_once = Shortcut(
-                answer, stats, handler.request_deserializer, handler.response_serializer
-            )
         if self._token is not None and not service.startswith("grpc.health."):
             behavior = _guarded(behavior, self._token, streaming=handler.response_streaming)
         return make(

@@ -154,8 +154,8 @@ async def serving(
     address = bind(server, f"unix:{folder}/pdp.sock", "PDP_GRPC_LISTEN")
     service = DecisionService(desk.engine, desk.stats, desk.load)
     metered = MeteredServer(server, caller_token)
-    metered.offer("pdp.v1.PolicyDecisionService", "Check", service.check_now)
     pb_grpc.add_PolicyDecisionServiceServicer_to_server(service, metered)
+    metered.offer("pdp.v1.PolicyDecisionService", "Check", service.check_now)
     desk.methods = metered.methods
     await server.start()
     try:

@@ -14,7 +14,7 @@ from pdp.counters.memory import MemoryCounters
 from pdp.key import CompiledKey
 from pdp.model import KeyRecord
 from pdp.quota.hold import Reserve, Settlement
-from pdp.records import Held
+from pdp.records import Held, Settled
 from pdp.serve.transport import MAX_MESSAGE, Transport
 from pdp.v1 import policy_decision_pb2 as pb
 from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
@@ -159,18 +159,18 @@ async def test_what_is_no_request_is_an_error_and_the_next_call_is_answered(
         assert (await stub.Check(request())).reason == "ok"
 
 
-async def test_an_answer_that_cannot_be_encoded_fails_alone(
+async def test_a_decision_that_cannot_be_said_is_a_denial_and_holds_nothing(
     transport: Transport, tmp_path: Path
 ) -> None:
     odd = record("odd", name="\ud800")  # Half a character: no protobuf text.
     desk = Desk(record("leaf"), odd)
     async with serving(desk, transport, tmp_path) as stub:
         calls = [stub.Check(request()), stub.Check(request(api_key="odd")), stub.Check(request())]
-        first, failed, last = await asyncio.gather(*calls, return_exceptions=True)
-    assert isinstance(failed, grpc.aio.AioRpcError)
-    for answer in (first, last):
-        assert isinstance(answer, pb.CheckResponse)
-        assert answer.reason == "ok"
+        first, odd_one, last = await asyncio.gather(*calls)
+    assert [answer.reason for answer in (first, odd_one, last)] == ["ok", "unavailable", "ok"]
+    assert odd_one.http_status == 503
+    settled = [each.facts.key_id for each in desk.sink.records if isinstance(each, Settled)]
+    assert settled == ["odd"]
 
 
 async def test_a_message_beyond_the_bound_is_refused(transport: Transport, tmp_path: Path) -> None:

@@ -1,0 +1,69 @@
+"""What is used of pygrpc-native beyond its public interface, under plain names.
+
+The one module that knows its inside. Its release is pinned in pyproject.toml for that
+reason: with a new one, compare `aio.Server._on_events` and run tests/wire.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from pygrpc_native._native import EVENT_CALL, NativeGrpcFront
+from pygrpc_native.aio import Server, _Call
+
+CALL: Final[int] = EVENT_CALL
+"""The kind of an event that is a call; the other kind is a cancellation."""
+
+Details = tuple[tuple[tuple[str, str | bytes], ...], str, float | None]
+"""(metadata, peer, seconds until the deadline)."""
+
+Event = tuple[int, int, int, bytes, object, Details]
+"""(kind, call id, method id, payload, unused, details); a cancellation has only the first two."""
+
+
+class NativeServer(Server):
+    """The library's server, with its inside for who takes events in its place."""
+
+    def on_events(self, events: list[Event]) -> None:
+        """Take calls and cancellations that came in together, each call in a task of its own."""
+        super()._on_events(events)
+
+    def _on_events(self, events: list[Event]) -> None:
+        self.on_events(events)
+
+    @property
+    def front(self) -> NativeGrpcFront:
+        """The HTTP/2 side: answers calls by their id. There is one once a port is bound."""
+        assert self._front is not None, "a port is bound before calls come"
+        return self._front
+
+    @property
+    def paths(self) -> list[str]:
+        """`/service/Method` by method id, once started."""
+        return [path for path, _ in self._table]
+
+    @property
+    def stopping(self) -> bool:
+        """Tell whether new calls are refused."""
+        return self._stopping
+
+    @property
+    def receive_limit(self) -> int | None:
+        """Bytes that a message may have."""
+        return self._receive_limit
+
+    def spawn(
+        self, call_id: int, method_id: int, details: Details, work: Coroutine[Any, Any, None]
+    ) -> None:
+        """Run what answers a call later; the library's cancellations and its stop find it.
+
+        `work` calls `forget` at its end.
+        """
+        path, handler = self._table[method_id]
+        call = _Call(call_id, path, handler, *details)
+        self._calls[call_id] = call
+        call.task = asyncio.ensure_future(work)
+
+    def forget(self, call_id: int) -> None:
+        """Let go of a call that has ended."""
+        self._calls.pop(call_id, None)
