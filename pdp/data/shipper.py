@@ -11,7 +11,7 @@ from pdp.errors import StartRefused, Unavailable
 _log = structlog.get_logger(__name__)
 
 _BATCH = 500
-_PATIENCE = 3
+_PATIENCE, _PATIENCE_AT_START = 3, 30
 """Failures in a row that are worth a word: at the start the other plane may come second."""
 
 
@@ -22,7 +22,7 @@ class Journal(Protocol):
     next_sequence: int
 
     def read(self, from_sequence: int, max_records: int) -> Sequence[tuple[int, bytes]]:
-        """Return (sequence, record) in order; empty: nothing newer."""
+        """Return (sequence, record) in order; empty: nothing newer. Runs in a thread."""
         ...
 
     def shipped(self, next_sequence: int) -> None:
@@ -41,8 +41,9 @@ class Ledger(Protocol):
 class Shipper:
     """Ships what is in the spool; what is committed is never shipped twice in vain.
 
-    The ledger keeps the position, so a restarted data plane only has to ask. `idle` and
-    `retry_delay` are seconds between looks where there was nothing, or nobody.
+    The ledger keeps the position, so a restarted data plane only has to ask: `placed` is
+    set once it has. Make it before anything is appended. `idle` and `retry_delay` are
+    seconds between looks where there was nothing, or nobody.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class Shipper:
         self._ledger = ledger
         self._idle = idle
         self._retry_delay = retry_delay
+        self._end_at_start = journal.next_sequence
         self._next: int | None = None
+        self.placed = asyncio.Event()
 
     @property
     def backlog(self) -> int:
@@ -68,9 +71,10 @@ class Shipper:
                 failures = 0
             except Unavailable as error:
                 failures += 1
-                if failures == _PATIENCE:
+                if failures == (_PATIENCE if self.placed.is_set() else _PATIENCE_AT_START):
                     _log.warning("ledger out of reach, records stay in the spool", error=str(error))
-                await asyncio.sleep(self._retry_delay)
+                # At the start, Checks wait for the place.
+                await asyncio.sleep(self._retry_delay if self.placed.is_set() else self._idle)
                 continue
             if self.backlog < _BATCH:
                 # A call costs as much as a hundred records: let some gather.
@@ -80,30 +84,37 @@ class Shipper:
         """Ship one batch; False if there was nothing to ship."""
         if self._next is None:
             await self._ask()
-        batch = self._journal.read(self._next or 0, _BATCH)
+        if not self.backlog:
+            return False
+        # In a thread: the first read of a long segment takes a tenth of a second.
+        batch = await asyncio.to_thread(self._journal.read, self._next or 0, _BATCH)
         if not batch:
             return False
         first = batch[0][0]
         records = [record for _, record in batch]
-        await self._acknowledge(await self._ledger.ingest(self._journal.spool_id, first, records))
+        self._acknowledge(await self._ledger.ingest(self._journal.spool_id, first, records))
         return True
 
     async def _ask(self) -> None:
-        """Find the place; raises `StartRefused` if the ledger knows more than the spool."""
+        """Find the place; raises `StartRefused` if the ledger knows more than the spool did.
+
+        That is, at the start: records that came since do not make an old copy newer.
+        """
         following = await self._ledger.ingest(self._journal.spool_id, 0, ())
-        if following > self._journal.next_sequence:
+        if following > self._end_at_start:
             raise StartRefused(
-                f"the spool ends at record {self._journal.next_sequence}, the ledger has "
+                f"the spool ends at record {self._end_at_start}, the ledger has "
                 f"{following} of it: it is an old copy, and counters would forget what was spent "
                 "since; put the newest one back, or remove the spool to count from zero"
             )
-        await self._acknowledge(following)
+        self._acknowledge(following)
+        self.placed.set()
 
     async def drain(self) -> None:
         """Ship all there is; raises `Unavailable` when the control plane is gone."""
         while await self.ship():
             pass
 
-    async def _acknowledge(self, next_sequence: int) -> None:
+    def _acknowledge(self, next_sequence: int) -> None:
         self._next = next_sequence
         self._journal.shipped(next_sequence)

@@ -1,7 +1,8 @@
 """The data plane as a process: what runs, in which order it starts and stops."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from pdp.data.control import ControlClient
 from pdp.data.shipper import Shipper
 from pdp.data.watch import Watch
 from pdp.engine import Engine
-from pdp.errors import SpoolFailed, Unavailable
+from pdp.errors import SpoolFailed, StartRefused, Unavailable
 from pdp.reporting import MOST_EXPIRED
 from pdp.serve.background import every, run_until
 from pdp.serve.load import Load
@@ -33,6 +34,9 @@ _GRACE = 1.0
 """Seconds: a Check takes milliseconds, and access log streams never end by themselves."""
 
 _DRAIN_DEADLINE = 5.0
+
+_PLACE_DEADLINE = 2.0
+"""Seconds in which the control plane, started beside this one, most often answers."""
 
 DECISION_SERVICE = "pdp.v1.PolicyDecisionService"
 
@@ -68,21 +72,39 @@ def add_reflection(server: Any) -> None:
 async def run(parts: Parts, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """Serve until `stop`; then answer what is in flight and ship what is in the spool."""
     await _set_health(parts, serving=False)
-    await parts.server.start()
     parts.ops.start()
     try:
         await run_until(
             stop,
-            parts.watch.run(),
+            _serve(parts),
             parts.shipper.run(),
             parts.sink.sync_forever(),
             parts.load.watch(),
-            every(_SWEEP_INTERVAL, partial(sweep, parts.engine)),
+            _after_placed(parts, parts.watch.run),
+            _after_placed(parts, partial(every, _SWEEP_INTERVAL, partial(sweep, parts.engine))),
             every(_KEEP_INTERVAL, parts.keeper.keep),
             _announce(parts, ready),
         )
     finally:
         await _stop(parts)
+
+
+async def _serve(parts: Parts) -> None:
+    """Answer calls, once the ledger has said that the spool is no old copy.
+
+    Where nobody answers that soon, from the spool alone: reports are taken, no key is known.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_PLACE_DEADLINE):
+            await parts.shipper.placed.wait()
+    await parts.server.start()
+    await asyncio.Event().wait()
+
+
+async def _after_placed(parts: Parts, work: Callable[[], Awaitable[None]]) -> None:
+    """Do what an old copy of a spool must not do: allow requests, let holds run out."""
+    await parts.shipper.placed.wait()
+    await work()
 
 
 async def sweep(engine: Engine) -> None:
@@ -110,18 +132,24 @@ async def _set_health(parts: Parts, *, serving: bool) -> None:
 async def _stop(parts: Parts) -> None:
     await _set_health(parts, serving=False)
     await parts.server.stop(_GRACE)
-    try:
-        parts.sink.pay()
-        await parts.keeper.sync()
-        async with asyncio.timeout(_DRAIN_DEADLINE):
-            await parts.shipper.drain()
-    except (Unavailable, TimeoutError):
-        # Nothing is lost: the next start ships it.
-        if parts.shipper.backlog:
-            _log.warning("stopping with records in the spool", records=parts.shipper.backlog)
+    await _drain(parts)
     try:
         parts.keeper.close()
     except SpoolFailed as error:
         _log.warning("no checkpoint, the next start replays", error=str(error))
     await parts.ops.stop()
     await parts.control.close()
+
+
+async def _drain(parts: Parts) -> None:
+    """Ship what is in the spool, as far as that goes: the next start ships the rest."""
+    try:
+        await parts.sink.pay()
+        await parts.keeper.sync()
+        async with asyncio.timeout(_DRAIN_DEADLINE):
+            await parts.shipper.drain()
+    except StartRefused as error:
+        _log.error("stopping with a spool that must not start again", reason=str(error))
+    except (Unavailable, TimeoutError):
+        if parts.shipper.backlog:
+            _log.warning("stopping with records in the spool", records=parts.shipper.backlog)

@@ -8,11 +8,16 @@ import structlog
 
 from pdp.errors import SpoolFailed
 from pdp.records import Record
+from pdp.serve.logs import log_defect
 
 _log = structlog.get_logger(__name__)
 
 MOST_OWED: Final = 50_000
 """Records, about 1 kB each, that wait in memory for a disk that is full."""
+
+
+_SLICE: Final = 200
+"""Records that are written in one go: about a millisecond."""
 
 
 class Appendable(Protocol):
@@ -69,8 +74,8 @@ class JournalSink:
         if not self._owed:
             try:
                 self._journal.append(*batch)
-            except SpoolFailed:
-                pass  # One by one, each is kept or lost by itself.
+            except Exception:  # noqa: S110
+                pass  # One by one, each is kept or lost by itself, and says why.
             else:
                 self._dirty.set()
                 return
@@ -78,6 +83,9 @@ class JournalSink:
             try:
                 self.append(record)
             except SpoolFailed:
+                self.failures += 1
+            except Exception as error:
+                log_defect(_log, "a record cannot be written down", error)
                 self.failures += 1
 
     def append(self, record: Record) -> None:
@@ -101,11 +109,13 @@ class JournalSink:
             self._dirty.set()
         raise SpoolFailed(reason, kept=kept)
 
-    def pay(self) -> None:
-        """Write what waits, in order. Raises `SpoolFailed` where that stops."""
+    async def pay(self) -> None:
+        """Write what waits, in order; in between, calls are answered. Raises `SpoolFailed`."""
         while self._owed:
-            self._journal.append(self._owed[0])
-            self._owed.popleft()
+            for _ in range(min(_SLICE, len(self._owed))):
+                self._journal.append(self._owed[0])
+                self._owed.popleft()
+            await asyncio.sleep(0)
 
     async def sync_forever(self) -> None:
         """Write what waits and sync, until cancelled."""
@@ -114,7 +124,7 @@ class JournalSink:
             await self._dirty.wait()
             self._dirty.clear()
             try:
-                self.pay()
+                await self.pay()
                 await asyncio.to_thread(self._journal.sync)
                 if failing:
                     _log.info("the spool is well again")

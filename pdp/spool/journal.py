@@ -23,7 +23,7 @@ SEGMENT_BYTES: Final = 32 * 1024 * 1024
 
 
 class Journal:
-    """One directory, one writer. `sync` and `drop` may run in a thread beside the rest.
+    """One directory, one writer. `sync`, `read` and `drop` may run in threads beside the rest.
 
     `next_sequence` is the number of the next record, `truncated` how many bytes
     of a torn last write were cut off when it was opened.
@@ -46,6 +46,7 @@ class Journal:
         self._synced = 0
         self._retired: list[int] = []
         self._sync_lock = Lock()
+        self._read_lock = Lock()
 
     def open(self, new_spool_id: str, wait: float = 0.0) -> None:
         """Lock, check and open the spool for appending; a new one gets `new_spool_id`.
@@ -173,7 +174,8 @@ class Journal:
 
         At most `max_records` and about 1 MiB. Raises `SpoolFailed`.
         """
-        return self._reader.read(from_sequence, self._synced, max_records)
+        with self._read_lock:
+            return self._reader.read(from_sequence, self._synced, max_records)
 
     def shipped(self, next_sequence: int) -> None:
         """Note that every record below is in the ledger."""
@@ -203,7 +205,8 @@ class Journal:
 
     def close(self) -> None:
         """Close all files and let the lock go; what is not synced stays in the kernel's hands."""
-        self._reader.close()
+        with self._read_lock:
+            self._reader.close()
         with self._sync_lock:
             for fd in (*self._retired, self._fd):
                 if fd >= 0:

@@ -6,12 +6,16 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import grpc
 import pytest
 
+from pdp.v1 import policy_decision_pb2 as pb
+from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
 from tests.e2e.conftest import fill
-from tests.stack import Stack, eventually
+from tests.stack import DEADLINE, Stack, eventually
 
 
 def refused(stack: Stack, *arguments: str) -> str:
@@ -128,8 +132,28 @@ def test_an_old_copy_of_the_spool_is_refused(stack: Stack) -> None:
     shutil.rmtree(spool)
     shutil.copytree(copy, spool)
     stack.launch()
-    eventually(lambda: "old copy" in stack.log(), "the reason is in the log")
+    answers = asyncio.run(_answers_until_the_end(stack, key["api_key"]))
+    assert answers <= {"", "unavailable"}
     assert stack.process is not None
+    assert stack.process.returncode != 0
+    assert "old copy" in stack.log()
+
+
+async def _answers_until_the_end(stack: Stack, api_key: str) -> set[str]:
+    """Check without a pause until the server has ended; return the reasons it gave."""
+    found: set[str] = set()
+    end = time.monotonic() + DEADLINE
+    async with stack.channel() as channel:
+        stub = pb_grpc.PolicyDecisionServiceStub(channel)
+        request = pb.CheckRequest(api_key=api_key, action="chat:completions", model="gpt-4o")
+        while stack.process is not None and stack.process.poll() is None:
+            assert time.monotonic() < end, stack.log()
+            try:
+                found.add((await stub.Check(request, timeout=0.2)).reason)
+            except grpc.aio.AioRpcError:
+                found.add("")
+                await asyncio.sleep(0.01)
+    return found
 
 
 def test_a_second_serve_on_the_same_data_is_refused(stack: Stack) -> None:

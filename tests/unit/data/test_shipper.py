@@ -1,6 +1,7 @@
 """The shipper: the ledger's place rules, and a spool that is too old is refused."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -59,6 +60,28 @@ async def test_everything_is_shipped_once_from_where_the_ledger_is() -> None:
 async def test_an_old_copy_of_a_spool_is_refused() -> None:
     with pytest.raises(StartRefused, match=r"ends at record 10, the ledger has 11 .* old copy"):
         await Shipper(Spool(), Ledger(following=11)).ship()
+
+
+async def test_records_that_came_since_do_not_make_an_old_copy_newer() -> None:
+    spool, ledger = Spool(), Ledger(following=11)
+    shipper = Shipper(spool, ledger)
+    spool.next_sequence = 12
+    with pytest.raises(StartRefused, match="old copy"):
+        await shipper.ship()
+    assert not shipper.placed.is_set()
+    assert ledger.taken == []
+
+
+async def test_reading_the_spool_does_not_hold_up_the_loop() -> None:
+    class SlowSpool(Spool):
+        def read(self, from_sequence: int, max_records: int) -> Sequence[tuple[int, bytes]]:
+            assert went_on.wait(5), "the loop waits for the disk"
+            return super().read(from_sequence, max_records)
+
+    went_on = threading.Event()
+    shipping = asyncio.create_task(Shipper(SlowSpool(), Ledger()).ship())
+    asyncio.get_running_loop().call_later(0.01, went_on.set)
+    assert await shipping
 
 
 async def test_it_goes_on_when_the_ledger_is_back(caplog: pytest.LogCaptureFixture) -> None:

@@ -20,6 +20,7 @@ class Disk:
 
     def __init__(self) -> None:
         self.full = False
+        self.unspeakable = -1
         self.written: list[Record] = []
         self.writes = 0
         self.synced = asyncio.Event()
@@ -27,6 +28,8 @@ class Disk:
     def append(self, *records: Record) -> None:
         if self.full:
             raise SpoolFailed("no space left on device")
+        if any(each.at == self.unspeakable for each in records):
+            raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
         self.written += records
         self.writes += 1
 
@@ -72,7 +75,7 @@ async def test_a_full_disk_gets_its_records_later_and_in_their_order(disk: Disk)
     disk.full = False
     assert kept(sink, 3), "a record must not go before one that waits"
     assert sink.owing
-    sink.pay()
+    await sink.pay()
     assert disk.written == [record(1), record(2), record(3)]
     sink.append(record(4))
     assert disk.written[-1] == record(4)
@@ -118,8 +121,32 @@ async def test_a_batch_that_cannot_be_written_is_kept(disk: Disk) -> None:
     sink.append(record(4))
     sink.end()
     assert disk.written == [], "what waits goes first"
-    sink.pay()
+    await sink.pay()
     assert disk.written == [record(1), record(2)], "and what had no room is lost"
+
+
+async def test_much_that_waits_is_written_in_slices(disk: Disk) -> None:
+    sink = JournalSink(disk)
+    disk.full = True
+    assert all(kept(sink, number) for number in range(1000))
+    disk.full = False
+    paying = asyncio.create_task(sink.pay())
+    await asyncio.sleep(0)
+    assert 0 < len(disk.written) < 300
+    assert kept(sink, 1000), "its turn comes"
+    await paying
+    assert disk.written == [record(number) for number in range(1001)]
+
+
+async def test_a_record_that_cannot_be_written_down_takes_no_other_with_it(disk: Disk) -> None:
+    sink = JournalSink(disk)
+    disk.unspeakable = 2
+    sink.begin()
+    for number in (1, 2, 3):
+        sink.append(record(number))
+    sink.end()
+    assert disk.written == [record(1), record(3)]
+    assert sink.failures == 1
 
 
 async def test_memory_is_bounded_and_what_does_not_fit_is_lost(disk: Disk) -> None:
@@ -127,7 +154,7 @@ async def test_memory_is_bounded_and_what_does_not_fit_is_lost(disk: Disk) -> No
     disk.full = True
     assert [kept(sink, number) for number in (1, 2, 3)] == [True, True, False]
     with pytest.raises(SpoolFailed):
-        sink.pay()
+        await sink.pay()
     disk.full = False
-    sink.pay()
+    await sink.pay()
     assert disk.written == [record(1), record(2)]
