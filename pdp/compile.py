@@ -56,11 +56,14 @@ class Compiler:
         identity = (record.id, record.version, timezone)
         node = self._nodes.get(identity)
         if node is None:
+            faults = len(problems)
             node = Node(
                 compile_node(record, problems),
                 compile_scope(record, self._calendar(timezone), problems),
             )
-            self._nodes[identity] = node
+            # One with faults lacks what could not be read, and may live on in a traceback.
+            if len(problems) == faults:
+                self._nodes[identity] = node
         return node
 
     def _calendar(self, timezone: str) -> Calendar:
