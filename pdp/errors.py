@@ -4,7 +4,12 @@ Messages are lower case, without a full stop, with user input in backticks and
 what to do next. Library errors are translated to these at the boundary.
 """
 
+from typing import Final
+
 from msgspec import Struct
+
+UNDECIDED: Final = "it cannot be decided at the moment: try again"
+"""What an API client is told where the reason is the operator's to know."""
 
 
 class PdpError(Exception):

@@ -4,18 +4,28 @@ from collections.abc import AsyncIterator, Sequence
 
 import grpc
 import msgspec
+import structlog
 from msgspec import Struct
 
-from pdp.errors import StartRefused, Unavailable
+from pdp.data.quiet import Quiet
+from pdp.errors import UNDECIDED, StartRefused, Unavailable
 from pdp.internal.v1 import control_pb2 as pb
 from pdp.internal.v1 import control_pb2_grpc as pb_grpc
 from pdp.model import Resolved
 from pdp.quota.price import PriceList
 
+_log = structlog.get_logger(__name__)
+
 _RESOLVE_DEADLINE = 1.0
 _INGEST_DEADLINE = 30.0
 _PRICES_DEADLINE = 10.0
 _MAX_MESSAGE = 64 * 1024 * 1024
+
+_REFUSALS = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNKNOWN)
+"""What it answers when waiting does not help; the details are its own words."""
+
+_resolved = msgspec.json.Decoder(Resolved)
+_prices = msgspec.json.Decoder(PriceList)
 
 
 class Change(Struct, frozen=True):
@@ -33,6 +43,7 @@ class ControlClient:
 
     def __init__(self, target: str, pepper_fingerprint: str) -> None:
         self._pepper_fingerprint = pepper_fingerprint
+        self._quiet = Quiet()
         self._channel = grpc.aio.insecure_channel(
             target,
             options=(
@@ -57,13 +68,18 @@ class ControlClient:
         try:
             answer = await self._stub.ResolveKey(request, timeout=_RESOLVE_DEADLINE)
         except grpc.aio.AioRpcError as error:
-            raise _unavailable(error) from error
+            # Who asks with a key is told what helps him; the rest is for the log.
+            if self._quiet.over():
+                _log.error("a key cannot be looked up", reason=str(_unavailable(error)))
+            raise Unavailable(UNDECIDED) from error
         if not answer.found:
             return answer.revision, None
         try:
             return answer.revision, _resolved.decode(answer.resolved_json)
         except msgspec.MsgspecError as error:
-            raise Unavailable("the control plane sent a key that cannot be read") from error
+            if self._quiet.over():
+                _log.error("a key that was looked up cannot be read", reason=str(error))
+            raise Unavailable(UNDECIDED) from error
 
     async def watch(self, after_revision: int, data_plane_id: str) -> AsyncIterator[Change]:
         """Yield changes and heartbeats until the line breaks (`Unavailable`) or the task ends.
@@ -120,15 +136,7 @@ class ControlClient:
         await self._channel.close(None)
 
 
-_resolved = msgspec.json.Decoder(Resolved)
-_prices = msgspec.json.Decoder(PriceList)
-
-
 def _unavailable(error: grpc.aio.AioRpcError) -> Unavailable:
     if error.code() in _REFUSALS:
         return Unavailable(f"the control plane refuses: {error.details()}")
     return Unavailable(f"the control plane does not answer ({error.code().name.lower()})")
-
-
-_REFUSALS = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNKNOWN)
-"""What it answers when waiting does not help; the details are its own words."""

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from pdp.data.keycache import KeyCache
 from pdp.errors import Unavailable
@@ -292,12 +293,18 @@ async def test_a_reset_forgets_all(cache: KeyCache, directory: Directory) -> Non
     assert directory.asked == 3
 
 
-async def test_a_key_that_cannot_be_read_here_is_unavailable(
+async def test_a_key_that_cannot_be_read_here_is_unavailable_and_why_is_logged(
     cache: KeyCache, directory: Directory
 ) -> None:
     directory.records["a"] = record("a", parent_key_id="root", policy={"version": "2999"})
-    with pytest.raises(Unavailable, match="key a cannot be read here"):
-        await get(cache, secret(1))
+    with capture_logs() as log:
+        for _ in range(3):
+            with pytest.raises(Unavailable) as refused:
+                await get(cache, secret(1))
+    assert str(refused.value) == "it cannot be decided at the moment: try again"
+    (entry,) = log
+    assert entry["key"] == "a"
+    assert "policy.version" in entry["reason"]
 
 
 async def test_by_id_serves_reports(cache: KeyCache) -> None:
