@@ -16,6 +16,8 @@ _FILE = "pepper"
 _FIRST_START: Final = 30.0
 """Seconds that the control plane may take to make a pepper."""
 
+_RESTORE: Final = "put back the pepper that the keys were made with"
+
 
 def load_pepper(settings: Settings) -> bytes:
     """Return the pepper of the settings, or the data dir's own.
@@ -80,9 +82,6 @@ def _read(path: Path) -> str:
             f"PDP_DATA_DIR: `{path}` has fewer than {MIN_PEPPER} characters: {_RESTORE}"
         )
     return text
-
-
-_RESTORE = "put back the pepper that the keys were made with"
 
 
 def _make(path: Path) -> None:

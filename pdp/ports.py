@@ -120,5 +120,7 @@ class UsageSink(Protocol):
         ...
 
     def append(self, record: Record) -> None:
-        """Write one record before returning. Raises `SpoolFailed`; it may have been kept."""
+        """Write one record before anybody is answered: before returning, or with others of a
+        batch before the batch is answered. Raises `SpoolFailed`; it may have been kept.
+        """
         ...

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from pdp.serve.ops import HttpServer
+from pdp.serve.http import HttpServer
 from tests.witness import Arrival, Witness
 
 USAGE = {

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 import structlog
+from grpc_health.v1._async import HealthServicer
 
 from adapters.envoy.service import register as register_envoy
 from adapters.envoy.translate import EnvoyOptions
@@ -23,12 +24,13 @@ from pdp.pepper import load_pepper, pepper_made
 from pdp.secret import fingerprint_of, hash_secret
 from pdp.serve import data_plane
 from pdp.serve.decision_service import DecisionService
+from pdp.serve.http import HttpServer
 from pdp.serve.load import Load
 from pdp.serve.metrics import DataPlaneCollector, Sources
-from pdp.serve.ops import HttpServer, ops_app
+from pdp.serve.ops import ops_app
 from pdp.serve.rpc import MeteredServer
 from pdp.serve.sink import JournalSink
-from pdp.serve.transport import bind, bracket, is_local, make_server
+from pdp.serve.transport import bind, bracket, carrier, is_local, make_server
 from pdp.settings import Settings
 from pdp.spool.keeper import SpoolKeeper
 from pdp.spool.recover import recover
@@ -67,23 +69,12 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         now=time.time_ns(),
         wait=_PREDECESSOR_DIES,
     )
-    stats = Stats()
-    pepper = load_pepper(settings)
-    control = ControlClient(
-        settings.control_url or settings.control_address, fingerprint_of(pepper)
-    )
-    keys = KeyCache(
-        control,
-        partial(hash_secret, pepper=pepper),
-        clock=time.monotonic_ns,
-        size=settings.key_cache_size,
-        unknown_size=_UNKNOWN_KEYS,
-        max_staleness=int(settings.max_staleness * _SECOND),
-    )
+    control, keys = _line_of(settings)
     watch = Watch(control, keys, journal.spool_id, clock=time.time_ns)
     sink = JournalSink(journal)
     bracket(server, sink.begin, sink.end)
     shipper = Shipper(journal, control)
+    stats = Stats()
     engine = Engine(
         keys=keys,
         counters=counters,
@@ -95,20 +86,8 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         stats=stats,
     )
     metered = MeteredServer(server, token)
-    health = data_plane.add_health(metered)
     load = Load()
-    service = DecisionService(engine, stats, load)
-    pb_grpc.add_PolicyDecisionServiceServicer_to_server(service, metered)
-    metered.offer(data_plane.DECISION_SERVICE, "Check", service.check_now)
-    register_envoy(
-        metered,
-        engine,
-        EnvoyOptions(
-            trusted_hops=settings.trusted_hops, strict_estimate=settings.estimate == "strict"
-        ),
-        settings.default_output_tokens,
-        load,
-    )
+    health = _add_services(metered, settings, engine, stats, load)
     data_plane.add_reflection(server)
     sources = Sources(
         stats=stats,
@@ -116,16 +95,10 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         cache=keys.stats,
         revocation_age=keys.age,
         spool_records=lambda: shipper.backlog,
-        transport=settings.grpc_transport,
+        transport=carrier(settings.grpc_transport),
         late_spool_failures=lambda: sink.failures,
     )
-
-    def unready() -> str:
-        return "" if watch.ready.is_set() else "the control plane has not been reached yet"
-
-    ops = HttpServer(
-        ops_app([DataPlaneCollector(sources)], unready), settings.ops_listen, "PDP_OPS_LISTEN"
-    )
+    ops = _ops_of(settings, sources, watch)
     _log.info("data plane starting", grpc=address, ops=ops.address, spool=journal.spool_id)
     return data_plane.Parts(
         server=server,
@@ -139,6 +112,44 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         keeper=SpoolKeeper(journal, counters, time.time_ns),
         load=load,
     )
+
+
+def _line_of(settings: Settings) -> tuple[ControlClient, KeyCache]:
+    """Return the line to the control plane, and the keys that come over it."""
+    pepper = load_pepper(settings)
+    target = settings.control_url or settings.control_address
+    control = ControlClient(target, fingerprint_of(pepper))
+    keys = KeyCache(
+        control,
+        partial(hash_secret, pepper=pepper),
+        clock=time.monotonic_ns,
+        size=settings.key_cache_size,
+        unknown_size=_UNKNOWN_KEYS,
+        max_staleness=int(settings.max_staleness * _SECOND),
+    )
+    return control, keys
+
+
+def _add_services(
+    server: MeteredServer, settings: Settings, engine: Engine, stats: Stats, load: Load
+) -> HealthServicer:
+    """Add what callers can call; return the health of it all."""
+    health = data_plane.add_health(server)
+    service = DecisionService(engine, stats, load)
+    pb_grpc.add_PolicyDecisionServiceServicer_to_server(service, server)
+    server.offer(data_plane.DECISION_SERVICE, "Check", service.check_now)
+    strict = settings.estimate == "strict"
+    options = EnvoyOptions(trusted_hops=settings.trusted_hops, strict_estimate=strict)
+    register_envoy(server, engine, options, settings.default_output_tokens, load)
+    return health
+
+
+def _ops_of(settings: Settings, sources: Sources, watch: Watch) -> HttpServer:
+    def unready() -> str:
+        return "" if watch.ready.is_set() else "the control plane has not been reached yet"
+
+    app = ops_app([DataPlaneCollector(sources)], unready)
+    return HttpServer(app, settings.ops_listen, "PDP_OPS_LISTEN")
 
 
 def options_of(settings: Settings) -> Options:

@@ -24,6 +24,10 @@ _CONTROL_NICENESS = 10
 """Where both planes want the last core, a Check goes before the ledger."""
 
 
+_YOUNG = 20_000
+"""Objects more than were freed, before the collector looks at those."""
+
+
 async def _run(plane: str, settings: Settings, ready_fd: int) -> None:
     # Imported late: one plane does not load the other's libraries.
     if plane == "data":
@@ -48,10 +52,6 @@ def calm_collector() -> None:
     tracebacks) are few.
     """
     gc.set_threshold(_YOUNG, 20, 100)
-
-
-_YOUNG = 20_000
-"""Objects more than were freed, before the collector looks at those."""
 
 
 def main(arguments: list[str]) -> int:

@@ -20,8 +20,8 @@ from pdp.engine import Engine
 from pdp.errors import SpoolFailed, StartRefused, Unavailable
 from pdp.reporting import MOST_EXPIRED
 from pdp.serve.background import every, run_until
+from pdp.serve.http import HttpServer
 from pdp.serve.load import Load
-from pdp.serve.ops import HttpServer
 from pdp.serve.rpc import MeteredServer
 from pdp.serve.sink import JournalSink
 from pdp.spool.keeper import SpoolKeeper

@@ -18,6 +18,9 @@ WARY: Final = 5.0
 """Seconds after an overload in which one late look is enough; else it takes two in a row,
 for a pause of the machine, or a burst, is no overload."""
 
+_QUIET: Final = 10.0
+"""Seconds between two words about an overload."""
+
 OVERLOADED: Final = "too many requests at once: try again"
 
 
@@ -46,7 +49,3 @@ class Load:
                 if now > quiet_until:
                     _log.warning("overloaded, refusing checks")
                     quiet_until = now + _QUIET
-
-
-_QUIET = 10.0
-"""Seconds between two words about it."""

@@ -121,7 +121,7 @@ def _decisions(sources: Sources) -> Iterator[Metric]:
     )
     yield CounterMetricFamily(
         "pdp_spool_failures",
-        "Records of Checks that could not be written; the verdicts stood.",
+        "Records that could not be written when they came: kept in memory, or lost.",
         value=stats.spool_failures + sources.late_spool_failures(),
     )
 

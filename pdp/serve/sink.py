@@ -89,7 +89,10 @@ class JournalSink:
                 self.failures += 1
 
     def append(self, record: Record) -> None:
-        """Write one record before returning, or keep it and raise `SpoolFailed`."""
+        """Write one record before returning, or keep it and raise `SpoolFailed`.
+
+        Between `begin` and `end` it is written by `end`, before anybody is answered.
+        """
         if self._batch is not None:
             self._batch.append(record)
             return

@@ -124,7 +124,7 @@ class Child:
 
 
 class Supervisor:
-    """Runs the given planes. `ready_line` is logged once all of them can work."""
+    """Runs the given planes, and logs `ready` once all of them have been able to work."""
 
     def __init__(self, planes: Sequence[Plane], environment: Mapping[str, str]) -> None:
         self._children = [Child(plane, environment) for plane in planes]

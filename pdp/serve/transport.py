@@ -27,10 +27,15 @@ _OPTIONS = (
 )
 
 
+def carrier(transport: Transport) -> Literal["native", "grpcio"]:
+    """Return what carries the calls: `auto` is native."""
+    return "grpcio" if transport == "grpcio" else "native"
+
+
 def make_server(transport: Transport, *, max_message: int = MAX_MESSAGE) -> grpc.aio.Server:
-    """Return a server without services and ports; `max_message` in bytes. `auto` is native."""
+    """Return a server without services and ports; `max_message` in bytes."""
     options = (("grpc.max_receive_message_length", max_message), *_OPTIONS)
-    if transport == "grpcio":
+    if carrier(transport) == "grpcio":
         return grpc.aio.server(options=options)
     from pdp.serve.fast import FastServer  # noqa: PLC0415  The control plane does without.
 

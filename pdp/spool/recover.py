@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import structlog
+
 from pdp.counters.memory import MemoryCounters
 from pdp.counters.seen import SqliteSeen
 from pdp.errors import SpoolFailed, StartRefused
@@ -9,6 +11,8 @@ from pdp.spool.checkpoint import Checkpoint, load, save
 from pdp.spool.journal import SEGMENT_BYTES, Journal
 from pdp.spool.replay import replay, restore
 from pdp.spool.segment import list_segments
+
+_log = structlog.get_logger(__name__)
 
 
 def recover(
@@ -27,6 +31,12 @@ def recover(
     """
     journal = Journal(directory, segment_bytes=segment_bytes)
     journal.open(new_spool_id, wait)
+    if journal.truncated:
+        _log.warning(
+            "a write that was never finished is cut off the spool",
+            spool=str(directory),
+            bytes=journal.truncated,
+        )
     try:
         return _recover(journal, now), journal
     except StartRefused:

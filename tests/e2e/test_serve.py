@@ -110,7 +110,7 @@ async def test_metrics_count_without_naming_anybody(stack: Stack) -> None:
         "pdp_holds_expired_total 0.0",
         "pdp_spool_records",
         "pdp_revocation_age_seconds",
-        "pdp_build_info{",
+        'transport="native"',
     ):
         assert line in text
     assert 'grpc_service="pdp.v1.PolicyDecisionService"' in text

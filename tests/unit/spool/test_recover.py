@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from pdp.counters.memory import EXPIRED_KEPT, MemoryCounters
 from pdp.counters.seen import MemorySeen, Seen
@@ -132,6 +133,18 @@ def test_a_spool_that_lacks_something_is_refused_and_let_go(
     for _ in range(2):
         with pytest.raises(StartRefused, match=line):
             start(tmp_path)
+
+
+def test_a_tail_that_is_cut_off_is_told(tmp_path: Path) -> None:
+    counters, journal = start(tmp_path)
+    write(counters, journal, history(3))
+    end(counters, journal)
+    with list_segments(tmp_path)[-1].path.open("ab") as file:
+        file.write(b"half a rec")
+    with capture_logs() as log:
+        end(*start(tmp_path))
+    (entry,) = log
+    assert (entry["log_level"], entry["bytes"]) == ("warning", 10)
 
 
 def test_what_another_release_wrote_is_refused(tmp_path: Path) -> None:
