@@ -1,4 +1,4 @@
-"""Tell watchers of changes: at once when made here, by polling when made elsewhere."""
+"""Tell watchers of changes, whoever made them: one look at the change counter finds them all."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,8 @@ from pdp.store.changes import Changes
 from pdp.store.database import Database
 
 POLL_INTERVAL = 0.2
-"""Seconds: how late a change by another process (the CLI) can be noticed."""
+"""Seconds: how late a change can be noticed, by this process or another (the CLI)."""
+
 HEARTBEAT = 1.0
 """Seconds between two messages to a watcher when nothing changes."""
 
