@@ -142,7 +142,8 @@ class Watch:
         if not self.connected:
             self.connected = True
             _log.info("control plane connected", revision=change.revision)
-        self._keys.alive()
+        if self.ready.is_set():
+            self._keys.alive()
         if change.prices_revision != self._prices_revision and self._fetching is None:
             # Beside the watch: a slow answer must not hold up a revocation.
             self._fetching = asyncio.create_task(self._fetch_prices())
@@ -159,7 +160,11 @@ class Watch:
         table = await asyncio.to_thread(PriceTable, prices)
         self.prices.swap(table, self._clock())
         self._prices_revision = revision
-        self.ready.set()
+        if not self.ready.is_set():
+            self.ready.set()
+            if self.connected:
+                # Not before: without prices a key with a budget would be told `price_unknown`.
+                self._keys.alive()
 
     def _fetched(self, done: asyncio.Task[None]) -> None:
         self._fetching = None

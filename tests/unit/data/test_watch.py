@@ -105,12 +105,14 @@ Parts = tuple[Control, Keys, Watch, "asyncio.Task[None]"]
 async def test_it_is_ready_once_there_are_prices(parts: Parts) -> None:
     control, keys, watch, _ = parts
     control.prices_gate.clear()
-    control.changes.put_nowait(change(1))
-    await settle(keys, "alive")
+    control.changes.put_nowait(change(1, "a"))
+    await settle(keys, ("a",))
     assert watch.connected
     assert not watch.ready.is_set()
+    assert "alive" not in keys.told, "without prices nothing can be decided"
     control.prices_gate.set()
     await asyncio.wait_for(watch.ready.wait(), 5)
+    assert keys.told[-1] == "alive"
 
 
 async def test_slow_prices_do_not_hold_up_a_revocation(parts: Parts) -> None:
