@@ -16,6 +16,7 @@ demo: venv  ## see it work: a real Envoy, real requests, allowed, refused, meter
 	@$(BIN)/pdp demo $(ARGS)
 
 test: venv xds  ## all tests, with coverage
+	@scripts/test-tools
 	@$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(ARGS)
 	@$(BIN)/coverage combine --quiet

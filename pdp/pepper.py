@@ -26,9 +26,20 @@ def load_pepper(settings: Settings) -> bytes:
     """
     if settings.key_pepper is not None:
         return pepper_of(settings.key_pepper.get_secret_value())
-    if settings.database_url and not settings.database_url.startswith("sqlite"):
-        raise StartRefused("PDP_KEY_PEPPER: needed with a database of its own: set 32 characters")
+    check_has_own(settings)
     return pepper_of(_read(pepper_file(settings)))
+
+
+def check_has_own(settings: Settings) -> None:
+    """Raise `StartRefused` if the pepper must be a setting, and is none.
+
+    Others may share a database that is no file of this machine, but not a data dir.
+    """
+    if settings.key_pepper is None and not settings.is_embedded:
+        raise StartRefused(
+            f"PDP_KEY_PEPPER: needed with PostgreSQL: set {MIN_PEPPER} random characters or more, "
+            "the same on every plane"
+        )
 
 
 def make_pepper(settings: Settings) -> None:

@@ -62,8 +62,8 @@ class Settings(BaseSettings):
 
     data_dir: Annotated[Path, BeforeValidator(_folder)] = Path("pdp-data")
     """Database, spool, pepper and sockets."""
-    database_url: str | None = None
-    """SQLAlchemy address; default: SQLite in the data dir."""
+    database_url: SecretStr | None = None
+    """Of SQLite or PostgreSQL; default: SQLite in the data dir. May have a password in it."""
     redis_url: SecretStr | None = None
     """Counters in Redis; unset: in memory."""
     grpc_listen: Address = "127.0.0.1:9191"
@@ -96,6 +96,11 @@ class Settings(BaseSettings):
     key_cache_size: int = Field(default=100_000, ge=1)
     grpc_transport: Literal["auto", "native", "grpcio"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the database is a file of this machine, and so the pepper may be one, too."""
+        return not self.database_url or self.database_url.get_secret_value().startswith("sqlite")
 
     @property
     def control_address(self) -> str:

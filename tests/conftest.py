@@ -1,7 +1,39 @@
 """What holds for all tests."""
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
+
+from tests.postgres import Postgres, running_postgres
+from tests.store import PostgresStore, SqliteStore, Store
 
 # Time is no property of the code: a busy machine must not fail a test.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for all tests that want databases of it."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sqlite_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Databases of SQLite."""
+    return SqliteStore(tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture(scope="session")
+def postgresql_store(postgres: Postgres) -> Store:
+    """Databases of PostgreSQL."""
+    return PostgresStore(postgres)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest) -> Store:
+    """Databases of each kind: what uses the control plane's SQL runs on both."""
+    found: Store = request.getfixturevalue(f"{request.param}_store")
+    return found

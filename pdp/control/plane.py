@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -9,11 +10,12 @@ from msgspec import Struct
 from pdp.control.keys import Keys
 from pdp.control.pepper import bound_fingerprint, check_pepper
 from pdp.datadir import make_data_dir
-from pdp.errors import NotFound, StartRefused, Unavailable
-from pdp.pepper import load_pepper, make_pepper, pepper_file
+from pdp.errors import Conflict, NotFound, StartRefused, Unavailable
+from pdp.pepper import check_has_own, load_pepper, make_pepper, pepper_file
 from pdp.settings import Settings
-from pdp.store.database import Database, default_url
+from pdp.store.database import Database
 from pdp.store.revision import NEWEST, revision_of
+from pdp.store.sqlite import default_url
 
 
 class ControlPlane(Struct, frozen=True):
@@ -25,11 +27,11 @@ class ControlPlane(Struct, frozen=True):
 
     def __repr__(self) -> str:
         """Say nothing of the pepper: a repr may end up anywhere."""
-        return f"ControlPlane(database={str(self.database.path)!r})"
+        return f"ControlPlane(database={self.database.place!r})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         """As `repr`: rich would look at the fields."""
-        return [("database", str(self.database.path))]
+        return [("database", self.database.place)]
 
 
 def open_database(settings: Settings, *, make: bool) -> Database:
@@ -39,17 +41,17 @@ def open_database(settings: Settings, *, make: bool) -> Database:
     no database and it is not to be made.
     """
     if settings.database_url:
-        database = Database(settings.database_url)
+        database = Database(settings.database_url.get_secret_value())
     else:
         if make:
             make_data_dir(settings.data_dir)
         database = Database(default_url(settings.data_dir), "PDP_DATA_DIR")
-    if not make:
+    if not make and settings.is_embedded:
         try:
-            database.path.stat()
+            Path(database.place).stat()
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NotFound(
-                f"there is no database `{database.path}`: run `pdp init` first"
+                f"there is no database `{database.place}`: run `pdp init` first"
             ) from error
         except OSError as error:
             raise database.refusal((error.strerror or "cannot be used").lower()) from error
@@ -64,6 +66,7 @@ async def open_control(settings: Settings, *, make: bool = True) -> AsyncIterato
     and on a disk that cannot be written. Raises `StartRefused` or `NotFound`
     with one line when that cannot be.
     """
+    check_has_own(settings)
     database = open_database(settings, make=make)
     try:
         revision, bound = await _look(database)
@@ -91,7 +94,7 @@ async def _look(database: Database) -> tuple[str | None, str | None]:
         async with database.reading() as connection:
             revision = await revision_of(connection)
             return revision, None if revision is None else await bound_fingerprint(connection)
-    except Unavailable as error:
+    except (Unavailable, Conflict) as error:
         raise database.refusal(str(error)) from error
 
 

@@ -38,7 +38,9 @@ class Child:
 
     def __init__(self, plane: Plane, environment: Mapping[str, str]) -> None:
         self.plane = plane
-        self._environment = environment
+        # The data plane has no SQL, and no credentials to any.
+        hidden = ("PDP_DATABASE_URL",) if plane == "data" else ()
+        self._environment = {name: environment[name] for name in environment if name not in hidden}
         self.process: asyncio.subprocess.Process | None = None
         self.ready = asyncio.Event()
         self._refusal = ""

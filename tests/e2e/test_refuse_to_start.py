@@ -49,7 +49,7 @@ def refused(stack: Stack, *arguments: str) -> str:
         ("PDP_GRPC_LISTEN", "127.0.0.1:99999"),
         ("PDP_OPS_LISTEN", "127.0.0.1:http"),
         ("PDP_REDIS_URL", "redis://127.0.0.1:1"),
-        ("PDP_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/x"),
+        ("PDP_DATABASE_URL", "mysql://nobody@127.0.0.1:1/x"),
         ("PDP_DATABASE_URL", "no url"),
         ("PDP_PRICES_FILE", "/nowhere/prices.json"),
         ("PDP_CALLER_TOKEN", ""),
@@ -63,6 +63,16 @@ def refused(stack: Stack, *arguments: str) -> str:
 def test_a_wrong_setting_is_named(stack: Stack, name: str, value: str) -> None:
     stack.environment[name] = value
     assert name in refused(stack)
+
+
+def test_a_server_where_nobody_is_is_named_without_its_password(stack: Stack) -> None:
+    stack.environment["PDP_DATABASE_URL"] = "postgresql://nobody:hush-hush@127.0.0.1:1/x"
+    assert "PDP_KEY_PEPPER: needed with PostgreSQL" in refused(stack)
+    assert "PDP_KEY_PEPPER: needed with PostgreSQL" in stack.run("keys", "list").stderr
+    stack.environment["PDP_KEY_PEPPER"] = "the pepper of this test, and of no other"
+    line = refused(stack)
+    assert "PDP_DATABASE_URL: `127.0.0.1:1/x`: the database does not answer" in line
+    assert "hush" not in line
 
 
 @pytest.mark.parametrize("name", ["PDP_GRPC_LISTEN", "PDP_OPS_LISTEN"])

@@ -167,7 +167,7 @@ class IngestRequest(_message.Message):
     """Sequence number of the first record; the others follow without a gap."""
     @_builtins.property
     def records(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """msgspec MessagePack of pdp.spool.records.Record, one each. Empty: only ask
+        """msgspec MessagePack of pdp.records.Record, one each. Empty: only ask
         which record comes next.
         """
 

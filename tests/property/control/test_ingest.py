@@ -5,9 +5,6 @@ before the one that the ledger has reached, in batches cut elsewhere.
 """
 
 import asyncio
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,6 +18,7 @@ from pdp.control.ingest import ingest
 from pdp.errors import Conflict
 from pdp.quota.hold import Window
 from pdp.records import Extended, Held, Record, encode
+from tests.store import Store
 from tests.unit.control.desk import (
     DAY,
     MONTH,
@@ -29,7 +27,6 @@ from tests.unit.control.desk import (
     denied,
     expired,
     held,
-    make_template,
     opened_desk,
     rows,
     settled,
@@ -98,11 +95,6 @@ def spools(draw: st.DrawFn) -> list[Record]:
     return found
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return asyncio.run(make_template(tmp_path_factory.mktemp("template")))
-
-
 async def deliver(desk: Desk, spool: list[bytes], batches: list[Batch]) -> None:
     """Send batches as a shipper would, and at last all that the ledger does not have yet."""
     position = 0
@@ -149,18 +141,24 @@ def _held(row: dict[str, Any]) -> tuple[int, int]:
 @settings(max_examples=60, deadline=None)
 @given(spool=spools(), batches=BATCHES)
 def test_any_delivery_is_the_same_as_one(
-    template: Path, spool: list[Record], batches: list[Batch]
+    sqlite_store: Store, spool: list[Record], batches: list[Batch]
 ) -> None:
-    asyncio.run(compare(template, list(map(encode, spool)), batches))
+    asyncio.run(compare(sqlite_store, list(map(encode, spool)), batches))
 
 
-async def compare(template: Path, spool: list[bytes], batches: list[Batch]) -> None:
+@settings(max_examples=15, deadline=None)
+@given(spool=spools(), batches=BATCHES)
+def test_any_delivery_is_the_same_as_one_on_postgresql(
+    postgresql_store: Store, spool: list[Record], batches: list[Batch]
+) -> None:
+    asyncio.run(compare(postgresql_store, list(map(encode, spool)), batches))
+
+
+async def compare(store: Store, spool: list[bytes], batches: list[Batch]) -> None:
     dumps = []
     for plan in ([], batches):
-        with tempfile.TemporaryDirectory(dir=template.parent) as folder:
-            shutil.copy(template, folder)
-            async with opened_desk(Path(folder)) as desk:
-                await deliver(desk, spool, plan)
-                await check_sums(desk)
-                dumps.append(await desk.dump())
+        async with store.initialized() as url, opened_desk(url) as desk:
+            await deliver(desk, spool, plan)
+            await check_sums(desk)
+            dumps.append(await desk.dump())
     assert dumps[0] == dumps[1]

@@ -7,7 +7,8 @@ import pytest
 
 from pdp.control.ingest import ingest
 from pdp.records import Record, encode
-from pdp.store.database import Database, default_url
+from pdp.store.database import Database
+from pdp.store.sqlite import default_url
 from tests.unit.cli.conftest import Pdp
 from tests.unit.control.desk import NOON, SECOND, denied, held, settled
 

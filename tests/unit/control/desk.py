@@ -3,7 +3,6 @@
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from pdp.control.keys import Actor, Keys, Resource
 from pdp.errors import InvalidDocument
 from pdp.quota.hold import Hold, Window
 from pdp.records import Denied, Expired, Facts, Held, Record, Settled, encode
-from pdp.store.database import Database, default_url
+from pdp.store.database import Database
 from pdp.store.migrate import migrate
 from pdp.store.schema import audit, key_spend, metadata, usage_daily
 
@@ -38,8 +37,9 @@ def operator_of(root: Initialized) -> Actor:
 class Desk:
     """A migrated database with one organization; time stands unless a test moves it."""
 
-    def __init__(self, database: Database, root: Initialized) -> None:
+    def __init__(self, database: Database, root: Initialized, url: str) -> None:
         self.database = database
+        self.url = url
         self.keys = Keys(database, PEPPER)
         self.root = root
         self.actor = operator_of(root)
@@ -65,9 +65,9 @@ class Desk:
 
 
 @asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Database]:
+async def opened(url: str) -> AsyncIterator[Database]:
     """Give a database of the newest schema."""
-    database = Database(default_url(folder))
+    database = Database(url)
     try:
         await migrate(database)
         yield database
@@ -76,18 +76,11 @@ async def opened(folder: Path) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def opened_desk(folder: Path, timezone: str = "UTC") -> AsyncIterator[Desk]:
+async def opened_desk(url: str, timezone: str = "UTC") -> AsyncIterator[Desk]:
     """Give a desk with an initialized organization, which may be there already."""
-    async with opened(folder) as database:
+    async with opened(url) as database:
         root = await initialize(database, PEPPER, NOON, "org", "Org", timezone)
-        yield Desk(database, root)
-
-
-async def make_template(folder: Path) -> Path:
-    """Make the database of a desk; copies of it save the time of its making."""
-    async with opened_desk(folder):
-        pass
-    return folder / "pdp.db"
+        yield Desk(database, root, url)
 
 
 async def rows(database: Database) -> dict[str, dict[str, Any]]:

@@ -96,7 +96,7 @@ async def test_a_change_that_does_not_commit_gives_its_number_back(desk: Desk) -
 
 async def test_writers_at_once_take_numbers_without_gap_or_double(desk: Desk) -> None:
     body = {"name": "x"}
-    other = Database(str(desk.database.engine.url))
+    other = Database(desk.url)
     try:
         keys = type(desk.keys)(other, PEPPER)
         made = await asyncio.gather(
@@ -175,7 +175,7 @@ async def test_watchers_hear_every_change_once_and_in_order(desk: Desk) -> None:
 
 
 async def test_a_change_by_another_process_is_heard(desk: Desk) -> None:
-    other = Database(str(desk.database.engine.url))
+    other = Database(desk.url)
     try:
         async with running(desk) as feed:
             watcher = asyncio.create_task(follow(feed, 1, 2))

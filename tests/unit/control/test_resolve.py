@@ -1,6 +1,5 @@
 """From a secret's hash to everything that decides for its key."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from pdp.model import Resolved
 from pdp.secret import hash_secret
 from pdp.store import keys as store
 from pdp.store.keys import SecretRow
+from tests.store import Store
 from tests.unit.control.desk import NOON, PEPPER, SECOND, Desk, opened_desk
 
 
@@ -96,8 +96,8 @@ async def test_an_answer_has_the_number_of_the_last_change(desk: Desk) -> None:
     assert (await found(desk, made["api_key"])).revision == 3
 
 
-async def test_a_root_key_is_its_own_chain_in_its_organizations_timezone(tmp_path: Path) -> None:
-    async with opened_desk(tmp_path, timezone="Europe/Berlin") as desk:
+async def test_a_root_key_is_its_own_chain_in_its_organizations_timezone(store: Store) -> None:
+    async with store.empty() as url, opened_desk(url, timezone="Europe/Berlin") as desk:
         resolved = await found(desk, desk.root.api_key)
     assert resolved.timezone == "Europe/Berlin"
     assert resolved.parents == resolved.granters == (desk.root.key_id,) == (resolved.key_id,)

@@ -1,6 +1,5 @@
 """What was spent and what is held, as people read it."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +10,8 @@ from pdp.errors import InvalidDocument
 from pdp.quota.calendar import Calendar
 from pdp.quota.hold import Window
 from pdp.records import Held
+from pdp.store.organizations import Organization, insert_organization
+from tests.store import Store
 from tests.unit.control.desk import (
     NOON,
     SECOND,
@@ -165,15 +166,14 @@ async def test_an_organization_sees_its_own_usage_alone(desk: Desk) -> None:
     hold = hold_of(desk, "d1", user)
     await desk.take(hold, settled(hold))
     async with desk.database.writing() as connection:
-        insert = "INSERT INTO organizations (id, name, timezone, created_at) VALUES (?, ?, ?, ?)"
-        await connection.exec_driver_sql(insert, ("org2", "", "UTC", NOON))
+        await insert_organization(connection, Organization("org2", "", "UTC", NOON))
     assert await usage_by_key(desk.database, "org2", NOON) == {"usage": []}
     for group in GROUPS:
         assert await usage_by_group(desk.database, "org2", group) == {"usage": []}
 
 
-async def test_a_day_is_named_by_its_date_in_the_organizations_timezone(tmp_path: Path) -> None:
-    async with opened_desk(tmp_path, timezone="Pacific/Auckland") as desk:
+async def test_a_day_is_named_by_its_date_in_the_organizations_timezone(store: Store) -> None:
+    async with store.empty() as url, opened_desk(url, timezone="Pacific/Auckland") as desk:
         calendar = Calendar("Pacific/Auckland")  # Noon in UTC is 1 in the morning there.
         window = Window(desk.root.key_id, calendar.day(NOON)[0], calendar.month(NOON)[0])
         hold = held("d1", chain=(desk.root.key_id,))

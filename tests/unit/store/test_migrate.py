@@ -1,6 +1,7 @@
 """Migrations: from nothing to the schema, once, and never from a future."""
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -15,17 +16,34 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pdp.errors import StartRefused
-from pdp.store.database import Database, default_url
-from pdp.store.migrate import config_of, migrate, refusal_of
+from pdp.errors import Conflict, StartRefused
+from pdp.store.database import Database
+from pdp.store.migrate import SCRIPTS, config_of, migrate, refusal_of
 from pdp.store.revision import NEWEST
 from pdp.store.schema import metadata
+from pdp.store.sqlite import default_url
+from tests.store import Store
+from tests.unit.control.desk import Desk, denied, held, opened_desk, settled
 
 HEAD = NEWEST
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
+async def url(store: Store) -> AsyncIterator[str]:
+    async with store.empty() as made:
+        yield made
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[Database]:
+    made = Database(url)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def file(tmp_path: Path) -> AsyncIterator[Database]:
+    """A database of SQLite that is `pdp.db` in the test's folder."""
     made = Database(default_url(tmp_path))
     yield made
     await made.close()
@@ -37,23 +55,34 @@ def schema_of(path: Path) -> list[tuple[Any, ...]]:
         return connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
 
 
-def details_of(path: Path) -> dict[str, list[list[Any]]]:
-    """Return the columns, with types and defaults, indexes and foreign keys of every table."""
-    pragmas = ("table_xinfo", "index_list", "foreign_key_list")
-    with closing(sqlite3.connect(path)) as connection:
+async def shape(database: Database) -> dict[str, list[str]]:
+    """Return the columns, with types and defaults, keys and indexes of every table."""
+
+    def look(sync: sa.Connection) -> dict[str, list[str]]:
+        found = sa.inspect(sync)
         return {
-            name: [
-                sorted(row[1:] for row in connection.execute(f"PRAGMA {pragma}({name})"))
-                for pragma in pragmas
-            ]
-            for name in metadata.tables
+            name: sorted(
+                repr(each)
+                for each in (
+                    *(
+                        {**column, "type": str(column["type"])}
+                        for column in found.get_columns(name)
+                    ),
+                    found.get_pk_constraint(name),
+                    *found.get_foreign_keys(name),
+                    *found.get_indexes(name),
+                )
+            )
+            for name in found.get_table_names()
         }
 
+    async with database.reading() as connection:
+        return await connection.run_sync(look)
 
-def set_revision(path: Path, revision: str) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
-        connection.commit()
+
+async def set_revision(database: Database, revision: str) -> None:
+    async with database.writing() as connection:
+        await connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{revision}'")
 
 
 async def differences(connection: AsyncConnection) -> list[Any]:
@@ -66,10 +95,9 @@ async def differences(connection: AsyncConnection) -> list[Any]:
     return await connection.run_sync(compare)
 
 
-async def test_a_fresh_database_gets_every_table(database: Database, tmp_path: Path) -> None:
+async def test_a_fresh_database_gets_every_table(database: Database) -> None:
     assert await migrate(database) == (None, HEAD)
-    tables = {name for kind, name, _ in schema_of(tmp_path / "pdp.db") if kind == "table"}
-    assert tables == {*metadata.tables, "alembic_version"}
+    assert set(await shape(database)) == {*metadata.tables, "alembic_version"}
 
 
 async def test_migrations_and_schema_do_not_differ(database: Database) -> None:
@@ -79,14 +107,18 @@ async def test_migrations_and_schema_do_not_differ(database: Database) -> None:
 
 
 async def test_migrations_and_schema_have_the_same_defaults_too(
-    database: Database, tmp_path: Path
+    database: Database, store: Store
 ) -> None:
     await migrate(database)
-    other = tmp_path / "schema.db"
-    engine = sa.create_engine(f"sqlite:///{other}")
-    metadata.create_all(engine)
-    engine.dispose()
-    assert details_of(tmp_path / "pdp.db") == details_of(other)
+    async with store.empty() as url:
+        other = Database(url)
+        async with other.writing() as connection:
+            await connection.run_sync(metadata.create_all)
+        expected = await shape(other)
+        await other.close()
+    found = await shape(database)
+    del found["alembic_version"]
+    assert found == expected
 
 
 @pytest.mark.parametrize(
@@ -107,18 +139,89 @@ async def test_a_difference_would_be_seen(database: Database, change: str) -> No
 
 
 async def test_the_way_down_leaves_nothing_and_the_way_up_is_the_same_again(
-    database: Database, tmp_path: Path
+    store: Store,
+) -> None:
+    async with store.initialized() as url, opened_desk(url) as desk:
+        await fill(desk)
+        before = await shape(desk.database)
+        async with desk.database.writing() as connection:
+            await connection.run_sync(lambda sync: command.downgrade(config_of(sync), "base"))
+        assert set(await shape(desk.database)) == {"alembic_version"}
+        assert await migrate(desk.database) == (None, HEAD)
+        assert await shape(desk.database) == before
+
+
+async def fill(desk: Desk) -> None:
+    """Put something into every table."""
+    await desk.create(key_type="team", team_id="a")
+    made = await desk.create(key_type="user", team_id="a")
+    hold = held("d1", chain=(made["id"], desk.root.key_id))
+    await desk.take(hold, settled(hold), denied("d2"))
+    assert all((await desk.dump()).values())
+
+
+NEXT = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002x"
+down_revision = "0001"
+
+def upgrade():
+    with op.batch_alter_table("api_keys") as table:
+        table.add_column(sa.Column("colour", sa.String(8), nullable=False, server_default="red"))
+        table.create_index("ix_colour", ["colour"])
+
+def downgrade():
+    with op.batch_alter_table("api_keys") as table:
+        table.drop_index("ix_colour")
+        table.drop_column("colour")
+"""
+
+
+async def test_data_stays_on_the_way_up_and_down(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts = tmp_path / "migrations"
+    shutil.copytree(SCRIPTS, scripts)
+    (scripts / "versions" / "0002x.py").write_text(NEXT)
+    monkeypatch.setattr("pdp.store.migrate.SCRIPTS", scripts)
+    async with store.initialized() as url, opened_desk(url) as desk:
+        await fill(desk)
+        data, before = await desk.dump(), await shape(desk.database)
+        assert await migrate(desk.database, "0002x") == (HEAD, "0002x")
+        async with desk.database.reading() as connection:
+            found = await connection.exec_driver_sql("SELECT DISTINCT colour FROM api_keys")
+            assert found.scalar_one() == "red"
+        assert await desk.dump() == data
+        assert await migrate(desk.database) == ("0002x", HEAD)
+        assert await shape(desk.database) == before
+        assert await desk.dump() == data
+
+
+async def test_a_migration_that_leaves_a_key_without_its_parent_is_undone(tmp_path: Path) -> None:
+    url = default_url(tmp_path)
+    async with opened_desk(url) as desk:
+        await desk.create()
+        before = await desk.dump()
+        with pytest.raises(Conflict, match="table `api_keys` refers to rows that are not there"):
+            async with desk.database.migrating() as connection:
+                await connection.exec_driver_sql("DELETE FROM organizations")
+        assert await desk.dump() == before
+        with pytest.raises(Conflict, match="FOREIGN KEY"):
+            async with desk.database.writing() as connection:
+                await connection.exec_driver_sql("DELETE FROM organizations")
+
+
+@pytest.mark.parametrize("revision", ["base", "0002", "head", "", "0001x"])
+async def test_a_revision_that_is_none_is_refused_with_those_that_are(
+    database: Database, revision: str
 ) -> None:
     await migrate(database)
-    before = schema_of(tmp_path / "pdp.db")
-    async with database.writing() as connection:
-        await connection.run_sync(lambda sync: command.downgrade(config_of(sync), "base"))
-    assert {name for _, name, _ in schema_of(tmp_path / "pdp.db")} <= {
-        "alembic_version",
-        "sqlite_autoindex_alembic_version_1",
-    }
-    assert await migrate(database) == (None, HEAD)
-    assert sorted(map(str, schema_of(tmp_path / "pdp.db"))) == sorted(map(str, before))
+    before = await shape(database)
+    with pytest.raises(StartRefused, match=f"^there is no revision `{revision}`: use one of 0001$"):
+        await migrate(database, revision)
+    assert await shape(database) == before
 
 
 def test_the_newest_revision_is_the_last_migration() -> None:
@@ -136,20 +239,20 @@ async def test_where_there_is_nothing_to_do_no_writer_is_waited_for(database: Da
         assert await migrate(database) == (HEAD, HEAD)
 
 
-async def test_a_second_upgrade_changes_nothing(database: Database, tmp_path: Path) -> None:
+async def test_a_second_upgrade_changes_nothing(database: Database) -> None:
     await migrate(database)
     async with database.writing() as connection:
         await connection.exec_driver_sql("INSERT INTO meta VALUES ('name', 'value')")
-    before = schema_of(tmp_path / "pdp.db")
+    before = await shape(database)
     assert await migrate(database) == (HEAD, HEAD)
-    assert schema_of(tmp_path / "pdp.db") == before
+    assert await shape(database) == before
     async with database.reading() as connection:
         kept = await connection.exec_driver_sql("SELECT name, value FROM meta")
         assert [tuple(row) for row in kept] == [("name", "value")]
 
 
-async def test_upgrades_at_once_wait_for_each_other(tmp_path: Path) -> None:
-    databases = [Database(default_url(tmp_path)) for _ in range(4)]
+async def test_upgrades_at_once_wait_for_each_other(url: str) -> None:
+    databases = [Database(url) for _ in range(4)]
     try:
         found = await asyncio.gather(*map(migrate, databases))
     finally:
@@ -160,12 +263,12 @@ async def test_upgrades_at_once_wait_for_each_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
 async def test_a_new_database_that_another_program_uses_is_waited_for(
-    database: Database, tmp_path: Path, lock: str
+    file: Database, tmp_path: Path, lock: str
 ) -> None:
     with closing(sqlite3.connect(tmp_path / "pdp.db", isolation_level=None)) as other:
         other.execute("CREATE TABLE other (id INTEGER)")
         other.execute(f"BEGIN {lock}")
-        waiting = asyncio.create_task(migrate(database))
+        waiting = asyncio.create_task(migrate(file))
         done, _ = await asyncio.wait([waiting], timeout=0.2)
         assert not done
         other.execute("COMMIT")
@@ -173,26 +276,25 @@ async def test_a_new_database_that_another_program_uses_is_waited_for(
 
 
 async def test_a_database_from_the_future_is_refused_in_one_line_and_left_alone(
-    database: Database, tmp_path: Path
+    database: Database,
 ) -> None:
     await migrate(database)
-    path = tmp_path / "pdp.db"
-    set_revision(path, "f00dfeed")
-    before = schema_of(path)
+    await set_revision(database, "f00dfeed")
+    before = await shape(database)
     with pytest.raises(StartRefused, match="at revision f00dfeed, which this version") as caught:
         await migrate(database)
     assert str(caught.value).startswith("PDP_DATABASE_URL: ")
     assert "\n" not in str(caught.value)
-    assert schema_of(path) == before
+    assert await shape(database) == before
 
 
 async def test_a_file_that_is_no_database_is_refused_in_one_line_and_left_alone(
-    database: Database, tmp_path: Path
+    file: Database, tmp_path: Path
 ) -> None:
     path = tmp_path / "pdp.db"
     path.write_bytes(b"this is my diary\n" * 100)
     with pytest.raises(StartRefused, match=r"PDP_DATABASE_URL: .*not a database") as caught:
-        await migrate(database)
+        await migrate(file)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == b"this is my diary\n" * 100
 
@@ -207,13 +309,10 @@ async def test_a_folder_that_is_not_there_is_refused_in_one_line(tmp_path: Path)
     assert "\n" not in str(caught.value)
 
 
-async def test_an_upgrade_that_fails_leaves_the_database_as_it_was(
-    database: Database, tmp_path: Path
-) -> None:
-    path = tmp_path / "pdp.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE spools (mine TEXT)")
-    before = schema_of(path)
-    with pytest.raises(StartRefused, match="table spools already exists"):
+async def test_an_upgrade_that_fails_leaves_the_database_as_it_was(database: Database) -> None:
+    async with database.writing() as connection:
+        await connection.exec_driver_sql("CREATE TABLE spools (mine TEXT)")
+    before = await shape(database)
+    with pytest.raises(StartRefused, match=r"(table|relation) \S*spools\S* already exists"):
         await migrate(database)
-    assert schema_of(path) == before
+    assert await shape(database) == before
