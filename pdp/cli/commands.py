@@ -76,16 +76,29 @@ def init(
 
 
 @app.command("migrate")
-def migrate_command() -> None:
-    """Bring the database to the schema of this version."""
+def migrate_command(
+    to: Annotated[
+        str | None, typer.Option(help="A revision, also an older one; default: the newest.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; fail unless it is the newest.")
+    ] = False,
+) -> None:
+    """Bring the database to the schema of this version, or back to that of an older one."""
     from pdp.control.plane import open_database
     from pdp.settings import load_settings
-    from pdp.store.migrate import migrate
+    from pdp.store.migrate import check_newest, migrate
+    from pdp.store.revision import NEWEST
 
     async def work() -> None:
-        database = open_database(load_settings(), make=True)
+        database = open_database(load_settings(), make=not check)
         try:
-            before, now = await migrate(database)
+            before: str | None = NEWEST
+            now = to or NEWEST
+            if check:
+                await check_newest(database)
+            else:
+                before, now = await migrate(database, now)
         finally:
             await database.close()
         typer.echo(f"at {now} already" if before == now else f"from {before or 'nothing'} to {now}")

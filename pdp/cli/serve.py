@@ -9,7 +9,7 @@ import structlog
 import typer
 
 from pdp.errors import StartRefused
-from pdp.pepper import check_has_own, has_own_pepper
+from pdp.pepper import has_own_pepper
 from pdp.serve.logs import configure_logging
 from pdp.serve.supervisor import Plane, Supervisor
 from pdp.settings import Settings, load_settings, unknown_settings
@@ -71,8 +71,6 @@ def serve(
 
 def check_settings(settings: Settings, plane: Planes) -> None:
     """Refuse what the settings say together but this version cannot do."""
-    if plane is not Planes.DATA:
-        check_has_own(settings)
     if settings.redis_url is not None:
         raise StartRefused("PDP_REDIS_URL: Redis counters are not there yet: unset it")
     if settings.workers > 1:

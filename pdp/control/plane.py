@@ -66,9 +66,9 @@ async def open_control(settings: Settings, *, make: bool = True) -> AsyncIterato
     and on a disk that cannot be written. Raises `StartRefused` or `NotFound`
     with one line when that cannot be.
     """
-    check_has_own(settings)
     database = open_database(settings, make=make)
     try:
+        check_has_own(settings)
         revision, bound = await _look(database)
         if make:
             if bound is None:

@@ -114,6 +114,26 @@ def test_migrate_says_from_where_to_where(pdp: Pdp) -> None:
     assert pdp("migrate").out == f"from nothing to {NEWEST}\n"
 
 
+def test_migrate_goes_to_a_revision_that_is_one(pdp: Pdp) -> None:
+    assert pdp("migrate", "--to", "0001").out == "from nothing to 0001\n"
+    assert pdp("migrate", "--to", "0001").out == "at 0001 already\n"
+    assert (
+        "there is no revision `0000`: use one of 0001" in pdp("migrate", "--to", "0000").refusal()
+    )
+
+
+def test_migrate_can_look_without_touching(pdp: Pdp) -> None:
+    assert "run `pdp init` first" in pdp("migrate", "--check").refusal()
+    assert not pdp.data_dir.exists()
+    pdp("migrate")
+    assert pdp("migrate", "--check").out == "at 0001 already\n"
+    with closing(sqlite3.connect(pdp.data_dir / "pdp.db")) as connection:
+        connection.execute("DELETE FROM alembic_version")
+        connection.commit()
+    assert "has no schema yet: run `pdp migrate` first" in pdp("migrate", "--check").refusal()
+    assert pdp("migrate", "--check").status == 1
+
+
 def test_a_database_in_a_folder_that_is_not_there_is_named(pdp: Pdp) -> None:
     pdp.setting("PDP_DATABASE_URL", f"sqlite:///{pdp.data_dir}/nowhere/pdp.db")
     for command in ("init", "migrate"):
