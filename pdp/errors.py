@@ -27,6 +27,10 @@ class Unavailable(PdpError):
         self.retry_after = retry_after
 
 
+class Refused(Unavailable):
+    """The other side will not take this, now or later: somebody has to look into it."""
+
+
 class SpoolFailed(Unavailable):
     """A record could not be written to the spool.
 

@@ -95,6 +95,7 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         cache=keys.stats,
         revocation_age=keys.age,
         spool_records=lambda: shipper.backlog,
+        spool_refusals=lambda: shipper.refusals,
         transport=carrier(settings.grpc_transport),
         late_spool_failures=lambda: sink.failures,
     )

@@ -8,7 +8,7 @@ import structlog
 from msgspec import Struct
 
 from pdp.data.quiet import Quiet
-from pdp.errors import UNDECIDED, StartRefused, Unavailable
+from pdp.errors import UNDECIDED, Refused, StartRefused, Unavailable
 from pdp.internal.v1 import control_pb2 as pb
 from pdp.internal.v1 import control_pb2_grpc as pb_grpc
 from pdp.model import Resolved
@@ -39,7 +39,10 @@ class Change(Struct, frozen=True):
 
 
 class ControlClient:
-    """A client of `ControlService`. Deadlines in seconds; every failure is `Unavailable`."""
+    """A client of `ControlService`. Deadlines in seconds; every failure is `Unavailable`.
+
+    It is `Refused` where the control plane has answered, and will answer the same again.
+    """
 
     def __init__(self, target: str, pepper_fingerprint: str) -> None:
         self._pepper_fingerprint = pepper_fingerprint
@@ -138,5 +141,5 @@ class ControlClient:
 
 def _unavailable(error: grpc.aio.AioRpcError) -> Unavailable:
     if error.code() in _REFUSALS:
-        return Unavailable(f"the control plane refuses: {error.details()}")
+        return Refused(f"the control plane refuses: {error.details()}")
     return Unavailable(f"the control plane does not answer ({error.code().name.lower()})")

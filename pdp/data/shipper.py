@@ -6,13 +6,15 @@ from typing import Protocol
 
 import structlog
 
-from pdp.errors import StartRefused, Unavailable
+from pdp.errors import Refused, StartRefused, Unavailable
 
 _log = structlog.get_logger(__name__)
 
 _BATCH = 500
 _PATIENCE, _PATIENCE_AT_START = 3, 30
 """Failures in a row that are worth a word: at the start the other plane may come second."""
+_REMINDER = 12
+"""Refusals from one word to the next."""
 
 
 class Journal(Protocol):
@@ -42,18 +44,27 @@ class Shipper:
     """Ships what is in the spool; what is committed is never shipped twice in vain.
 
     The ledger keeps the position, so a restarted data plane only has to ask: `placed` is
-    set once it has. Make it before anything is appended. `idle` and `retry_delay` are
-    seconds between looks where there was nothing, or nobody.
+    set once it has. Make it before anything is appended. `idle`, `retry_delay` and
+    `refused_delay` are seconds between looks where there was nothing, nobody, or no way on.
     """
 
     def __init__(
-        self, journal: Journal, ledger: Ledger, *, idle: float = 0.1, retry_delay: float = 0.5
+        self,
+        journal: Journal,
+        ledger: Ledger,
+        *,
+        idle: float = 0.1,
+        retry_delay: float = 0.5,
+        refused_delay: float = 5.0,
     ) -> None:
         self._journal = journal
         self._ledger = ledger
         self._idle = idle
         self._retry_delay = retry_delay
         self._end_at_start = journal.next_sequence
+        self._refused_delay = refused_delay
+        self.refusals = 0
+        """How often the ledger has refused the same records; 0: it takes them."""
         self._next: int | None = None
         self.placed = asyncio.Event()
 
@@ -69,6 +80,11 @@ class Shipper:
             try:
                 await self.ship()
                 failures = 0
+            except Refused as error:
+                failures = 0
+                self._complain(error)
+                await asyncio.sleep(self._refused_delay)
+                continue
             except Unavailable as error:
                 failures += 1
                 if failures == (_PATIENCE if self.placed.is_set() else _PATIENCE_AT_START):
@@ -79,6 +95,16 @@ class Shipper:
             if self.backlog < _BATCH:
                 # A call costs as much as a hundred records: let some gather.
                 await asyncio.sleep(self._idle)
+
+    def _complain(self, error: Refused) -> None:
+        if self.refusals % _REMINDER == 0:
+            _log.error(
+                "ledger refuses records, all since then stay in the spool",
+                first_sequence=self._next,
+                refusals=self.refusals + 1,
+                error=str(error),
+            )
+        self.refusals += 1
 
     async def ship(self) -> bool:
         """Ship one batch; False if there was nothing to ship."""
@@ -117,4 +143,5 @@ class Shipper:
 
     def _acknowledge(self, next_sequence: int) -> None:
         self._next = next_sequence
+        self.refusals = 0
         self._journal.shipped(next_sequence)

@@ -36,6 +36,9 @@ class ControlService:
             revision, found = await resolve(self._database, secret_hash, request.key_id)
         except Unavailable as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        except Conflict as error:
+            _log.error("key cannot be resolved", key_id=request.key_id, reason=str(error))
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         return pb.ResolveKeyResponse(
             revision=revision,
             found=found is not None,

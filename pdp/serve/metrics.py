@@ -25,8 +25,8 @@ from pdp.stats import Stats
 class Sources(Struct, frozen=True):
     """Where the figures come from.
 
-    `revocation_age` in ns, `spool_records` a count; `late_spool_failures` are those that
-    came after the engine had gone on.
+    `revocation_age` in ns, `spool_records` and `spool_refusals` counts;
+    `late_spool_failures` are those that came after the engine had gone on.
     """
 
     stats: Stats
@@ -34,6 +34,7 @@ class Sources(Struct, frozen=True):
     cache: CacheStats
     revocation_age: Callable[[], int]
     spool_records: Callable[[], int]
+    spool_refusals: Callable[[], int]
     transport: str
     late_spool_failures: Callable[[], int]
 
@@ -65,6 +66,11 @@ class DataPlaneCollector(Collector):
             "pdp_spool_records",
             "Records in the spool that are not in the ledger yet.",
             value=sources.spool_records(),
+        )
+        yield GaugeMetricFamily(
+            "pdp_spool_refusals",
+            "How often in a row the ledger has refused the next records: somebody has to look.",
+            value=sources.spool_refusals(),
         )
         build = GaugeMetricFamily(
             "pdp_build_info", "Version and transport.", labels=("version", "transport")

@@ -5,9 +5,10 @@ import threading
 from collections.abc import Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
 from pdp.data.shipper import Shipper
-from pdp.errors import StartRefused, Unavailable
+from pdp.errors import Refused, StartRefused, Unavailable
 
 
 class Spool:
@@ -99,4 +100,43 @@ async def test_it_goes_on_when_the_ledger_is_back(caplog: pytest.LogCaptureFixtu
         await asyncio.wait_for(ledger.asked.wait(), 5)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+    assert spool.shipped_until == 10
+
+
+class Refusing(Ledger):
+    """Refuses the record `bad`, and says how often it was asked for it."""
+
+    def __init__(self, bad: bytes) -> None:
+        super().__init__()
+        self.bad = bad
+        self.asked_for_bad = 0
+
+    async def ingest(self, spool_id: str, first_sequence: int, records: Sequence[bytes]) -> int:
+        if self.bad in records:
+            self.asked.set()
+            self.asked_for_bad += 1
+            raise Refused("the control plane refuses: a record cannot be read")
+        return await super().ingest(spool_id, first_sequence, records)
+
+
+async def test_a_refusal_is_said_again_and_again_and_over_when_the_records_are_taken() -> None:
+    spool, ledger = Spool(), Refusing(b"7")
+    shipper = Shipper(spool, ledger, idle=0, retry_delay=3600, refused_delay=0)
+    with capture_logs() as logs:
+        running = asyncio.create_task(shipper.run())
+        while ledger.asked_for_bad < 25:
+            ledger.asked.clear()
+            await asyncio.wait_for(ledger.asked.wait(), 20)
+        said = [entry for entry in logs if entry["log_level"] == "error"]
+        assert [entry["refusals"] for entry in said] == [1, 13, 25]
+        assert all("cannot be read" in entry["error"] for entry in said)
+        assert {entry["first_sequence"] for entry in said} == {0}
+        assert shipper.refusals >= 25
+        ledger.bad = b"none"
+        while len(ledger.taken) < 10:
+            ledger.asked.clear()
+            await asyncio.wait_for(ledger.asked.wait(), 20)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert shipper.refusals == 0
     assert spool.shipped_until == 10
