@@ -123,7 +123,7 @@ class Postgres:
 def running_postgres() -> Iterator[Postgres]:
     """Give a server that runs, and is gone at the end."""
     # Not in pytest's folders: they are for their owner alone, and the path of a socket is short.
-    folder = Path(tempfile.mkdtemp(prefix="pdp-pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="pdp-pg-", dir=_memory()))
     try:
         server = Postgres(folder)
         server.start()
@@ -133,6 +133,11 @@ def running_postgres() -> Iterator[Postgres]:
             server.stop()
     finally:
         shutil.rmtree(folder)
+
+
+def _memory() -> str | None:
+    """Return a folder in memory, if there is one: a database of a test is 7 MB of files."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def _programs() -> Path:

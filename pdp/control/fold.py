@@ -5,13 +5,17 @@ whose row says that it was folded before changes nothing.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from pdp.quota.hold import Window
 from pdp.records import Denied, Expired, Facts, Held, Record, Settled
+from pdp.store.schema import audit
+from pdp.store.text import fit, lengths_of
+
+_LENGTHS: Final = lengths_of(audit)
 
 
 class Row(Struct):
@@ -142,7 +146,7 @@ class Fold:
         if row is None:
             ancestors = [window.key_id for window in record.windows]
             row = _row(record.facts, record.started_at or record.at, ancestors)
-            row.reservation_id = record.reservation_id
+            row.reservation_id = _fit("reservation_id", record.reservation_id)
             self._name(row)
         elif row.status not in ("pending", "expired"):
             return
@@ -168,7 +172,7 @@ class Fold:
         if row is None:
             ancestors = [window.key_id for window in record.windows]
             row = Row(record.decision_id, record.at, record.key_id, ancestors=_json(ancestors))
-            row.request_id = record.request_id
+            row.request_id = _fit("request_id", record.request_id)
             row.reservation_id = record.reservation_id
             self._name(row)
         elif row.status != "pending":
@@ -236,15 +240,15 @@ def _row(facts: Facts, at: int, ancestors: list[str]) -> Row:
         at=at,
         key_id=facts.key_id,
         key_name=facts.key_name,
-        request_id=facts.request_id,
+        request_id=_fit("request_id", facts.request_id),
         organization_id=facts.organization_id,
         team_id=facts.team_id,
         user_id=facts.user_id,
-        action=facts.action,
-        model=facts.model,
-        provider=facts.provider,
-        client_ip=facts.client_ip,
-        user_agent=facts.user_agent,
+        action=_fit("action", facts.action),
+        model=_fit("model", facts.model),
+        provider=_fit("provider", facts.provider),
+        client_ip=_fit("client_ip", facts.client_ip),
+        user_agent=_fit("user_agent", facts.user_agent),
         metadata=_json(facts.metadata),
         ancestors=_json(ancestors),
     )
@@ -255,9 +259,14 @@ def _override(row: Row, facts: Facts) -> None:
     for name in ("action", "model", "provider", "client_ip", "user_agent"):
         value = getattr(facts, name)
         if value:
-            setattr(row, name, value)
+            setattr(row, name, _fit(name, value))
     if facts.metadata:
         row.metadata = _json({**msgspec.json.decode(row.metadata), **facts.metadata})
+
+
+def _fit(name: str, text: str) -> str:
+    """Return what the column has room for: a caller's words must never stop the ledger."""
+    return fit(text, _LENGTHS[name])
 
 
 def _json(value: Any) -> str:

@@ -24,7 +24,7 @@ async def ingest(
         async with database.reading() as connection:
             return await ledger.next_sequence(connection, spool_id)
     async with database.writing() as connection:
-        following = await ledger.next_sequence(connection, spool_id)
+        following = await ledger.take_turn(connection, spool_id)
         if first_sequence > following:
             raise Conflict(f"spool {spool_id}: record {following} comes next, not {first_sequence}")
         fresh = [_decoded(record) for record in records[following - first_sequence :]]

@@ -53,6 +53,7 @@ async def initialize(
     """
     _check(organization_id, name, timezone)
     async with database.writing() as connection:
+        await changes.lock(connection)
         present = await get_organization(connection, organization_id)
         if present is not None:
             return Initialized(present.id, await root_key_id(connection, present.id))

@@ -1,23 +1,18 @@
 """Notice another pepper than the one that the database's keys were made with."""
 
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pdp.errors import StartRefused
 from pdp.secret import fingerprint_of
-from pdp.store.organizations import remember
-from pdp.store.schema import meta, secrets
+from pdp.store.keys import has_secrets
+from pdp.store.organizations import forget, recall, remember
 
 _FACT = "pepper_fingerprint"
 
 
 async def bound_fingerprint(connection: AsyncConnection) -> str | None:
     """Return the fingerprint of the pepper that the keys were made with; None before any key."""
-    query = sa.select(meta.c.value).where(
-        meta.c.name == _FACT, sa.exists(sa.select(secrets.c.hash))
-    )
-    found: str | None = (await connection.execute(query)).scalar_one_or_none()
-    return found
+    return await recall(connection, _FACT) if await has_secrets(connection) else None
 
 
 async def bind_pepper(connection: AsyncConnection, pepper: bytes) -> None:
@@ -25,7 +20,7 @@ async def bind_pepper(connection: AsyncConnection, pepper: bytes) -> None:
     bound = await bound_fingerprint(connection)
     if bound is None:
         # There may be one of a pepper that no key was ever made with.
-        await connection.execute(sa.delete(meta).where(meta.c.name == _FACT))
+        await forget(connection, _FACT)
         await remember(connection, _FACT, fingerprint_of(pepper))
     else:
         check_pepper(bound, pepper, "")

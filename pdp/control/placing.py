@@ -40,6 +40,8 @@ async def place(
     _belong(document, parent, problems)
     if len(await store.chain(connection, parent.id, "parent_key_id")) >= MOST_LEVELS:
         problems.add("parent_key_id", f"{MOST_LEVELS} keys are above it: choose a higher one")
+    if len(await store.chain(connection, actor.key_id, "granted_by")) >= MOST_LEVELS:
+        problems.add("body", f"{MOST_LEVELS} keys grant what you may: ask one further up")
     row = store.KeyRow(
         id="key_" + random.token_hex(12),
         organization_id=actor.organization_id,

@@ -41,10 +41,16 @@ async def resolve(
 
 
 def _chain(rows: Mapping[str, store.KeyRow], key_id: str, upwards: str) -> tuple[str, ...]:
-    """Return ids from a key up to its root, along `parent_key_id` or `granted_by`."""
+    """Return ids from a key up to its root, along `parent_key_id` or `granted_by`.
+
+    Raises `Conflict` for a chain beyond the bound, or a circle: whoever went on
+    without those above would leave out their limits.
+    """
     found: list[str] = []
     above: str | None = key_id
     while above is not None:
+        if len(found) == store.MOST_LEVELS:
+            raise store.too_long(key_id)
         found.append(above)
         above = getattr(rows[above], upwards)
     return tuple(found)

@@ -1,37 +1,29 @@
 """What was spent and what is held, per key or by other groups, from the ledger's own sums."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from zoneinfo import ZoneInfo
 
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pdp.errors import InvalidDocument, Problem
 from pdp.quota.calendar import Calendar
 from pdp.store.database import Database
 from pdp.store.organizations import get_organization
-from pdp.store.schema import api_keys, key_spend, usage_daily
-
-GROUPS: Final = ("day", "model", "provider", "key", "team", "user")
+from pdp.store.usage import GROUPS, SUMS, spend_of_keys, usage_of_groups
 
 
 async def usage_by_key(database: Database, organization_id: str, now: int) -> dict[str, Any]:
     """Return {"usage": [...]}: one row a key, its descendants included, as its limits count."""
     async with database.reading() as connection:
         starts = await _starts(connection, organization_id, now)
-        query = (
-            sa.select(api_keys.c.id, api_keys.c.name, api_keys.c.parent_key_id, key_spend)
-            .outerjoin(key_spend, key_spend.c.key_id == api_keys.c.id)
-            .where(api_keys.c.organization_id == organization_id)
-            .order_by(api_keys.c.created_at, api_keys.c.id)
-        )
-        rows: dict[str, dict[str, Any]] = {}
-        for row in (await connection.execute(query)).mappings():
-            entry = rows.setdefault(row["id"], _empty(row))
-            if starts.get(row["period"] or "") == row["start"] and row["period"]:
-                _fill(entry, row)
-    return {"usage": list(rows.values())}
+        rows = await spend_of_keys(connection, organization_id, starts)
+    entries: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        entry = entries.setdefault(row["id"], _empty(row))
+        if row["period"]:
+            _fill(entry, row)
+    return {"usage": list(entries.values())}
 
 
 async def _starts(connection: AsyncConnection, organization_id: str, now: int) -> dict[str, int]:
@@ -71,33 +63,16 @@ async def usage_by_group(database: Database, organization_id: str, group: str) -
     if group not in GROUPS:
         problem = Problem("group_by", f"`{group[:40]}` is not one of {', '.join(GROUPS)}")
         raise InvalidDocument([problem])
-    column: Any = {
-        "key": api_keys.c.id,
-        "team": api_keys.c.team_id,
-        "user": api_keys.c.user_id,
-        "day": usage_daily.c.day,
-        "model": usage_daily.c.model,
-        "provider": usage_daily.c.provider,
-    }[group]
-    names = ("requests", "prompt_tokens", "completion_tokens", "cached_tokens", "cost")
-    sums = [sa.func.sum(usage_daily.c[name]).label(name) for name in names]
-    query = (
-        sa.select(column.label("group"), *sums)
-        .join(api_keys, api_keys.c.id == usage_daily.c.key_id)
-        .where(api_keys.c.organization_id == organization_id)
-        .group_by(column)
-        .order_by(column)
-    )
     async with database.reading() as connection:
         organization = await get_organization(connection, organization_id)
         assert organization is not None, "an actor's organization exists"
-        rows = (await connection.execute(query)).mappings().all()
+        rows = await usage_of_groups(connection, organization_id, group)
     zone = ZoneInfo(organization.timezone)
     return {
         "usage": [
             {
                 group: _date(row["group"], zone) if group == "day" else row["group"],
-                **{name: int(row[name]) for name in names if name != "cost"},
+                **{name: int(row[name]) for name in SUMS if name != "cost"},
                 "cost_usd": int(row["cost"]) / 1e9,
             }
             for row in rows

@@ -8,6 +8,7 @@ from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pdp.store.schema import audit
+from pdp.store.text import is_storable
 
 
 class AuditFilter(Struct, frozen=True):
@@ -30,6 +31,8 @@ async def read(connection: AsyncConnection, wanted: AuditFilter) -> list[Mapping
     for name in ("key_id", "status", "action", "model", "provider", "request_id"):
         value = getattr(wanted, name)
         if value is not None:
+            if not is_storable(value):
+                return []
             query = query.where(audit.c[name] == value)
     if wanted.before is not None:
         query = query.where(sa.tuple_(audit.c.at, audit.c.decision_id) < wanted.before)

@@ -5,6 +5,7 @@ that row, so numbers become visible in their order and none is lost.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import sqlalchemy as sa
 from msgspec import Struct
@@ -13,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from pdp.store.database import insert_into
 from pdp.store.schema import changes, revision
 
+_LOCK: Final = 0x7064_7002
+"""Number of PostgreSQL's advisory lock that one writer at a time has."""
 KEEP = 100_000
 """How many changes a watcher may lag behind before it has to start afresh."""
 
@@ -40,8 +43,9 @@ async def bump(connection: AsyncConnection) -> int:
 
 async def lock(connection: AsyncConnection) -> None:
     """Keep other changes out until the end of this transaction, without taking a number yet."""
-    # SQLite knows no FOR UPDATE and needs none: there is one writer at a time.
-    await connection.execute(sa.select(revision.c.number).with_for_update())
+    # SQLite has one writer at a time. A row could not be locked before the first change.
+    if connection.dialect.name == "postgresql":
+        await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
 
 async def note(

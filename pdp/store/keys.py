@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pdp.errors import Conflict
 from pdp.model import KeyRecord
 from pdp.store.schema import api_keys, secrets
+from pdp.store.text import is_storable
 
 
 class Document(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -90,6 +92,9 @@ class SecretRow(Struct, frozen=True):
     revoked_at: int | None = None
 
 
+MOST_LEVELS: Final = 64
+"""Keys in a chain, its own end included."""
+
 _document = msgspec.json.Decoder(Document)
 _NOT_COLUMNS = ("prefix", "last_four")
 
@@ -121,11 +126,18 @@ async def get_secret(connection: AsyncConnection, secret_hash: bytes) -> SecretR
     return None if row is None else SecretRow(**row)
 
 
+async def has_secrets(connection: AsyncConnection) -> bool:
+    """Tell whether any key was ever made."""
+    query = sa.select(sa.exists(sa.select(secrets.c.hash)))
+    return bool((await connection.execute(query)).scalar_one())
+
+
 async def get_keys(connection: AsyncConnection, key_ids: Sequence[str]) -> dict[str, KeyRow]:
     """Return the keys of some ids, by id; those that are not there are left out."""
-    if not key_ids:
+    known = [key_id for key_id in key_ids if is_storable(key_id)]
+    if not known:
         return {}
-    query = select_keys().where(api_keys.c.id.in_(key_ids))
+    query = select_keys().where(api_keys.c.id.in_(known))
     return {row.id: row for row in map(row_of, (await connection.execute(query)).mappings())}
 
 
@@ -135,17 +147,33 @@ async def get_key(connection: AsyncConnection, key_id: str) -> KeyRow | None:
 
 
 async def chain(connection: AsyncConnection, key_id: str, upwards: str) -> list[str]:
-    """Return ids from a key up to its root, along `parent_key_id` or `granted_by`."""
+    """Return ids from a key up to its root, along `parent_key_id` or `granted_by`.
+
+    Raises `Conflict` where the root is not among `MOST_LEVELS` keys: whoever went
+    on without those above would leave out their limits.
+    """
+    if not is_storable(key_id):
+        return []
     link = api_keys.c[upwards]
     first = sa.select(api_keys.c.id, link.label("up"), sa.literal(0).label("depth")).where(
         api_keys.c.id == key_id
     )
     walk = first.cte("walk", recursive=True)
     walk = walk.union_all(
-        sa.select(api_keys.c.id, link, walk.c.depth + 1).where(api_keys.c.id == walk.c.up)
+        sa.select(api_keys.c.id, link, walk.c.depth + 1).where(
+            api_keys.c.id == walk.c.up, walk.c.depth < MOST_LEVELS
+        )
     )
     query = sa.select(walk.c.id).order_by(walk.c.depth)
-    return list((await connection.execute(query)).scalars())
+    found = list((await connection.execute(query)).scalars())
+    if len(found) > MOST_LEVELS:
+        raise too_long(key_id)
+    return found
+
+
+def too_long(key_id: str) -> Conflict:
+    """Return what to raise for a chain in which the root is not among `MOST_LEVELS` keys."""
+    return Conflict(f"key {key_id} has more than {MOST_LEVELS} keys above it, or is one of them")
 
 
 async def with_ancestors(connection: AsyncConnection, key_id: str) -> dict[str, KeyRow]:
@@ -153,6 +181,8 @@ async def with_ancestors(connection: AsyncConnection, key_id: str) -> dict[str, 
 
     Empty if there is no such key. What may be shown of their secrets is left out.
     """
+    if not is_storable(key_id):
+        return {}
     found = await connection.execute(_upwards(), {"key_id": key_id})
     return {row.id: row for row in map(row_of, found.mappings())}
 
@@ -178,10 +208,14 @@ async def below(connection: AsyncConnection, key_id: str) -> list[KeyRow]:
     )
     walk = first.cte("walk", recursive=True)
     walk = walk.union_all(
-        sa.select(api_keys.c.id, walk.c.depth + 1).where(api_keys.c.parent_key_id == walk.c.id)
+        sa.select(api_keys.c.id, walk.c.depth + 1).where(
+            api_keys.c.parent_key_id == walk.c.id, walk.c.depth < MOST_LEVELS
+        )
     )
     query = select_keys().join(walk, walk.c.id == api_keys.c.id).order_by(walk.c.depth)
-    return [row_of(row) for row in (await connection.execute(query)).mappings()]
+    rows = [row_of(row) for row in (await connection.execute(query)).mappings()]
+    # In a circle a key would come again, and be below itself.
+    return list({row.id: row for row in rows if row.id != key_id}.values())
 
 
 async def team_key(

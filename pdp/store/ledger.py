@@ -30,6 +30,21 @@ async def next_sequence(connection: AsyncConnection, spool_id: str) -> int:
     return found.scalar_one_or_none() or 0
 
 
+async def take_turn(connection: AsyncConnection, spool_id: str) -> int:
+    """Return the same, and let nobody else add records of the spool before the commit."""
+    query = sa.select(spools.c.next_sequence).where(spools.c.spool_id == spool_id)
+    query = query.with_for_update()
+    found: int | None = (await connection.execute(query)).scalar_one_or_none()
+    if found is not None:
+        return found
+    await connection.execute(
+        insert_into(connection, spools)
+        .values(spool_id=spool_id, next_sequence=0)
+        .on_conflict_do_nothing()
+    )
+    return int((await connection.execute(query)).scalar_one())
+
+
 async def set_next_sequence(connection: AsyncConnection, spool_id: str, number: int) -> None:
     """Note how far a spool has come."""
     statement = insert_into(connection, spools).values(spool_id=spool_id, next_sequence=number)

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pdp.store.database import insert_into
 from pdp.store.schema import api_keys, meta, organizations
+from pdp.store.text import is_storable
 
 
 class Organization(Struct, frozen=True):
@@ -30,6 +31,8 @@ async def get_organization(
     """Return an organization by id; without an id, the oldest."""
     query = sa.select(organizations).order_by(organizations.c.created_at).limit(1)
     if organization_id is not None:
+        if not is_storable(organization_id):
+            return None
         query = query.where(organizations.c.id == organization_id)
     row = (await connection.execute(query)).mappings().one_or_none()
     return None if row is None else Organization(**row)
@@ -56,6 +59,18 @@ async def root_key_id(connection: AsyncConnection, organization_id: str) -> str:
     )
     found: str = (await connection.execute(query)).scalar_one()
     return found
+
+
+async def recall(connection: AsyncConnection, name: str) -> str | None:
+    """Return a fact, if it is stored."""
+    found = await connection.execute(sa.select(meta.c.value).where(meta.c.name == name))
+    value: str | None = found.scalar_one_or_none()
+    return value
+
+
+async def forget(connection: AsyncConnection, name: str) -> None:
+    """Remove a fact."""
+    await connection.execute(sa.delete(meta).where(meta.c.name == name))
 
 
 async def remember(connection: AsyncConnection, name: str, value: str) -> str:

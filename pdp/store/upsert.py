@@ -60,6 +60,7 @@ class Upsert:
     def _changed(self, name: str, new: ColumnElement[Any]) -> ColumnElement[Any]:
         if not self._sums:
             return new
-        total = self._table.c[name] + new
+        old = self._table.c[name]
         most: ColumnElement[int] = sa.literal_column(str(MOST_SUM))
-        return sa.case((total > most, most), else_=total)
+        # Not `old + new > most`: that sum may be beyond 64 bits, which PostgreSQL refuses.
+        return sa.case((new > most - old, most), else_=old + new)

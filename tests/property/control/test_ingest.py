@@ -146,7 +146,7 @@ def test_any_delivery_is_the_same_as_one(
     asyncio.run(compare(sqlite_store, list(map(encode, spool)), batches))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(spool=spools(), batches=BATCHES)
 def test_any_delivery_is_the_same_as_one_on_postgresql(
     postgresql_store: Store, spool: list[Record], batches: list[Batch]

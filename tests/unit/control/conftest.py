@@ -13,3 +13,10 @@ async def desk(store: Store) -> AsyncIterator[Desk]:
     """A migrated, initialized database of its own, of each kind."""
     async with store.initialized() as url, opened_desk(url) as made:
         yield made
+
+
+@pytest.fixture
+async def postgresql_desk(postgresql_store: Store) -> AsyncIterator[Desk]:
+    """One on PostgreSQL alone."""
+    async with postgresql_store.initialized() as url, opened_desk(url) as made:
+        yield made

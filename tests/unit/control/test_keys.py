@@ -1,5 +1,6 @@
 """Making and showing keys."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,9 +11,21 @@ from pdp.control.initialize import initialize
 from pdp.control.keys import Actor, KeyFilter, Keys
 from pdp.errors import InvalidDocument, NotFound
 from pdp.secret import hash_secret, is_well_formed
-from pdp.store import keys as store
+from pdp.store import changes
+from pdp.store import keys as key_store
 from pdp.store.schema import api_keys
-from tests.unit.control.desk import NOON, PEPPER, SECOND, Desk, operator_of, refused, rows, status
+from tests.store import Store
+from tests.unit.control.desk import (
+    NOON,
+    PEPPER,
+    SECOND,
+    Desk,
+    opened,
+    operator_of,
+    refused,
+    rows,
+    status,
+)
 
 CONTRACT = (
     *("id", "name", "description", "status", "key_type", "organization_id", "team_id", "user_id"),
@@ -67,8 +80,8 @@ async def test_the_raw_secret_is_stored_nowhere_and_shown_once(desk: Desk) -> No
     ]
     assert body not in str(shown)
     async with desk.database.reading() as connection:
-        assert await store.get_secret(connection, hash_secret(raw, PEPPER)) is not None
-        assert await store.get_secret(connection, hash_secret(raw, b"q" * 64)) is None
+        assert await key_store.get_secret(connection, hash_secret(raw, PEPPER)) is not None
+        assert await key_store.get_secret(connection, hash_secret(raw, b"q" * 64)) is None
 
 
 async def test_the_authored_documents_come_back_as_they_were_written(desk: Desk) -> None:
@@ -135,7 +148,7 @@ async def test_keys_hashed_with_another_pepper_are_other_secrets(desk: Desk) -> 
     other = Keys(desk.database, b"q" * 64)
     made = await other.create(desk.actor, {"name": "x"}, desk.now)
     async with desk.database.reading() as connection:
-        assert await store.get_secret(connection, hash_secret(made["api_key"], PEPPER)) is None
+        assert await key_store.get_secret(connection, hash_secret(made["api_key"], PEPPER)) is None
 
 
 # -- Parent by scope
@@ -282,7 +295,7 @@ async def test_a_list_has_the_organizations_keys_oldest_first(desk: Desk) -> Non
 async def test_all_keys_of_an_organization_come_page_by_page_each_once(desk: Desk) -> None:
     other = await other_organization(desk)
     async with desk.database.writing() as connection:
-        root = await store.get_key(connection, desk.root.key_id)
+        root = await key_store.get_key(connection, desk.root.key_id)
         assert root is not None
         values = {**asdict(root), "document": "{}", "temporary": 0}
         del values["prefix"], values["last_four"]
@@ -304,3 +317,25 @@ async def test_the_actor_is_the_root_of_the_oldest_organization(desk: Desk) -> N
     assert await desk.keys.actor("org2") == other
     with pytest.raises(NotFound, match="there is no organization `org3`: run `pdp init`"):
         await desk.keys.actor("org3")
+
+
+async def test_a_parent_that_is_being_revoked_is_waited_for_and_then_refused(desk: Desk) -> None:
+    team = await desk.create(key_type="team", team_id="a")
+    async with desk.database.writing() as connection:
+        await changes.lock(connection)
+        body = {"parent_key_id": team["id"]}
+        creating = asyncio.create_task(desk.keys.create(desk.actor, body, desk.now))
+        done, _ = await asyncio.wait([creating], timeout=0.2)
+        assert not done
+        await key_store.revoke(connection, [team["id"]], await changes.bump(connection), desk.now)
+    with pytest.raises(InvalidDocument, match="is revoked: choose one that is active"):
+        await creating
+
+
+async def test_two_first_starts_at_once_make_one_organization(store: Store) -> None:
+    async with store.empty() as url, opened(url) as one, opened(url) as two:
+        made = await asyncio.gather(
+            *(initialize(each, PEPPER, NOON, None, "", "UTC") for each in (one, two, one))
+        )
+    assert len({each.organization_id for each in made}) == 1
+    assert sorted(bool(each.api_key) for each in made) == [False, False, True]

@@ -3,16 +3,19 @@
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from msgspec.structs import replace
 
 from pdp.compile import Compiler
 from pdp.control.resolve import resolve
+from pdp.errors import Conflict, InvalidDocument, NotFound
 from pdp.model import Resolved
 from pdp.secret import hash_secret
 from pdp.store import keys as store
 from pdp.store.keys import SecretRow
+from pdp.store.schema import api_keys
 from tests.store import Store
-from tests.unit.control.desk import NOON, PEPPER, SECOND, Desk, opened_desk
+from tests.unit.control.desk import NOON, PEPPER, SECOND, Desk, opened_desk, status
 
 
 async def by_secret(desk: Desk, raw: str) -> tuple[int, Resolved | None]:
@@ -143,3 +146,53 @@ async def test_a_key_shows_its_newest_secret(desk: Desk) -> None:
     shown = await desk.keys.get(desk.actor, made["id"], desk.now)
     assert (shown["prefix"], shown["last_four"]) == ("vsk_prod_", "ewer")
     assert len(await desk.keys.list(desk.actor, desk.now)) == 2
+
+
+@pytest.mark.parametrize("key_id", ["", "a\0b", "\ud800", "x" * 100_000])
+async def test_an_id_that_no_key_can_have_is_no_key(desk: Desk, key_id: str) -> None:
+    assert await resolve(desk.database, None, key_id) == (1, None)
+    with pytest.raises(NotFound):
+        await desk.keys.get(desk.actor, key_id, desk.now)
+    with pytest.raises(NotFound):
+        await desk.keys.actor(key_id or "\0")
+
+
+@pytest.mark.parametrize("upwards", ["parent_key_id", "granted_by"])
+async def test_keys_in_a_circle_resolve_to_an_error_and_not_for_ever(
+    desk: Desk, upwards: str
+) -> None:
+    first = await desk.create()
+    second = await desk.create(parent_key_id=first["id"])
+    async with desk.database.writing() as connection:
+        change = sa.update(api_keys).where(api_keys.c.id == first["id"])
+        await connection.execute(change.values({upwards: second["id"], "granted_by": second["id"]}))
+        if upwards == "granted_by":
+            change = sa.update(api_keys).where(api_keys.c.id == second["id"])
+            await connection.execute(change.values(granted_by=first["id"]))
+    with pytest.raises(Conflict, match="more than 64 keys above it, or is one of them"):
+        await found(desk, second["api_key"])
+    await desk.keys.revoke(desk.actor, first["id"], desk.now, cascade=True)
+    assert await status(desk, second["id"]) == "revoked"
+
+
+async def test_a_chain_beyond_its_bound_is_an_error_and_leaves_out_no_limit(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = await desk.create()
+    for _ in range(2):
+        last = await desk.create(parent_key_id=last["id"])
+    monkeypatch.setattr(store, "MOST_LEVELS", 4)
+    assert len((await found(desk, last["api_key"])).parents) == 4
+    monkeypatch.setattr(store, "MOST_LEVELS", 3)
+    with pytest.raises(Conflict, match="more than 3 keys above it"):
+        await found(desk, last["api_key"])
+
+
+async def test_a_chain_of_granters_has_a_bound(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pdp.control.placing.MOST_LEVELS", 3)
+    actor = desk.actor
+    for _ in range(3):
+        made = await desk.keys.create(actor, {}, desk.now)
+        actor = replace(actor, key_id=made["id"])
+    with pytest.raises(InvalidDocument, match="3 keys grant what you may"):
+        await desk.keys.create(actor, {}, desk.now)

@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from pdp.control.usage import GROUPS, usage_by_group, usage_by_key
+from pdp.control.usage import usage_by_group, usage_by_key
 from pdp.errors import InvalidDocument
 from pdp.quota.calendar import Calendar
 from pdp.quota.hold import Window
 from pdp.records import Held
 from pdp.store.organizations import Organization, insert_organization
+from pdp.store.usage import GROUPS
 from tests.store import Store
 from tests.unit.control.desk import (
     NOON,

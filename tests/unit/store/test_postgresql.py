@@ -96,7 +96,7 @@ async def test_a_server_that_was_restarted_between_two_uses_costs_no_error(own: 
 async def test_a_server_that_hangs_is_waited_for_so_long_and_then_used_again(
     own: Postgres,
 ) -> None:
-    database = Database(own.url("postgres"), patience=0.3)
+    database = Database(own.url("postgres"), patience=1.0)
     async with database.reading() as connection:
         await connection.exec_driver_sql("SELECT 1")
     own.freeze()
@@ -106,7 +106,7 @@ async def test_a_server_that_hangs_is_waited_for_so_long_and_then_used_again(
             with pytest.raises(Unavailable, match="no answer in time"):
                 async with database.writing() as connection:
                     await connection.exec_driver_sql("SELECT 1")
-            assert time.monotonic() - begun < 10
+            assert time.monotonic() - begun < 30
     finally:
         own.thaw()
     async with database.writing() as connection:
@@ -115,7 +115,7 @@ async def test_a_server_that_hangs_is_waited_for_so_long_and_then_used_again(
 
 
 async def test_a_statement_that_takes_too_long_is_given_up(postgres: Postgres) -> None:
-    database = Database(postgres.url("postgres"), patience=0.3)
+    database = Database(postgres.url("postgres"), patience=1.0)
     with pytest.raises(Unavailable, match="no answer in time"):
         async with database.writing() as connection:
             await connection.exec_driver_sql("SELECT pg_sleep(60)")
@@ -123,7 +123,7 @@ async def test_a_statement_that_takes_too_long_is_given_up(postgres: Postgres) -
 
 
 async def test_who_finds_every_connection_in_use_waits_so_long(url: str) -> None:
-    database = Database(url, patience=0.3)
+    database = Database(url, patience=2.0)
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(10):
             await stack.enter_async_context(database.reading())
@@ -145,7 +145,7 @@ async def test_who_only_reads_cannot_write(url: str) -> None:
 
 
 async def test_a_migration_may_take_longer_than_a_statement(url: str) -> None:
-    database = Database(url, patience=0.3)
+    database = Database(url, patience=1.0)
     async with database.migrating() as connection:
-        await connection.exec_driver_sql("SELECT pg_sleep(0.6)")
+        await connection.exec_driver_sql("SELECT pg_sleep(1.2)")
     await database.close()
