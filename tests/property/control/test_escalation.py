@@ -6,12 +6,8 @@ may ever do. Limits and IP allowlists are not compared: they come down from the 
 """
 
 import asyncio
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
@@ -25,7 +21,8 @@ from pdp.policy.chain import Attributes
 from pdp.refusal import key_fault
 from pdp.secret import hash_secret
 from tests.property.policy.documents import permissions, policies, requests
-from tests.unit.control.desk import PEPPER, Desk, make_template, opened_desk
+from tests.store import Store
+from tests.unit.control.desk import PEPPER, Desk, opened_desk
 
 RIGHTS = {"manage_keys": True, "view_all_usage": True}
 PLACES: list[dict[str, Any]] = [
@@ -153,11 +150,6 @@ async def planted(
         return await desk.create(**place, **fields)
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return asyncio.run(make_template(tmp_path_factory.mktemp("template")))
-
-
 @settings(max_examples=400)
 @given(
     st.integers(0, len(PLACES) - 1),
@@ -172,7 +164,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     st.lists(requests(), min_size=1, max_size=4),
 )
 def test_no_sequence_of_calls_gives_a_caller_more_than_it_has(
-    template: Path,
+    sqlite_store: Store,
     place: int,
     parent: int,
     others: list[tuple[int, int, dict[str, Any]]],
@@ -180,9 +172,8 @@ def test_no_sequence_of_calls_gives_a_caller_more_than_it_has(
     asked_for: list[Call],
     probes: list[Attributes],
 ) -> None:
-    async def play(folder: Path) -> None:
-        shutil.copy(template, folder)
-        async with opened_desk(folder) as desk:
+    async def play() -> None:
+        async with sqlite_store.initialized() as url, opened_desk(url) as desk:
             key_ids = [desk.root.key_id]
             for other, above, fields in others:
                 made = await planted(desk, PLACES[other], key_ids, above, fields)
@@ -199,5 +190,4 @@ def test_no_sequence_of_calls_gives_a_caller_more_than_it_has(
                 for request, could in zip(asked, had, strict=True):
                     assert could or not await thief.may(secret, request), request
 
-    with tempfile.TemporaryDirectory() as name:
-        asyncio.run(play(Path(name)))
+    asyncio.run(play())

@@ -191,7 +191,7 @@ async def test_a_chain_beyond_its_bound_is_an_error_and_leaves_out_no_limit(
 async def test_a_chain_of_granters_has_a_bound(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pdp.control.placing.MOST_LEVELS", 3)
     actor = desk.actor
-    for _ in range(3):
+    for _ in range(2):
         made = await desk.keys.create(actor, {}, desk.now)
         actor = replace(actor, key_id=made["id"])
     with pytest.raises(InvalidDocument, match="3 keys grant what you may"):

@@ -20,10 +20,10 @@ from pdp.errors import Conflict, StartRefused
 from pdp.store.database import Database
 from pdp.store.migrate import SCRIPTS, config_of, migrate, refusal_of
 from pdp.store.revision import NEWEST
-from pdp.store.schema import metadata
+from pdp.store.schema import idempotency, metadata
 from pdp.store.sqlite import default_url
 from tests.store import Store
-from tests.unit.control.desk import Desk, denied, held, opened_desk, settled
+from tests.unit.control.desk import NOON, Desk, denied, held, opened_desk, settled
 
 HEAD = NEWEST
 
@@ -157,15 +157,30 @@ async def fill(desk: Desk) -> None:
     made = await desk.create(key_type="user", team_id="a")
     hold = held("d1", chain=(made["id"], desk.root.key_id))
     await desk.take(hold, settled(hold), denied("d2"))
+    async with desk.database.writing() as connection:
+        request = {"actor_key_id": "a", "name": "b", "fingerprint": b"c", "target_key_id": "d"}
+        await connection.execute(sa.insert(idempotency).values(**request, created_at=NOON))
     assert all((await desk.dump()).values())
 
 
-NEXT = """
+async def test_the_way_to_the_oldest_revision_and_back_keeps_keys_and_ledger(
+    store: Store,
+) -> None:
+    async with store.initialized() as url, opened_desk(url) as desk:
+        await fill(desk)
+        data, before = await desk.dump(), await shape(desk.database)
+        assert await migrate(desk.database, "0001") == (HEAD, "0001")
+        assert await migrate(desk.database) == ("0001", HEAD)
+        assert await shape(desk.database) == before
+        assert await desk.dump() == data | {"idempotency": []}
+
+
+NEXT = f"""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002x"
-down_revision = "0001"
+revision = "9999"
+down_revision = "{HEAD}"
 
 def upgrade():
     with op.batch_alter_table("api_keys") as table:
@@ -184,17 +199,17 @@ async def test_data_stays_on_the_way_up_and_down(
 ) -> None:
     scripts = tmp_path / "migrations"
     shutil.copytree(SCRIPTS, scripts)
-    (scripts / "versions" / "0002x.py").write_text(NEXT)
+    (scripts / "versions" / "9999.py").write_text(NEXT)
     monkeypatch.setattr("pdp.store.migrate.SCRIPTS", scripts)
     async with store.initialized() as url, opened_desk(url) as desk:
         await fill(desk)
         data, before = await desk.dump(), await shape(desk.database)
-        assert await migrate(desk.database, "0002x") == (HEAD, "0002x")
+        assert await migrate(desk.database, "9999") == (HEAD, "9999")
         async with desk.database.reading() as connection:
             found = await connection.exec_driver_sql("SELECT DISTINCT colour FROM api_keys")
             assert found.scalar_one() == "red"
         assert await desk.dump() == data
-        assert await migrate(desk.database) == ("0002x", HEAD)
+        assert await migrate(desk.database) == ("9999", HEAD)
         assert await shape(desk.database) == before
         assert await desk.dump() == data
 
@@ -213,13 +228,15 @@ async def test_a_migration_that_leaves_a_key_without_its_parent_is_undone(tmp_pa
                 await connection.exec_driver_sql("DELETE FROM organizations")
 
 
-@pytest.mark.parametrize("revision", ["base", "0002", "head", "", "0001x"])
+@pytest.mark.parametrize("revision", ["base", "9999", "head", "", "0001x"])
 async def test_a_revision_that_is_none_is_refused_with_those_that_are(
     database: Database, revision: str
 ) -> None:
     await migrate(database)
     before = await shape(database)
-    with pytest.raises(StartRefused, match=f"^there is no revision `{revision}`: use one of 0001$"):
+    with pytest.raises(
+        StartRefused, match=f"^there is no revision `{revision}`: use one of 0001, 0002$"
+    ):
         await migrate(database, revision)
     assert await shape(database) == before
 
