@@ -21,7 +21,11 @@ _INGEST_DEADLINE = 30.0
 _PRICES_DEADLINE = 10.0
 _MAX_MESSAGE = 64 * 1024 * 1024
 
-_REFUSALS = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNKNOWN)
+_REFUSALS = (
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.UNKNOWN,
+)
 """What it answers when waiting does not help; the details are its own words."""
 
 _resolved = msgspec.json.Decoder(Resolved)
