@@ -1,5 +1,7 @@
 """Collect every fault of a document before giving up on it."""
 
+from collections.abc import Iterator
+
 from pdp.errors import InvalidDocument, Problem
 
 
@@ -15,6 +17,9 @@ class Problems:
 
     def __len__(self) -> int:
         return len(self._found)
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self._found)
 
     def raise_if_any(self) -> None:
         """Raise `InvalidDocument` with all of them, if there are any."""

@@ -1,141 +1,72 @@
-"""Reads the decision tables of this folder; README.md has the format."""
+"""Reads the decision tables of this folder as `pdp policy test` does."""
 
-from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 import yaml
-from msgspec import Struct, field
 
+from pdp.control.policy_table import Case, read_table
 from pdp.model import KeyRecord
 from pdp.policy.chain import Attributes
-from pdp.policy.moment import parse_instant
+from pdp.problems import Problems
 
 FOLDER = Path(__file__).parent
-NOON = "2024-06-03T14:00:00Z"
-
-Spend = dict[str, dict[Literal["day", "month", "total"], float]]
-
-
-class Ask(Struct, frozen=True, forbid_unknown_fields=True):
-    action: str = "chat:completions"
-    model: str = ""
-    provider: str = ""
-    client_ip: str = ""
-    max_tokens: int | None = None
-    metadata: dict[str, str] = {}
-
-
-class Expect(Struct, frozen=True, forbid_unknown_fields=True):
-    allowed: bool
-    reason: str = "ok"
-    statement: str = ""
-    message: list[str] = []
-
-
-class Check(Struct, frozen=True, forbid_unknown_fields=True):
-    name: str
-    expect: Expect
-    request: dict[str, Any] = {}
-    key: str = ""
-    now: str = ""
-    spend: Spend | None = None
-
-
-class Table(Struct, frozen=True, forbid_unknown_fields=True):
-    name: str = field(name="table")
-    keys: list[dict[str, Any]]
-    checks: list[Check]
-    now: str = NOON
-    spend: Spend = {}
-    request: dict[str, Any] = {}
-
-
-class Case(Struct, frozen=True):
-    """One check with all it needs. `spend` in nano-USD by (key id, period)."""
-
-    name: str
-    records: tuple[KeyRecord, ...]
-    key_id: str
-    ask: Ask
-    now: int
-    spend: dict[tuple[str, str], int]
-    expect: Expect
-
-    @property
-    def attributes(self) -> Attributes:
-        ask = self.ask
-        return Attributes(
-            ask.action,
-            ask.model,
-            ask.provider,
-            ask.client_ip,
-            ask.max_tokens,
-            ask.metadata,
-            self.now,
-        )
-
-    def parents(self) -> list[KeyRecord]:
-        return self._walk("parent_key_id")
-
-    def granters(self) -> list[KeyRecord]:
-        return self._walk("granted_by")
-
-    def _walk(self, by: str) -> list[KeyRecord]:
-        found = {record.id: record for record in self.records}
-        chain = [found[self.key_id]]
-        while above := getattr(chain[-1], by):
-            chain.append(found[above])
-        return chain
+_PERIODS = {"daily": "day", "monthly": "month", "total": "total"}
 
 
 def load_cases(folder: Path = FOLDER) -> list[Case]:
-    """Return every check of every table, in order."""
+    """Return every check of every table, in order; their names begin with file and table."""
     return [
         case
         for path in sorted(folder.glob("*.yaml"))
         for document in yaml.safe_load_all(path.read_text("utf-8"))
-        for case in _cases(path.stem, msgspec.convert(document, Table))
+        for case in _cases(path.stem, document)
     ]
 
 
-def _cases(stem: str, table: Table) -> list[Case]:
-    records = tuple(_record(key) for key in table.keys)
-    return [
-        Case(
-            f"{stem}: {table.name}: {check.name}",
-            records,
-            check.key or records[-1].id,
-            msgspec.convert({**table.request, **check.request}, Ask),
-            _instant(check.now or table.now),
-            _nano(table.spend if check.spend is None else check.spend),
-            check.expect,
-        )
-        for check in table.checks
-    ]
+def _cases(stem: str, document: Any) -> list[Case]:
+    problems = Problems()
+    found = read_table(document, stem, stem, problems, _no_file)
+    problems.raise_if_any()
+    return found
 
 
-def _record(key: dict[str, Any]) -> KeyRecord:
-    defaults = {
-        "name": key["id"],
-        "version": 1,
-        "organization_id": "org_1",
-        "granted_by": key.get("parent_key_id", ""),
-    }
-    assert not key.keys() - set(KeyRecord.__struct_fields__), key
-    return msgspec.convert(defaults | key, KeyRecord)
+def _no_file(name: str, at: str, problems: Problems) -> None:
+    problems.add(at, f"no files here, and no `{name}`")
 
 
-def _instant(text: str) -> int:
-    at = parse_instant(text)
-    assert at is not None, text
-    return at
+def name_of(case: Case) -> str:
+    """Return what tells a check from all others."""
+    return f"{case.table}: {case.name}"
 
 
-def _nano(spend: Spend) -> dict[tuple[str, str], int]:
+def attributes_of(case: Case) -> Attributes:
+    """Return the request as policies see it, without any price list."""
+    request = case.asked.request
+    return Attributes(
+        request.action,
+        request.model,
+        request.provider,
+        request.client_ip,
+        request.max_output_tokens,
+        request.metadata or {},
+        case.asked.at,
+    )
+
+
+def spend_of(case: Case) -> dict[tuple[str, str], int]:
+    """Return nano-USD by (key id, period)."""
     return {
-        (key_id, period): int(Decimal(repr(usd)).scaleb(9))
-        for key_id, periods in spend.items()
-        for period, usd in periods.items()
+        (key_id, _PERIODS[period]): amount
+        for key_id, periods in (case.asked.spend or {}).items()
+        for period, amount in periods.items()
     }
+
+
+def chains_of(case: Case) -> tuple[list[KeyRecord], list[KeyRecord]]:
+    """Return the parents and the granters of the key that asks, each from itself up."""
+    resolved = case.resolved
+    records = case.sample.records
+    return [records[each] for each in resolved.parents], [
+        records[each] for each in resolved.granters
+    ]

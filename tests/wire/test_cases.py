@@ -3,23 +3,17 @@
 from pathlib import Path
 from typing import Literal
 
+from pdp.control.policy_table import Case
 from pdp.counters.memory import MemoryCounters
 from pdp.form import request_fault
-from pdp.model import Request
 from pdp.options import Options
 from pdp.quota.scope import Scope
 from pdp.serve.transport import Transport
 from pdp.v1 import policy_decision_pb2 as pb
-from tests.cases.table import Case, load_cases
+from tests.cases.table import load_cases, name_of, spend_of
 from tests.wire.harness import Desk, serving
 
-
-def _asked(case: Case) -> Request:
-    ask = case.ask
-    return Request("", case.key_id, ask.action, ask.model, ask.provider)
-
-
-CASES = [case for case in load_cases() if not request_fault(_asked(case))]
+CASES = [case for case in load_cases() if not request_fault(case.asked.request)]
 """A request that is malformed in itself is refused before any policy is asked."""
 
 
@@ -28,12 +22,12 @@ class TableCounters(MemoryCounters):
 
     def __init__(self, case: Case) -> None:
         super().__init__()
-        self._case = case
+        self._spend = spend_of(case)
 
     def spent(
         self, scope: Scope, period: Literal["day", "month", "total"], now: int
     ) -> tuple[int, int]:
-        return self._case.spend.get((scope.key_id, period), 0), 0
+        return self._spend.get((scope.key_id, period), 0), 0
 
 
 def test_hardly_any_case_is_left_out() -> None:
@@ -44,12 +38,12 @@ async def test_every_table_holds_over_the_wire(transport: Transport, tmp_path: P
     wrong = []
     for number, case in enumerate(CASES):
         desk = Desk(
-            *case.records,
+            *case.sample.records.values(),
             options=Options(unknown_price="allow"),
             counters=TableCounters(case),
         )
-        desk.clock.now = case.now
-        ask = case.ask
+        desk.clock.now = case.asked.at
+        ask = case.asked.request
         folder = tmp_path / str(number)
         folder.mkdir()
         async with serving(desk, transport, folder) as stub:
@@ -60,14 +54,16 @@ async def test_every_table_holds_over_the_wire(transport: Transport, tmp_path: P
                     model=ask.model,
                     provider=ask.provider,
                     client_ip=ask.client_ip,
-                    max_output_tokens=ask.max_tokens,
+                    max_output_tokens=ask.max_output_tokens,
                     metadata=ask.metadata,
                 )
             )
-        expect = case.expect
+        expect = case.expected
         got = (answer.decision == pb.DECISION_ALLOW, answer.reason, answer.matched_statement)
-        if got != (expect.allowed, expect.reason, expect.statement) or any(
-            part not in answer.message for part in expect.message
-        ):
-            wrong.append((case.name, got, answer.message))
+        if got != (
+            expect.decision == "allow",
+            expect.reason or "ok",
+            expect.statement or "",
+        ) or any(part not in answer.message for part in expect.message):
+            wrong.append((name_of(case), got, answer.message))
     assert not wrong
