@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pdp.errors import StartRefused
+from pdp.options import Options
 from pdp.secret import MIN_PEPPER
 
 PREFIX = "PDP_"
@@ -122,6 +123,17 @@ def load_settings() -> Settings:
         name = f"{PREFIX}{str(first['loc'][0]).upper()}"
         message = first["msg"].removeprefix("Value error, ")
         raise StartRefused(f"{name}: {message[:1].lower()}{message[1:]}") from None
+
+
+def engine_options(settings: Settings) -> Options:
+    """Return the engine's choices."""
+    return Options(
+        default_output_tokens=settings.default_output_tokens,
+        hold_ttl=int(settings.hold_ttl * 1_000_000_000),
+        unreported=settings.unreported,
+        unknown_price=settings.unknown_price,
+        budget_status=settings.budget_status,
+    )
 
 
 def unknown_settings() -> list[str]:

@@ -19,7 +19,6 @@ from pdp.datadir import make_data_dir
 from pdp.engine import Engine
 from pdp.errors import StartRefused
 from pdp.ids import IdSource
-from pdp.options import Options
 from pdp.pepper import load_pepper, pepper_made
 from pdp.secret import fingerprint_of, hash_secret
 from pdp.serve import data_plane
@@ -31,7 +30,7 @@ from pdp.serve.ops import ops_app
 from pdp.serve.rpc import MeteredServer
 from pdp.serve.sink import JournalSink
 from pdp.serve.transport import bind, bracket, carrier, is_local, make_server
-from pdp.settings import Settings
+from pdp.settings import Settings, engine_options
 from pdp.spool.keeper import SpoolKeeper
 from pdp.spool.recover import recover
 from pdp.stats import Stats
@@ -82,7 +81,7 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         sink=sink,
         clock=time.time_ns,
         ids=IdSource(secrets.token_hex(5)),
-        options=options_of(settings),
+        options=engine_options(settings),
         stats=stats,
     )
     metered = MeteredServer(server, token)
@@ -151,17 +150,6 @@ def _ops_of(settings: Settings, sources: Sources, watch: Watch) -> HttpServer:
 
     app = ops_app([DataPlaneCollector(sources)], unready)
     return HttpServer(app, settings.ops_listen, "PDP_OPS_LISTEN")
-
-
-def options_of(settings: Settings) -> Options:
-    """Return the engine's choices."""
-    return Options(
-        default_output_tokens=settings.default_output_tokens,
-        hold_ttl=int(settings.hold_ttl * _SECOND),
-        unreported=settings.unreported,
-        unknown_price=settings.unknown_price,
-        budget_status=settings.budget_status,
-    )
 
 
 def _caller_token(settings: Settings) -> str | None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pdp import __version__
-from pdp.cli import keys
+from pdp.cli import keys, policy
 from pdp.cli.common import Json, control, run, say_json
 from pdp.cli.demo import demo
 from pdp.cli.logs import audit, usage
@@ -20,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys.app, name="keys")
+app.add_typer(policy.app, name="policy")
 app.command()(serve)
 app.command()(demo)
 app.command()(usage)
