@@ -6,6 +6,7 @@ import typer
 
 from pdp import __version__
 from pdp.cli import keys, policy
+from pdp.cli.check import check
 from pdp.cli.common import Json, control, run, say_json
 from pdp.cli.demo import demo
 from pdp.cli.logs import audit, usage
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy.app, name="policy")
+app.command()(check)
 app.command()(serve)
 app.command()(demo)
 app.command()(usage)

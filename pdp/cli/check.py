@@ -1,0 +1,213 @@
+"""`pdp check`: ask a running server what it would decide, and why."""
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pdp.cli.common import Json, run, say_json, say_table
+from pdp.errors import PdpError
+
+if TYPE_CHECKING:
+    from pdp.v1.policy_decision_pb2 import CheckRequest, CheckResponse
+
+_USUAL_VARIABLE = "VISCA_API_KEY"
+_MOST = 2**63 - 1
+_UNDECIDED = 2
+_TIMEOUT = 10.0
+
+
+def check(  # typer shows what each option is.
+    action: Annotated[str, typer.Option(help="What is done.")] = "chat:completions",
+    model: Annotated[str, typer.Option(help="The model that is asked for.")] = "",
+    provider: Annotated[str, typer.Option(help="Default: derived from the model.")] = "",
+    ip_address: Annotated[str, typer.Option(help="Address of the client.")] = "",
+    prompt_tokens: Annotated[int, typer.Option(min=0, max=_MOST, help="Size of the prompt.")] = 0,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(min=0, max=_MOST, help="Bound of the output."),
+    ] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Metadata; more than once.")
+    ] = None,
+    api_key_env: Annotated[
+        str, typer.Option(metavar="NAME", help="The variable that has the raw key.")
+    ] = _USUAL_VARIABLE,
+    api_key_stdin: Annotated[
+        bool, typer.Option("--api-key-stdin", help="Read the raw key from stdin.")
+    ] = False,
+    reserve: Annotated[
+        bool,
+        typer.Option(
+            "--reserve/--dry-run",
+            help="Decide, explain and move nothing; or check for real: an allowed request holds "
+            "its cost, and is charged it when nobody reports.",
+        ),
+    ] = False,
+    server: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Default: PDP_GRPC_LISTEN.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Ask a running server whether it allows a request: --dry-run, unless --reserve is given.
+
+    The raw key comes from a variable or from stdin, never from an argument, which others could
+    see. Where PDP_CALLER_TOKEN is set, it is presented. Exit status 0: allowed, 1: denied,
+    2: there was no answer.
+    """
+    from pdp.v1 import policy_decision_pb2 as pb
+
+    try:
+        request = pb.CheckRequest(
+            api_key=_api_key(api_key_env, from_stdin=api_key_stdin),
+            action=action,
+            model=model,
+            provider=provider,
+            client_ip=ip_address,
+            estimated_prompt_tokens=prompt_tokens,
+            max_output_tokens=max_tokens,
+            metadata=_metadata(metadata or []),
+            dry_run=not reserve,
+        )
+        answers: list[CheckResponse] = []
+
+        async def work() -> None:
+            answers.append(await _ask(request, server))
+
+        run(work())
+    except PdpError as error:
+        typer.echo(f"pdp: {error}", err=True)
+        raise typer.Exit(_UNDECIDED) from error
+    (answer,) = answers
+    allowed = answer.decision == pb.DECISION_ALLOW
+    shown = _shown(answer, allowed=allowed, dry_run=not reserve)
+    if json:
+        say_json(shown)
+    else:
+        _say(shown)
+    if not allowed:
+        raise typer.Exit(1)
+
+
+def _api_key(variable: str, *, from_stdin: bool) -> str:
+    """Return the raw key. No message repeats what was given: it may be the key itself."""
+    if from_stdin:
+        data = sys.stdin.buffer.readline(1000).strip()
+        if not data.isascii() or not data:
+            raise PdpError("stdin has no key in its first line: write the raw key, nothing else")
+        return data.decode()
+    found = os.environ.get(variable, "").strip()
+    if not found:
+        which = f"`{variable}`" if variable == _USUAL_VARIABLE else "that --api-key-env names"
+        raise PdpError(
+            f"the variable {which} is not set: put the raw key into it, or use --api-key-stdin"
+        )
+    return found
+
+
+def _metadata(pairs: list[str]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise PdpError(f"--metadata `{pair[:80]}` is no pair: write NAME=VALUE")
+        found[name] = value
+    return found
+
+
+async def _ask(request: "CheckRequest", server: str | None) -> "CheckResponse":
+    import grpc
+
+    from pdp.settings import load_settings
+    from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
+
+    settings = load_settings()
+    address = server or _reachable(settings.grpc_listen)
+    token = settings.caller_token
+    told = [("authorization", f"Bearer {token.get_secret_value()}")] if token else []
+    try:
+        async with asyncio.timeout(_TIMEOUT + 1), grpc.aio.insecure_channel(address) as channel:
+            stub = pb_grpc.PolicyDecisionServiceStub(channel)
+            answer: CheckResponse = await stub.Check(request, timeout=_TIMEOUT, metadata=told)
+            return answer
+    except grpc.aio.AioRpcError as error:
+        raise PdpError(_fault(error.code().name, error.details() or "", address)) from error
+    except (grpc.aio.UsageError, TimeoutError, ValueError, UnicodeError) as error:
+        raise PdpError(_fault("UNAVAILABLE", "", address)) from error
+
+
+def _reachable(listen: str) -> str:
+    """Return where to find a server that listens on every address of this machine."""
+    host, _, port = listen.rpartition(":")
+    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else listen  # noqa: S104
+
+
+def _fault(code: str, details: str, address: str) -> str:
+    if code == "UNAUTHENTICATED":
+        return f"`{address}` asks who calls: set PDP_CALLER_TOKEN as the server has it"
+    if code in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
+        return f"no answer from `{address}`: does `pdp serve` run there? else say --server"
+    return f"`{address}` did not decide: {details or code.lower()}"
+
+
+def _shown(answer: "CheckResponse", *, allowed: bool, dry_run: bool) -> dict[str, Any]:
+    waits = answer.HasField("retry_after")
+    return {
+        "decision": "allow" if allowed else "deny",
+        "reason": answer.reason,
+        "message": answer.message,
+        "http_status": answer.http_status,
+        "matched_statement": answer.matched_statement or None,
+        "key_id": answer.key_id,
+        "key_name": answer.key_name,
+        "dry_run": dry_run,
+        "decision_id": answer.decision_id,
+        "reservation_id": answer.reservation_id or None,
+        "retry_after": answer.retry_after.ToNanoseconds() / 1e9 if waits else None,
+        "limits": [
+            {
+                "name": each.name,
+                "key_id": each.key_id,
+                "unit": each.unit,
+                "limit": each.limit,
+                "spent": each.spent,
+                "held": each.held,
+                "remaining": each.remaining,
+                "reset_at": each.reset_at.ToJsonString() if each.HasField("reset_at") else None,
+            }
+            for each in answer.limits
+        ],
+    }
+
+
+def _say(shown: dict[str, Any]) -> None:
+    typer.echo(f"decision   {shown['decision']} ({shown['http_status']})")
+    typer.echo(f"reason     {shown['reason']}")
+    for name, label in (
+        ("message", "message"),
+        ("matched_statement", "statement"),
+        ("retry_after", "retry in"),
+        ("reservation_id", "held as"),
+    ):
+        if shown[name]:
+            typer.echo(f"{label:<11}{shown[name]}{' s' if name == 'retry_after' else ''}")
+    if shown["key_id"]:
+        typer.echo(f"key        {shown['key_name']} ({shown['key_id']})")
+    if shown["limits"]:
+        typer.echo()
+        columns = ("limit", "key", "unit", "limit is", "spent", "held", "remaining", "reset")
+        names = ("name", "key_id", "unit", "limit", "spent", "held", "remaining", "reset_at")
+        rows = [
+            tuple("" if each[name] is None else _cell(each, name) for name in names)
+            for each in shown["limits"]
+        ]
+        say_table("Limits of the key and of those above it", columns, rows)
+
+
+def _cell(limit: dict[str, Any], name: str) -> str:
+    value = limit[name]
+    if limit["unit"] == "nano_usd" and isinstance(value, int):
+        return f"{value / 1e9:.6f}"
+    return "USD" if value == "nano_usd" else str(value)
