@@ -1,6 +1,6 @@
 """JSON Schemas of the bodies and answers of pdp/control/policies.py, for OpenAPI.
 
-`Policy` and `KeyCreate` stand for the schemas of those documents, by reference.
+`Policy` and `NewKey` stand for the schemas of those documents, by reference.
 """
 
 from typing import Any, Final
@@ -56,7 +56,7 @@ VALIDATE_BODY: Final[Schema] = {
     "description": "A policy, or the body that would make a key.",
     "anyOf": [
         {"$ref": "#/components/schemas/Policy"},
-        {"$ref": "#/components/schemas/KeyCreate"},
+        {"$ref": "#/components/schemas/NewKey"},
         {"type": "object"},
     ],
 }

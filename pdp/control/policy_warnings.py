@@ -22,12 +22,13 @@ _USE: Final = ", ".join(ACTIONS)
 def policy_warnings(policy: Policy, at: str, now: int) -> list[Problem]:
     """Return the warnings about a policy that stands at a place; `now` in ns."""
     found: list[Problem] = []
+    denied = _denied_pairs(policy)
     for index, statement in enumerate(policy.statements):
         place = f"{at}.statements[{index}]"
         is_deny = statement.effect == "Deny"
         found += _about_actions(statement.actions, f"{place}.actions", fold=is_deny)
         found += _about_statement(statement, place, now)
-        if not is_deny and (denier := _denier(statement, policy)) is not None:
+        if not is_deny and (denier := _denier(statement, denied)) is not None:
             message = f"never allows anything: statements[{denier}] denies all of it"
             found.append(Problem(place, message))
     if not any(statement.effect == "Allow" for statement in policy.statements):
@@ -106,40 +107,45 @@ def _named(budget: Budget) -> str:
     return f"{period}_budget_{'under' if budget.under else 'over'}"
 
 
-def _denier(allow: Statement, policy: Policy) -> int | None:
-    """Return the last of the unconditional Denies that together cover an Allow; None: they do not.
+_Pair = tuple[str, str | None, str]
+"""An action with the type and the folded glob of a resource."""
+
+
+def _denied_pairs(policy: Policy) -> dict[_Pair, int]:
+    """Return what Denies without condition are about, each with the index of the first."""
+    found: dict[_Pair, int] = {}
+    for index, statement in enumerate(policy.statements):
+        if statement.effect == "Allow" or statement.condition != ALWAYS:
+            continue
+        for action in _actions(statement):
+            for resource in statement.resources:
+                found.setdefault((action, *_denied(resource, action)), index)
+    return found
+
+
+def _denied(resource: Resource, action: str) -> tuple[str | None, str]:
+    # A model-bearing request has a model and a provider, `unknown` at least.
+    if ACTIONS[action].model_bearing and set(resource.glob) == {"*"}:
+        return None, "*"
+    return resource.type, resource.glob.casefold()
+
+
+def _denier(allow: Statement, denied: dict[_Pair, int]) -> int | None:
+    """Return the last of the Denies that together cover an Allow; None: they do not.
 
     Each pair of an action and a resource must be covered by one of them.
     """
-    denies = [
-        (index, _actions(each), each.resources)
-        for index, each in enumerate(policy.statements)
-        if each.effect == "Deny" and each.condition == ALWAYS
-    ]
     used: list[int] = []
     for action in _actions(allow):
         for resource in allow.resources:
             if resource.type is not None and not ACTIONS[action].model_bearing:
                 continue
-            covering = (
-                index
-                for index, actions, resources in denies
-                if action in actions and any(_covers(each, resource, action) for each in resources)
-            )
-            first = next(covering, None)
-            if first is None:
+            exact = denied.get((action, resource.type, resource.glob.casefold()))
+            index = denied.get((action, None, "*"), exact)
+            if index is None:
                 return None
-            used.append(first)
+            used.append(index)
     return max(used, default=None)
-
-
-def _covers(deny: Resource, allow: Resource, action: str) -> bool:
-    """Tell whether a Deny's resource matches all that an Allow's does."""
-    if deny.type is None:
-        return True
-    if ACTIONS[action].model_bearing and set(deny.glob) == {"*"}:
-        return True  # A model-bearing request has a model and a provider, `unknown` at least.
-    return deny.type == allow.type and deny.glob.casefold() == allow.glob.casefold()
 
 
 def _actions(statement: Statement) -> frozenset[str]:
