@@ -25,7 +25,7 @@ from pdp.model import Decision, Request
 from pdp.policy.chain import Attributes
 from pdp.quota.hold import Admitted, Reserve
 from pdp.records import Held
-from pdp.refusal import key_fault
+from pdp.refusal import key_denial
 from pdp.serve.decision_service import DecisionService
 from pdp.serve.load import Load
 from pdp.v1 import policy_decision_pb2 as pb
@@ -60,7 +60,7 @@ async def budget(folder: Path) -> None:
     attributes = Attributes("chat:completions", "gpt-4o", "openai", "192.0.2.1", 50, {}, now)
     evaluation = key.chain.evaluate(attributes, lambda *_: 0)
     hold = engine._hold(case, evaluation)  # noqa: SLF001
-    reserve = Reserve(hold, key.scopes, (), now, dry_run=True, scope_of=key.scope_of)
+    reserve = Reserve(hold, key.plan, (), now, dry_run=True, scope_of=key.scope_of)
     verdict = counters.reserve(reserve)
     assert isinstance(verdict, Admitted)
     record = Held(now, facts_of(case, hold.decision_id, "r1"), hold, verdict.rates)
@@ -70,7 +70,7 @@ async def budget(folder: Path) -> None:
     answer = service.check_now(pb.CheckRequest.FromString(wire)).message  # type: ignore[union-attr]
     timed("decode", lambda: pb.CheckRequest.FromString(wire))
     timed("key: hash, look up", lambda: desk.cache.lookup(raw))
-    timed("key: alive", lambda: key_fault(key, now))
+    timed("key: alive", lambda: key_denial(key, now))
     timed("request: well-formed", lambda: request_fault(asked))
     timed("evaluate: 10 statements, 3 keys", lambda: key.chain.evaluate(attributes, lambda *_: 0))
     timed("price, hold", lambda: engine._hold(case, evaluation))  # noqa: SLF001

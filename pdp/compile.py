@@ -9,6 +9,7 @@ from pdp.policy.node import compile_node
 from pdp.problems import Problems
 from pdp.quota.calendar import Calendar
 from pdp.quota.compile import compile_scope
+from pdp.quota.plan import plan_of
 from pdp.quota.windows import ChainWindows
 
 
@@ -33,22 +34,19 @@ class Compiler:
         }
         problems.raise_if_any()
         leaf = records[resolved.key_id]
-        scopes = tuple(nodes[key_id].scope for key_id in resolved.parents)
         return CompiledKey(
             record=leaf,
             chain=build_chain(
                 [nodes[key_id].policy for key_id in resolved.parents],
                 [nodes[key_id].policy for key_id in resolved.granters],
             ),
-            scopes=scopes,
+            plan=plan_of([nodes[key_id].scope for key_id in resolved.parents]),
             scope_of={key_id: node.scope for key_id, node in nodes.items()},
             ancestors=resolved.parents,
             windows=ChainWindows(resolved.parents, self._calendar(resolved.timezone)),
             nodes=tuple(nodes.values()),
             metadata=leaf.metadata or {},
-            revision=resolved.revision,
             revision_text=str(resolved.revision),
-            limited_by_budget=any(scope.budgets for scope in scopes),
             alive_until=_alive_until(leaf, resolved),
         )
 

@@ -1,4 +1,4 @@
-"""From what the policies and the counters say to a `Decision`, with words for people."""
+"""From what the policies and the counters say to a `Decision`, with its headers."""
 
 import re
 from collections.abc import Sequence
@@ -10,63 +10,57 @@ from pdp.model import Decision, LimitStatus
 from pdp.quota.hold import Admitted, Hold, Refused
 from pdp.quota.limit import Limit
 from pdp.reasons import REASONS
+from pdp.refusal import Denial
 
 _SECOND: Final = 1_000_000_000
 _NO_KEY: Final = ("", "", "", "", "")
 
 
-def too_large(key: CompiledKey, tokens: int) -> Refused | None:
-    """Return the first `per_request_max` of the chain that `tokens` exceeds, leaf first."""
-    for scope in key.scopes:
-        for limit in scope.per_request:
-            if tokens > limit.amount:
-                return Refused(limit, tokens, 0, 0)
-    return None
-
-
 def deny(
-    reason: str,
-    message: str,
+    denial: Denial,
     decision_id: str,
     request_id: str,
     key: CompiledKey | None = None,
-    *,
-    retry_after: int | None = None,
-    statement: str = "",
-    http_status: int = 0,
     limits: tuple[LimitStatus, ...] = (),
-    tightest: LimitStatus | None = None,
+    *,
+    http_status: int = 0,
     now: int = 0,
 ) -> Decision:
-    """Return a denial; `http_status` 0 takes the reason's own.
-
-    The rate-limit headers show `tightest`, the limit that refused, as it stands at `now`.
-    """
-    headers = {"x-request-id": _quoted(request_id)} if request_id else {}
-    if retry_after is not None:
-        headers["retry-after"] = str(max(1, -(-retry_after // _SECOND)))
-    else:
-        headers["x-should-retry"] = "false"
-    if tightest is not None and tightest.unit != "nano_usd":
-        _show(headers, tightest.unit, tightest, now)
+    """Return a denial; `http_status` 0 takes the reason's own. `limits` as they stand at `now`."""
     key_id, name, organization, team, user = _NO_KEY if key is None else _who(key)
     return Decision(
         allowed=False,
-        reason=reason,
-        message=message,
-        http_status=http_status or REASONS[reason].http_status,
+        reason=denial.reason,
+        message=denial.message,
+        http_status=http_status or REASONS[denial.reason].http_status,
         decision_id=decision_id,
         key_id=key_id,
         key_name=name,
         organization_id=organization,
         team_id=team,
         user_id=user,
-        retry_after=retry_after,
+        retry_after=denial.retry_after,
         limits=limits,
         policy_revision=key.revision_text if key else "",
-        matched_statement=statement,
-        response_headers=headers,
+        matched_statement=denial.statement,
+        response_headers=_headers_of(denial, request_id, limits, now),
     )
+
+
+def _headers_of(
+    denial: Denial, request_id: str, limits: Sequence[LimitStatus], now: int
+) -> dict[str, str]:
+    """Return when to retry, or that it is no use, and the limit that refused."""
+    headers = {"x-request-id": _quoted(request_id)} if request_id else {}
+    if denial.retry_after is not None:
+        headers["retry-after"] = str(max(1, -(-denial.retry_after // _SECOND)))
+    else:
+        headers["x-should-retry"] = "false"
+    if denial.refused is not None:
+        limit = _status_of(denial.refused, limits)
+        if limit is not None and limit.unit != "nano_usd":
+            _show(headers, limit.unit, limit, now)
+    return headers
 
 
 def allow(
@@ -105,7 +99,7 @@ def allow(
     )
 
 
-def status_of(refused: Refused, limits: Sequence[LimitStatus]) -> LimitStatus | None:
+def _status_of(refused: Refused, limits: Sequence[LimitStatus]) -> LimitStatus | None:
     """Return the limit that refused, among all as they stand; None for that of one request."""
     name, key_id = refused.limit.name, refused.limit.key_id
     if isinstance(refused.limit, Limit) and refused.limit.period == "request":

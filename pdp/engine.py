@@ -3,17 +3,17 @@
 check:  key -> state -> evaluate -> price -> reserve -> write down -> `Decision`
 report: find the hold -> charge -> write down -> settle -> `Reported`
 
-What is known at once is returned at once; only an answer that has to wait (a
-key not cached, a remote counter) makes a coroutine.
+Each is written once, as a coroutine, and begins where it is called: what is known at
+once is returned at once, and only an answer that has to wait (a key not cached, a remote
+counter) is to be awaited.
 """
 
 from collections.abc import Awaitable
 
-from msgspec import Struct
-
 from pdp import decide
 from pdp.actions import ACTIONS
 from pdp.case import Case, facts_of, fingerprint_of
+from pdp.eager import run_now
 from pdp.errors import SpoolFailed, Unavailable
 from pdp.form import request_fault, size_fault
 from pdp.key import CompiledKey
@@ -21,24 +21,24 @@ from pdp.model import Decision, Reported, Request, Usage
 from pdp.options import Options
 from pdp.policy.chain import Attributes, Evaluation
 from pdp.ports import Clock, Counters, Ids, KeySource, Prices, UsageSink
-from pdp.quota.hold import Admitted, GuardFailed, Hold, Refused, Reserve, Verdict
+from pdp.quota.hold import Admitted, Hold, Refused, Reserve, Verdict, too_large
 from pdp.records import Denied, Extended, Held
-from pdp.refusal import key_fault, refusal, unpriced
+from pdp.refusal import (
+    MISSING_KEY,
+    UNKNOWN_KEY,
+    Denial,
+    key_denial,
+    limit_denial,
+    price_denial,
+)
 from pdp.reporting import Reporter
 from pdp.stats import Stats
 from pdp.wording import shown
 
-
-class _Attempt(Struct, frozen=True, gc=False):
-    """One try to reserve; `left` more may follow when spend moved under the evaluation."""
-
-    case: Case
-    evaluation: Evaluation
-    hold: Hold
-    left: int
-
-
 _FAILED = "the check failed: try again"
+
+_ATTEMPTS = 2
+"""Spend that moves under an evaluation once is bad luck; more often it is a storm."""
 
 _MOST_REPEATED = 10_000
 """Repeated Checks that are remembered: a caller that is gone is noticed within moments."""
@@ -81,47 +81,35 @@ class Engine:
 
     def check(self, request: Request) -> Decision | Awaitable[Decision]:
         """Decide a request. A denial is an answer; so is not being able to decide (503)."""
+        return run_now(self._check(request))
+
+    async def _check(self, request: Request) -> Decision:
         if not request.api_key:
-            return self.deny("missing_key", _MISSING_KEY, request.request_id, request.adapter)
-        now = self._clock()
+            return self._turned_away(MISSING_KEY, request)
         try:
             key = self._keys.lookup(request.api_key)
-            if key is None or isinstance(key, CompiledKey):
-                answer = self._with_key(request, key, now)
-                return answer if isinstance(answer, Decision) else self._wait(request, answer)
-        except Unavailable as error:
-            return self._unavailable(request, error)
-        return self._wait(request, self._with_key_later(request, key))
-
-    async def _with_key_later(
-        self, request: Request, key: Awaitable[CompiledKey | None]
-    ) -> Decision:
-        answer = self._with_key(request, await key, self._clock())
-        return answer if isinstance(answer, Decision) else await answer
-
-    async def _wait(self, request: Request, answer: Awaitable[Decision]) -> Decision:
-        try:
-            return await answer
+            if key is not None and not isinstance(key, CompiledKey):
+                key = await key
+            if key is None:
+                return self._turned_away(UNKNOWN_KEY, request)
+            return await self._with_key(request, key)
         except Unavailable as error:
             return self._unavailable(request, error)
 
-    def _with_key(
-        self, request: Request, key: CompiledKey | None, now: int
-    ) -> Decision | Awaitable[Decision]:
-        if key is None:
-            return self.deny("invalid_api_key", _UNKNOWN_KEY, request.request_id, request.adapter)
-        reason, message = key_fault(key, now)
-        if not reason and (message := request_fault(request)):
-            reason = "invalid_request"
+    async def _with_key(self, request: Request, key: CompiledKey) -> Decision:
+        now = self._clock()
+        denial = key_denial(key, now)
+        if denial is None and (message := request_fault(request)):
+            denial = Denial("invalid_request", message)
         # Only a name that is well-formed is looked up, and remembered.
-        case = self._case(request, key, now, known=not reason)
-        if reason:
-            return self._denied(case, reason, message)
+        case = self._case(request, key, now, known=denial is None)
+        if denial is not None:
+            return self._denied(case, denial)
         if request.request_id and not request.dry_run:
             hold = self._counters.find_open(key.record.id, request.request_id)
             if hold is not None:
                 return self._again(case, hold)
-        return self._evaluate(case, left=1)
+        return await self._reserve(case)
 
     def _case(self, request: Request, key: CompiledKey, now: int, *, known: bool) -> Case:
         provider, metadata = request.provider, key.metadata
@@ -138,7 +126,7 @@ class Engine:
         if hold.fingerprint != fingerprint_of(request):
             name = shown(request.request_id)
             message = f"request id {name} is in use for another request: make a new one"
-            return self._denied(case, "invalid_request", message)
+            return self._denied(case, Denial("invalid_request", message))
         self._stats.checked("allow", "ok", request.adapter)
         self._handed_out(hold.reservation_id)
         return decide.allow(case.key, hold)
@@ -150,10 +138,31 @@ class Engine:
         if len(again) > _MOST_REPEATED:
             del again[next(iter(again))]
 
-    def _evaluate(self, case: Case, left: int) -> Decision | Awaitable[Decision]:
+    async def _reserve(self, case: Case) -> Decision:
+        """Evaluate and reserve; again, when spend moved under the evaluation."""
         request, key, now = case.request, case.key, case.now
-        counters, scope_of = self._counters, key.scope_of
-        evaluation = key.chain.evaluate(
+        for _ in range(_ATTEMPTS):
+            evaluation = self._evaluate(case)
+            if not evaluation.allowed:
+                return self._denied(case, _denial_of(evaluation))
+            hold = self._hold(case, evaluation)
+            if denial := self._unholdable(key, evaluation, hold):
+                return self._denied(case, denial)
+            verdict = self._counters.reserve(
+                Reserve(hold, key.plan, evaluation.guards, now, request.dry_run, key.scope_of)
+            )
+            if not isinstance(verdict, Verdict):
+                verdict = await verdict
+            if isinstance(verdict, Admitted):
+                return self._admitted(case, verdict)
+            if isinstance(verdict, Refused):
+                return self._denied(case, limit_denial(verdict))
+        raise Unavailable("spend changes faster than it can be decided on: try again")
+
+    def _evaluate(self, case: Case) -> Evaluation:
+        request, now = case.request, case.now
+        counters, scope_of = self._counters, case.key.scope_of
+        return case.key.chain.evaluate(
             Attributes(
                 request.action,
                 request.model,
@@ -165,39 +174,21 @@ class Engine:
             ),
             lambda key_id, period: sum(counters.spent(scope_of[key_id], period, now)),
         )
-        if not evaluation.allowed:
-            return self._denied(
-                case, evaluation.reason, evaluation.message, statement=evaluation.statement
-            )
-        hold = self._hold(case, evaluation)
-        if message := size_fault(hold):
-            return self._denied(case, "invalid_request", message)
-        if hold.cost is None and self._needs_price(key, evaluation):
-            return self._unpriced(case, hold)
-        attempt = _Attempt(case, evaluation, hold, left)
-        verdict = counters.reserve(
-            Reserve(hold, key.scopes, evaluation.guards, now, request.dry_run, scope_of)
-        )
-        if isinstance(verdict, Admitted | Refused | GuardFailed):
-            return self._conclude(attempt, verdict)
-        return self._conclude_later(attempt, verdict)
 
     def _hold(self, case: Case, evaluation: Evaluation) -> Hold:
         request, now = case.request, case.now
-        prompt, output = request.prompt_tokens, request.max_output_tokens
+        prompt, output = request.prompt_tokens, request.max_output_tokens or 0
         cost: int | None = 0
         input_cost = 0
         if ACTIONS[request.action].model_bearing:
-            if output is None:
-                output = self._options.default_output_tokens
-            output *= request.choices
+            output = request.most_output(self._options.default_output_tokens)
             price = self._prices.price(request.model, case.provider)
             if price is None:
                 cost = None
             else:
                 cost, input_cost = price.hold(prompt, output)
-        tokens = prompt + (output or 0)
         made = self._ids()
+        # Positional: by name it would cost half a microsecond more.
         return Hold(
             "res_" + made,
             "dec_" + made,
@@ -209,7 +200,7 @@ class Engine:
             case.provider,
             cost,
             input_cost,
-            tokens,
+            prompt + output,
             prompt,
             case.key.windows.at(now),
             now,
@@ -217,56 +208,36 @@ class Engine:
             evaluation.statement,
         )
 
-    def _needs_price(self, key: CompiledKey, evaluation: Evaluation) -> bool:
-        limited = key.limited_by_budget or bool(evaluation.guards)
-        return limited and self._options.unknown_price == "deny"
+    def _unholdable(self, key: CompiledKey, evaluation: Evaluation, hold: Hold) -> Denial | None:
+        """Return why a hold is not to be asked for: it is beyond bounds, or has no price."""
+        if message := size_fault(hold):
+            return Denial("invalid_request", message)
+        if hold.cost is not None or self._options.unknown_price == "allow":
+            return None
+        if not key.plan.budgets and not evaluation.guards:
+            return None
+        if refused := too_large(key.plan, hold.tokens):
+            return limit_denial(refused)
+        return price_denial(hold.model, hold.provider)
 
-    def _unpriced(self, case: Case, hold: Hold) -> Decision:
-        if large := decide.too_large(case.key, hold.tokens):
-            return self._refused(case, large)
-        return self._denied(case, "price_unknown", unpriced(hold.model, hold.provider))
-
-    async def _conclude_later(self, attempt: _Attempt, verdict: Awaitable[Verdict]) -> Decision:
-        answer = self._conclude(attempt, await verdict)
-        return answer if isinstance(answer, Decision) else await answer
-
-    def _conclude(self, attempt: _Attempt, verdict: Verdict) -> Decision | Awaitable[Decision]:
-        if isinstance(verdict, Admitted):
-            return self._admitted(attempt, verdict)
-        if isinstance(verdict, Refused):
-            return self._refused(attempt.case, verdict)
-        if not attempt.left:
-            raise Unavailable("spend changes faster than it can be decided on: try again")
-        return self._evaluate(attempt.case, attempt.left - 1)
-
-    def _admitted(self, attempt: _Attempt, admitted: Admitted) -> Decision:
-        case, hold = attempt.case, admitted.hold
-        request, key = case.request, case.key
+    def _admitted(self, case: Case, admitted: Admitted) -> Decision:
+        request, key, hold = case.request, case.key, admitted.hold
         if request.dry_run:
             self._stats.checked("allow", "ok", request.adapter)
-            limits = self._counters.status(key.scopes, case.now)
+            limits = self._counters.status(key.plan.scopes, case.now)
             return decide.allow(key, hold, admitted, limits, dry_run=True)
-        self._write(
-            Held(
-                case.now,
-                facts_of(case, hold.decision_id, hold.request_id),
-                hold,
-                admitted.rates,
-            )
-        )
+        facts = facts_of(case, hold.decision_id, hold.request_id)
+        self._write(Held(case.now, facts, hold, admitted.rates))
         self._stats.checked("allow", "ok", request.adapter)
         return decide.allow(key, hold, admitted)
-
-    def _refused(self, case: Case, refused: Refused) -> Decision:
-        reason, message = refusal(refused)
-        return self._denied(case, reason, message, refused=refused)
 
     def deny(
         self, reason: str, message: str, request_id: str = "", adapter: str = "grpc"
     ) -> Decision:
         """Deny a request without a key. Counted, but not in the audit log: it is nobody's."""
-        self._stats.checked("deny", reason, adapter)
-        return decide.deny(reason, message, "dec_" + self._ids(), request_id)
+        return self._turned_away(
+            Denial(reason, message), Request(request_id, "", "", adapter=adapter)
+        )
 
     def undecided(self, request_id: str, adapter: str, message: str = _FAILED) -> Decision:
         """Deny a request that cannot be decided: that is an answer, too."""
@@ -274,44 +245,29 @@ class Engine:
         return self._unavailable(request, Unavailable(message))
 
     def _unavailable(self, request: Request, error: Unavailable) -> Decision:
-        self._stats.checked("deny", "unavailable", request.adapter)
-        return decide.deny(
-            "unavailable",
-            str(error),
-            "dec_" + self._ids(),
-            request.request_id,
-            retry_after=error.retry_after * 1_000_000_000,
-        )
+        wait = error.retry_after * 1_000_000_000
+        return self._turned_away(Denial("unavailable", str(error), wait), request)
 
-    def _denied(
-        self,
-        case: Case,
-        reason: str,
-        message: str,
-        *,
-        statement: str = "",
-        refused: Refused | None = None,
-    ) -> Decision:
+    def _turned_away(self, denial: Denial, request: Request) -> Decision:
+        self._stats.checked("deny", denial.reason, request.adapter)
+        return decide.deny(denial, "dec_" + self._ids(), request.request_id)
+
+    def _denied(self, case: Case, denial: Denial) -> Decision:
         """Deny a request of a known key and write it down; no counter has moved."""
         request, key, now = case.request, case.key, case.now
-        limits = self._counters.status(key.scopes, now)
         decision = decide.deny(
-            reason,
-            message,
+            denial,
             "dec_" + self._ids(),
             request.request_id,
             key,
-            retry_after=refused.retry_after if refused else None,
-            statement=statement,
-            http_status=self._options.budget_status if reason == "budget_exceeded" else 0,
-            limits=limits,
-            tightest=decide.status_of(refused, limits) if refused else None,
+            self._counters.status(key.plan.scopes, now),
+            http_status=self._options.budget_status if denial.reason == "budget_exceeded" else 0,
             now=now,
         )
-        self._stats.checked("deny", reason, request.adapter)
+        self._stats.checked("deny", denial.reason, request.adapter)
         if not request.dry_run:
             facts = facts_of(case, decision.decision_id, request.request_id[:256])
-            self._write(Denied(now, facts, reason, decision.http_status, key.ancestors))
+            self._write(Denied(now, facts, denial.reason, decision.http_status, key.ancestors))
         return decision
 
     def _write(self, record: Held | Denied | Extended) -> None:
@@ -324,7 +280,7 @@ class Engine:
 
     def report(self, usage: Usage) -> Reported | Awaitable[Reported]:
         """Settle one usage; when this says `accepted`, the usage survives the process."""
-        return self._reporter.report(usage)
+        return run_now(self._reporter.report(usage))
 
     def withdraw(self, decision: Decision) -> Awaitable[Reported] | Reported | None:
         """Take a permission back that did not reach its caller: he refuses the request.
@@ -337,7 +293,7 @@ class Engine:
         others = self._again_of.pop(reservation_id, 0)
         if others > 1:
             self._again_of[reservation_id] = others - 1
-        return None if others else self._reporter.withdraw(reservation_id)
+        return None if others else run_now(self._reporter.withdraw(reservation_id))
 
     def extend(self, reservation_id: str) -> None:
         """Keep a hold alive for another term: its request is still running."""
@@ -346,10 +302,10 @@ class Engine:
         if self._counters.extend(reservation_id, expires_at):
             self._write(Extended(now, reservation_id, expires_at))
 
-    async def expire(self) -> int:
-        """Charge holds whose time is over, `MOST_EXPIRED` at most; return how many."""
+    async def expire(self) -> bool:
+        """Charge holds whose time is over, some at a time; tell whether more may be due."""
         return await self._reporter.expire(self._clock())
 
 
-_MISSING_KEY = "no API key: send one as `Authorization: Bearer <key>`"
-_UNKNOWN_KEY = "the API key is not valid: check it, or ask for a new one"
+def _denial_of(evaluation: Evaluation) -> Denial:
+    return Denial(evaluation.reason, evaluation.message, statement=evaluation.statement)

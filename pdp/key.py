@@ -8,6 +8,7 @@ from msgspec import Struct
 from pdp.model import KeyRecord
 from pdp.policy.chain import Chain
 from pdp.policy.node import PolicyNode
+from pdp.quota.plan import Plan
 from pdp.quota.scope import Scope
 from pdp.quota.windows import ChainWindows
 
@@ -22,22 +23,20 @@ class Node(Struct, frozen=True, weakref=True):
 class CompiledKey(Struct, frozen=True):
     """One secret of one key with its chains, compiled.
 
-    `chain` decides what it may do, `scopes` (leaf first) how much; `scope_of`
-    has the scopes of both chains by key id, for budget conditions. `ancestors` are
-    the ids of `scopes`, `windows` what they count in. `limited_by_budget`: some
-    scope has a budget. `alive_until` (ns) is when the key or its secret ends, whichever
-    is first; `revision` is the change number it was read at.
+    `chain` decides what it may do, `plan` how much; `scope_of` has the scopes of both
+    chains by key id, for budget conditions. `ancestors` are the ids of the scopes of
+    `plan`, `windows` what they count in. `nodes` keeps the compiled ancestors alive, which
+    `Compiler` shares by weak references. `alive_until` (ns) is when the key or its secret
+    ends, whichever is first; `revision_text` is the change number it was read at.
     """
 
     record: KeyRecord
     chain: Chain
-    scopes: tuple[Scope, ...]
+    plan: Plan
     scope_of: dict[str, Scope]
     ancestors: tuple[str, ...]
     windows: ChainWindows
     nodes: tuple[Node, ...]
     metadata: dict[str, str]
-    revision: int
     revision_text: str
-    limited_by_budget: bool
     alive_until: int

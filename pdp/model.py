@@ -37,6 +37,11 @@ class Request(Struct, frozen=True, gc=False):
     adapter: str = "grpc"
     choices: int = 1
 
+    def most_output(self, default: int) -> int:
+        """Return the most tokens of all outputs; `default` bounds one that has no bound."""
+        bound = self.max_output_tokens
+        return (default if bound is None else bound) * self.choices
+
     def __repr__(self) -> str:
         """Leave the raw key out: a repr ends up in tracebacks and logs."""
         return f"Request(request_id={self.request_id!r}, action={self.action!r})"

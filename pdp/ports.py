@@ -48,11 +48,12 @@ class Counters(Protocol):
         ...
 
     def locate(
-        self, reservation_id: str, key_id: str, request_id: str, now: int = 0
+        self, reservation_id: str, key_id: str, request_id: str, now: int
     ) -> Hold | Absent | Awaitable[Hold | Absent]:
-        """Return the hold that a report settles (an expired one still waits for its
-        correction, as far as `now` allows), or why there is none. `reservation_id` goes
-        before the others.
+        """Return the hold that a report at `now` settles, or why there is none.
+
+        An expired one waits for its correction for a time. `reservation_id` goes before
+        the others.
         """
         ...
 

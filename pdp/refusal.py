@@ -1,7 +1,9 @@
-"""Why a key, a price or a limit refuses: (reason, message), in words for people."""
+"""Why a key, a price or a limit refuses: the reason, and words for people."""
 
 from collections.abc import Callable
 from typing import Final
+
+from msgspec import Struct
 
 from pdp.key import CompiledKey
 from pdp.quota.hold import Refused
@@ -10,32 +12,58 @@ from pdp.quota.money import format_usd
 from pdp.wording import instant, named, shown
 
 
-def key_fault(key: CompiledKey, now: int) -> tuple[str, str]:
-    """Return (reason, message) when the key or its secret is not alive, else empty strings."""
+class Denial(Struct, frozen=True, gc=False):
+    """Why a request is denied.
+
+    `retry_after` in ns; None: waiting does not help. `statement` denied it, or `refused`
+    did: the limit that has no room.
+    """
+
+    reason: str
+    message: str
+    retry_after: int | None = None
+    statement: str = ""
+    refused: Refused | None = None
+
+
+MISSING_KEY: Final = Denial("missing_key", "no API key: send one as `Authorization: Bearer <key>`")
+UNKNOWN_KEY: Final = Denial(
+    "invalid_api_key", "the API key is not valid: check it, or ask for a new one"
+)
+
+
+def key_denial(key: CompiledKey, now: int) -> Denial | None:
+    """Return why a key or its secret is not alive; None if it is."""
     record = key.record
     if record.status == "active" and now < key.alive_until:
-        return "", ""
-    who = f"{named(record.name, record.id)}"
+        return None
+    who = named(record.name, record.id)
     if record.status == "revoked":
-        return "key_revoked", f"{who} was revoked: use another key"
+        return Denial("key_revoked", f"{who} was revoked: use another key")
     if record.status == "suspended":
-        return "key_suspended", f"{who} is suspended: ask its administrator to resume it"
+        return Denial("key_suspended", f"{who} is suspended: ask its administrator to resume it")
     if record.expires_at is not None and now >= record.expires_at:
         when = instant(record.expires_at)
-        return "key_expired", f"{who} expired at {when}: ask for a new key"
-    return "key_revoked", f"this secret of {who} was rotated out: use the new one"
+        return Denial("key_expired", f"{who} expired at {when}: ask for a new key")
+    return Denial("key_revoked", f"this secret of {who} was rotated out: use the new one")
 
 
-def unpriced(model: str, provider: str) -> str:
-    """Return the message of `price_unknown`."""
-    return (
+def price_denial(model: str, provider: str) -> Denial:
+    """Return that a budget applies to what has no price."""
+    return Denial(
+        "price_unknown",
         f"no price is known for model {shown(model)} at provider {shown(provider)}, and a "
-        "budget applies: add a price for it, or name another model"
+        "budget applies: add a price for it, or name another model",
     )
 
 
-def refusal(refused: Refused) -> tuple[str, str]:
-    """Return (reason, message) of a limit without room: which, whose, how full, what to do."""
+def limit_denial(refused: Refused) -> Denial:
+    """Return that a limit has no room: which, whose, how full, what to do."""
+    reason, message = _words_of(refused)
+    return Denial(reason, message, refused.retry_after, refused=refused)
+
+
+def _words_of(refused: Refused) -> tuple[str, str]:
     limit = refused.limit
     who = f"`{limit.name}` of {named(limit.key_name, limit.key_id)}"
     if isinstance(limit, Rate):

@@ -1,6 +1,5 @@
 """Settling: what a request really used takes the place of what was held for it."""
 
-from collections.abc import Awaitable
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -22,6 +21,7 @@ Unreported = Literal["full", "input", "zero"]
 MOST_EXPIRED: Final = 250
 """Holds that expire in one go; then a Check may come in between."""
 
+_FOUND: Final = (Hold, str)
 _ACCEPTED = Reported("accepted")
 _DUPLICATE = Reported("duplicate")
 _NOT_SAFE = Reported(
@@ -63,127 +63,91 @@ class Reporter:
         self._unreported: Unreported = options.unreported
         self._stats = stats
 
-    def report(self, usage: Usage) -> Reported | Awaitable[Reported]:
+    async def report(self, usage: Usage) -> Reported:
         """Settle one usage. Trouble is in the answer, never an exception."""
-        if message := usage_fault(usage):
-            return self._count(Reported("error", "invalid_argument", message))
         try:
-            found = self._counters.locate(
-                usage.reservation_id, usage.key_id, usage.request_id, self._clock()
-            )
-            if not isinstance(found, Hold | str):
-                return self._wait(self._located_later(usage, found))
-            answer = self._located(usage, found)
+            reported = await self._take(usage)
         except Unavailable as error:
-            return self._count(Reported("error", "unavailable", str(error)))
-        return answer if isinstance(answer, Reported) else self._wait(answer)
-
-    async def _located_later(self, usage: Usage, found: Awaitable[Hold | Absent]) -> Reported:
-        answer = self._located(usage, await found)
-        return answer if isinstance(answer, Reported) else await answer
-
-    async def _wait(self, answer: Awaitable[Reported]) -> Reported:
-        try:
-            return await answer
-        except Unavailable as error:
-            return self._count(Reported("error", "unavailable", str(error)))
-
-    def _count(self, reported: Reported) -> Reported:
+            reported = Reported("error", "unavailable", str(error))
         self._stats.reported(reported.result)
         return reported
 
-    def _located(self, usage: Usage, found: Hold | Absent) -> Reported | Awaitable[Reported]:
+    async def _take(self, usage: Usage) -> Reported:
+        if message := usage_fault(usage):
+            return Reported("error", "invalid_argument", message)
+        # One `now` from here on: what was found a moment ago might be gone a moment later,
+        # and then the record of its settlement would be untrue.
+        now = self._clock()
+        return await self._settle_found(usage, await self._locate(usage, now), now)
+
+    async def _locate(self, usage: Usage, now: int) -> Hold | Absent:
+        found = self._counters.locate(usage.reservation_id, usage.key_id, usage.request_id, now)
+        return found if isinstance(found, _FOUND) else await found
+
+    async def _settle_found(self, usage: Usage, found: Hold | Absent, now: int) -> Reported:
         if isinstance(found, Hold):
-            return self._settle_hold(usage, found)
+            facts, charge = _facts_of(usage, found), self._charge(usage, found)
+            return await self._settle(usage, facts, charge, found.windows, now, found)
         if found == "settled":
             # What settled it may be in memory only: that is no reason to say that it is safe.
-            return self._count(_NOT_SAFE if self._sink.owing else _DUPLICATE)
+            return _NOT_SAFE if self._sink.owing else _DUPLICATE
         if found == "unknown":
             message = f"reservation {shown(usage.reservation_id)} was never made here"
-            return self._count(Reported("error", "unknown_reservation", message))
+            return Reported("error", "unknown_reservation", message)
         if not usage.key_id:
             message = "key_id: needed without a reservation_id"
-            return self._count(Reported("error", "invalid_argument", message))
-        key = self._keys.by_id(usage.key_id)
-        if key is None or isinstance(key, CompiledKey):
-            return self._settle_unchecked(usage, key)
-        return self._settle_unchecked_later(usage, key)
+            return Reported("error", "invalid_argument", message)
+        return await self._settle_unchecked(usage, now)
 
-    def _settle_hold(self, usage: Usage, hold: Hold) -> Reported | Awaitable[Reported]:
-        charge = self._charge(usage, hold)
-        return self._settle(usage, _facts_of(usage, hold), hold, charge, hold.windows)
-
-    async def _settle_unchecked_later(
-        self, usage: Usage, key: Awaitable[CompiledKey | None]
-    ) -> Reported:
-        found = await key
-        # Another report of the same request may have come in while this one waited.
-        located = self._counters.locate("", usage.key_id, usage.request_id, self._clock())
-        where = located if isinstance(located, Hold | str) else await located
-        if where == "new":
-            answer = self._settle_unchecked(usage, found)
-        else:
-            answer = self._located(usage, where)
-        return answer if isinstance(answer, Reported) else await answer
-
-    def _settle_unchecked(
-        self, usage: Usage, key: CompiledKey | None
-    ) -> Reported | Awaitable[Reported]:
+    async def _settle_unchecked(self, usage: Usage, now: int) -> Reported:
         """Charge a usage that was never checked, in the windows of now."""
+        key = self._keys.by_id(usage.key_id)
+        if key is not None and not isinstance(key, CompiledKey):
+            key, now = await key, self._clock()
+            # Another report of the same request may have come in while this one waited.
+            found = await self._locate(usage, now)
+            if found != "new":
+                return await self._settle_found(usage, found, now)
         if key is None:
             message = f"there is no key {shown(usage.key_id)}: report its id"
-            return self._count(Reported("error", "unknown_key", message))
-        now, record = self._clock(), key.record
-        provider = usage.provider
+            return Reported("error", "unknown_key", message)
+        facts, charge = self._facts_of_unchecked(usage, key), self._charge(usage, None)
+        return await self._settle(usage, facts, charge, key.windows.at(now), now)
+
+    def _facts_of_unchecked(self, usage: Usage, key: CompiledKey) -> Facts:
+        record, provider = key.record, usage.provider
         if not provider and usage.model:
             provider = self._prices.provider_of(usage.model)
-        facts = Facts(
-            "dec_" + self._ids(),
-            usage.request_id,
-            record.id,
-            record.name,
-            record.organization_id,
-            record.team_id,
-            record.user_id,
-            usage.action,
-            usage.model,
-            provider,
-            usage.client_ip[:64],
-            usage.user_agent[:512],
-            {**key.metadata, **(usage.metadata or {})},
+        return Facts(
+            decision_id="dec_" + self._ids(),
+            request_id=usage.request_id,
+            key_id=record.id,
+            key_name=record.name,
+            organization_id=record.organization_id,
+            team_id=record.team_id,
+            user_id=record.user_id,
+            action=usage.action,
+            model=usage.model,
+            provider=provider,
+            client_ip=usage.client_ip[:64],
+            user_agent=usage.user_agent[:512],
+            metadata={**key.metadata, **(usage.metadata or {})},
         )
-        return self._settle(usage, facts, None, self._charge(usage, None), key.windows.at(now))
 
-    def _settle(
+    async def _settle(
         self,
         usage: Usage,
         facts: Facts,
-        hold: Hold | None,
         charge: _Charge,
         windows: tuple[Window, ...],
-    ) -> Reported | Awaitable[Reported]:
-        now = self._clock()
-        safe = self._write(
-            Settled(
-                now,
-                facts,
-                hold.reservation_id if hold else "",
-                usage.status,
-                usage.http_status,
-                usage.prompt_tokens,
-                usage.completion_tokens,
-                usage.cached_tokens,
-                charge.tokens,
-                charge.cost,
-                usage.latency_ms,
-                usage.started_at,
-                charge.source,
-                windows,
-            )
-        )
+        now: int,
+        hold: Hold | None = None,
+    ) -> Reported:
+        reservation_id = hold.reservation_id if hold else ""
+        safe = self._write(_settled_of(usage, facts, charge, reservation_id, windows, now))
         settled = self._counters.settle(
             Settlement(
-                reservation_id=hold.reservation_id if hold else "",
+                reservation_id=reservation_id,
                 key_id=facts.key_id,
                 request_id=hold.request_id if hold else usage.request_id,
                 cost=charge.cost or 0,
@@ -192,11 +156,12 @@ class Reporter:
                 now=now,
             )
         )
-        provider = facts.provider or (hold.provider if hold else "")
-        done = _ACCEPTED if safe else _NOT_SAFE
-        if isinstance(settled, bool):
-            return self._settled(usage, provider, charge, done if settled else _DUPLICATE)
-        return self._settled_later(usage, provider, charge, settled, done)
+        if not isinstance(settled, bool):
+            settled = await settled
+        if not settled:
+            return _DUPLICATE
+        self._note_used(usage, facts.provider or (hold.provider if hold else ""), charge)
+        return _ACCEPTED if safe else _NOT_SAFE
 
     def _write(self, record: Settled | Expired) -> bool:
         """Write a record; False if it is only kept. Raises `SpoolFailed` if it is lost."""
@@ -209,19 +174,7 @@ class Reporter:
             return False
         return True
 
-    async def _settled_later(
-        self,
-        usage: Usage,
-        provider: str,
-        charge: _Charge,
-        settled: Awaitable[bool],
-        done: Reported,
-    ) -> Reported:
-        return self._settled(usage, provider, charge, done if await settled else _DUPLICATE)
-
-    def _settled(self, usage: Usage, provider: str, charge: _Charge, done: Reported) -> Reported:
-        if done is _DUPLICATE:
-            return self._count(done)
+    def _note_used(self, usage: Usage, provider: str, charge: _Charge) -> None:
         self._stats.used(
             # The name of the label is bounded: what callers report is free text.
             provider if self._prices.knows(provider) else "other" if provider else "unknown",
@@ -230,7 +183,6 @@ class Reporter:
             usage.cached_tokens,
             charge.cost or 0,
         )
-        return self._count(done)
 
     def _charge(self, usage: Usage, hold: Hold | None) -> _Charge:
         tokens = usage.prompt_tokens + usage.completion_tokens
@@ -259,45 +211,33 @@ class Reporter:
                     return min(cost, MOST_USD * NANO)
         return None
 
-    def withdraw(self, reservation_id: str) -> Reported | Awaitable[Reported]:
+    async def withdraw(self, reservation_id: str) -> Reported:
         """Give a hold back whose answer nobody got: the request was never forwarded."""
-        found = self._counters.locate(reservation_id, "", "")
-        if isinstance(found, Hold | str):
-            return self._withdraw(found)
-        return self._withdraw_later(found)
-
-    async def _withdraw_later(self, found: Awaitable[Hold | Absent]) -> Reported:
-        answer = self._withdraw(await found)
-        return answer if isinstance(answer, Reported) else await answer
-
-    def _withdraw(self, found: Hold | Absent) -> Reported | Awaitable[Reported]:
+        now = self._clock()
+        found = self._counters.locate(reservation_id, "", "", now)
+        if not isinstance(found, _FOUND):
+            found = await found
         if not isinstance(found, Hold):
             return _DUPLICATE
         usage = Usage(status="cancelled", usage_source="none")
-        charge = _Charge(0, 0, "none")
-        return self._settle(usage, _facts_of(usage, found), found, charge, found.windows)
+        facts, charge = _facts_of(usage, found), _Charge(0, 0, "none")
+        reported = await self._settle(usage, facts, charge, found.windows, now, found)
+        self._stats.reported(reported.result)
+        return reported
 
-    async def expire(self, now: int) -> int:
-        """Charge holds whose time is over by policy, `MOST_EXPIRED` at most; return how many."""
-        count = 0
-        for hold in self._counters.due(now, MOST_EXPIRED):
+    async def expire(self, now: int) -> bool:
+        """Charge holds whose time is over by policy, `MOST_EXPIRED` at most.
+
+        Tells whether more may be due; then call it again.
+        """
+        due = self._counters.due(now, MOST_EXPIRED)
+        for hold in due:
             cost, tokens = unreported(hold, self._unreported)
             try:
-                self._write(
-                    Expired(
-                        now,
-                        hold.decision_id,
-                        hold.reservation_id,
-                        hold.key_id,
-                        hold.request_id,
-                        cost,
-                        tokens,
-                        hold.windows,
-                    )
-                )
+                self._write(_expired_of(hold, cost, tokens, now))
             except SpoolFailed:
                 # Left as it is, the hold still counts; the next sweep tries again.
-                break
+                return False
             settled = self._counters.settle(
                 Settlement(
                     reservation_id=hold.reservation_id,
@@ -311,27 +251,65 @@ class Reporter:
                 )
             )
             if settled if isinstance(settled, bool) else await settled:
-                count += 1
-        self._stats.holds_expired += count
-        return count
+                self._stats.holds_expired += 1
+        return len(due) >= MOST_EXPIRED
 
 
 def _facts_of(usage: Usage, hold: Hold) -> Facts:
     """Return what a report adds to what the Check wrote down of its key."""
     return Facts(
-        hold.decision_id,
-        usage.request_id or hold.request_id,
-        hold.key_id,
-        "",
-        "",
-        "",
-        "",
-        usage.action,
-        usage.model,
-        usage.provider,
-        usage.client_ip[:64],
-        usage.user_agent[:512],
-        usage.metadata or {},
+        decision_id=hold.decision_id,
+        request_id=usage.request_id or hold.request_id,
+        key_id=hold.key_id,
+        key_name="",
+        organization_id="",
+        team_id="",
+        user_id="",
+        action=usage.action,
+        model=usage.model,
+        provider=usage.provider,
+        client_ip=usage.client_ip[:64],
+        user_agent=usage.user_agent[:512],
+        metadata=usage.metadata or {},
+    )
+
+
+def _settled_of(
+    usage: Usage,
+    facts: Facts,
+    charge: _Charge,
+    reservation_id: str,
+    windows: tuple[Window, ...],
+    now: int,
+) -> Settled:
+    return Settled(
+        at=now,
+        facts=facts,
+        reservation_id=reservation_id,
+        status=usage.status,
+        http_status=usage.http_status,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cached_tokens=usage.cached_tokens,
+        counted_tokens=charge.tokens,
+        cost=charge.cost,
+        latency_ms=usage.latency_ms,
+        started_at=usage.started_at,
+        usage_source=charge.source,
+        windows=windows,
+    )
+
+
+def _expired_of(hold: Hold, cost: int, tokens: int, now: int) -> Expired:
+    return Expired(
+        at=now,
+        decision_id=hold.decision_id,
+        reservation_id=hold.reservation_id,
+        key_id=hold.key_id,
+        request_id=hold.request_id,
+        cost=cost,
+        tokens=tokens,
+        windows=hold.windows,
     )
 
 

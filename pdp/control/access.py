@@ -13,7 +13,7 @@ from pdp.control.resolve import resolve
 from pdp.errors import Forbidden, Unauthorized
 from pdp.key import CompiledKey
 from pdp.model import KeyRecord, Resolved
-from pdp.refusal import key_fault
+from pdp.refusal import key_denial
 from pdp.secret import hash_secret, is_well_formed
 from pdp.store.database import Database
 
@@ -65,9 +65,8 @@ async def authenticate(
     if resolved is None:
         raise unknown
     key = Compiler().compile(resolved)
-    reason, message = key_fault(key, now)
-    if reason:
-        raise Unauthorized(reason, message)
+    if denial := key_denial(key, now):
+        raise Unauthorized(denial.reason, denial.message)
     _check_address(key, client_ip)
     return actor_of(resolved)
 

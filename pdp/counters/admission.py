@@ -7,8 +7,6 @@ scope. An amount of 0 blocks, also a request that costs nothing.
 from collections.abc import Sequence
 from typing import Final
 
-from msgspec import Struct
-
 from pdp.counters.account import Account
 from pdp.errors import Unavailable
 from pdp.model import LimitStatus
@@ -16,42 +14,12 @@ from pdp.quota.gcra import NEVER, admit, remaining
 from pdp.quota.hold import Refused
 from pdp.quota.limit import Limit, Rate
 from pdp.quota.money import MOST_SUM
+from pdp.quota.plan import Plan
 from pdp.quota.scope import Scope
 
 _SECOND: Final = 1_000_000_000
 
 Tats = tuple[tuple[str, int, int], ...]
-
-
-class Plan(Struct, frozen=True):
-    """The limits of a chain by kind, leaf first, each with the place of its scope in the chain."""
-
-    scopes: tuple[Scope, ...]
-    per_request: tuple[Limit, ...]
-    budgets: tuple[tuple[int, Limit], ...]
-    tokens: tuple[tuple[int, Limit], ...]
-    requests: tuple[tuple[int, Limit], ...]
-    rates: tuple[tuple[int, Rate], ...]
-
-
-def plan_of(scopes: tuple[Scope, ...]) -> Plan:
-    """Return the plan of a chain."""
-    return Plan(
-        scopes,
-        tuple(limit for scope in scopes for limit in scope.per_request),
-        tuple((place, limit) for place, scope in enumerate(scopes) for limit in scope.budgets),
-        tuple((place, limit) for place, scope in enumerate(scopes) for limit in scope.tokens),
-        tuple((place, limit) for place, scope in enumerate(scopes) for limit in scope.requests),
-        tuple((place, rate) for place, scope in enumerate(scopes) for rate in scope.rates),
-    )
-
-
-def too_large(plan: Plan, tokens: int) -> Refused | None:
-    """Return the first limit of a single request that `tokens` exceeds."""
-    for limit in plan.per_request:
-        if tokens > limit.amount or not limit.amount:
-            return Refused(limit, tokens, 0, 0)
-    return None
 
 
 def over_budget(plan: Plan, accounts: Sequence[Account], cost: int, now: int) -> Refused | None:

@@ -13,16 +13,13 @@ from msgspec import Struct
 
 from pdp.counters.account import Account, Bucket, Total
 from pdp.counters.admission import (
-    Plan,
     Tats,
     limit_status,
     over_budget,
     over_rate,
     over_requests,
     over_tokens,
-    plan_of,
     rate_status,
-    too_large,
 )
 from pdp.counters.holds import Charged, Holds
 from pdp.counters.seen import MemorySeen, Seen
@@ -38,6 +35,7 @@ from pdp.quota.hold import (
     Settlement,
     Verdict,
     Window,
+    too_large,
 )
 from pdp.quota.money import MOST_SUM
 from pdp.quota.scope import Scope
@@ -48,8 +46,6 @@ EXPIRED_KEPT: Final = 49 * 3600 * 1_000_000_000
 
 BOOTS_KEPT: Final = 30 * 86400 * 1_000_000_000
 """How long the ids of an earlier start are told from ids that were never issued."""
-
-_MOST_PLANS: Final = 20_000
 
 
 class _State(Struct, array_like=True):
@@ -79,7 +75,6 @@ class MemoryCounters:
         self._accounts: dict[str, Account] = {}
         self._holds = Holds(most_expired)
         self._issued = Issued()
-        self._plans: dict[int, Plan] = {}
 
     # -- Check
 
@@ -94,7 +89,7 @@ class MemoryCounters:
             return Admitted(self._holds.live[hold.reservation_id])
         if op.guards and (failed := self._failed_guard(op)):
             return failed
-        plan = self._plans.get(id(op.scopes)) or self._plan(op.scopes)
+        plan = op.plan
         accounts = self._accounts_of(hold.windows)
         refused = too_large(plan, hold.tokens) or over_budget(plan, accounts, hold.cost or 0, now)
         if refused is not None:
@@ -116,13 +111,6 @@ class MemoryCounters:
         if not op.dry_run:
             self._hold(hold, accounts, moves)
         return Admitted(hold, moves, requests, tokens)
-
-    def _plan(self, scopes: tuple[Scope, ...]) -> Plan:
-        """Remember the plan of a chain by the identity of `scopes`, which it keeps alive."""
-        if len(self._plans) >= _MOST_PLANS:
-            self._plans.clear()
-        plan = self._plans[id(scopes)] = plan_of(scopes)
-        return plan
 
     def _failed_guard(self, op: Reserve) -> GuardFailed | None:
         for guard in op.guards:
@@ -166,9 +154,7 @@ class MemoryCounters:
 
     # -- Report
 
-    def locate(
-        self, reservation_id: str, key_id: str, request_id: str, now: int = 0
-    ) -> Hold | Absent:
+    def locate(self, reservation_id: str, key_id: str, request_id: str, now: int) -> Hold | Absent:
         """Return the hold that a report settles, or why there is none."""
         found = reservation_id or self._holds.of_request(key_id, request_id)
         hold = self._holds.find(found, now - EXPIRED_KEPT)

@@ -15,7 +15,6 @@ def compile_scope(record: KeyRecord, calendar: Calendar, problems: Problems) -> 
     counting = [each for each in authored.limits if each.period != "request"]
     return Scope(
         key_id=record.id,
-        key_name=record.name,
         calendar=calendar,
         per_request=_limits(record, bounding),
         budgets=_limits(record, [each for each in counting if each.unit == "nano_usd"]),

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from pdp.model import LimitStatus
 from pdp.quota.limit import Limit, Rate
+from pdp.quota.plan import Plan
 from pdp.quota.scope import Scope
 
 
@@ -63,7 +64,7 @@ class Hold(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Reserve(Struct, frozen=True, gc=False):
-    """All-or-nothing: put `hold` on every scope (leaf first) if all limits and guards allow.
+    """All-or-nothing: put `hold` on every scope of `plan` if all its limits and the guards allow.
 
     With `dry_run` nothing moves and the verdict is what it would have been.
     `scope_of` has the scope of every key that a guard may name: a granter is
@@ -71,7 +72,7 @@ class Reserve(Struct, frozen=True, gc=False):
     """
 
     hold: Hold
-    scopes: tuple[Scope, ...]
+    plan: Plan
     guards: tuple[BudgetGuard, ...]
     now: int
     dry_run: bool = False
@@ -104,6 +105,14 @@ class Refused(Struct, frozen=True, gc=False):
     held: int
     retry_after: int | None = None
     reset_at: int | None = None
+
+
+def too_large(plan: Plan, tokens: int) -> Refused | None:
+    """Return the first limit of a single request that `tokens` exceeds; 0 blocks every one."""
+    for limit in plan.per_request:
+        if tokens > limit.amount or not limit.amount:
+            return Refused(limit, tokens, 0, 0)
+    return None
 
 
 class GuardFailed(Struct, frozen=True):

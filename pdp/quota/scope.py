@@ -13,7 +13,6 @@ class Scope(Struct, frozen=True):
     """
 
     key_id: str
-    key_name: str
     calendar: Calendar
     per_request: tuple[Limit, ...] = ()
     budgets: tuple[Limit, ...] = ()

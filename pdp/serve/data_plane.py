@@ -18,7 +18,6 @@ from pdp.data.shipper import Shipper
 from pdp.data.watch import Watch
 from pdp.engine import Engine
 from pdp.errors import SpoolFailed, StartRefused, Unavailable
-from pdp.reporting import MOST_EXPIRED
 from pdp.serve.background import every, run_until
 from pdp.serve.http import HttpServer
 from pdp.serve.load import Load
@@ -111,7 +110,7 @@ async def sweep(engine: Engine) -> None:
     """Let holds run out; between two lots of them Checks are answered."""
     more = True
     while more:
-        more = await engine.expire() == MOST_EXPIRED
+        more = await engine.expire()
         await asyncio.sleep(0)
 
 

@@ -21,14 +21,14 @@ async def test_the_first_report_wins(world: MakeWorld) -> None:
     w = world()
     hold = w.hold(5 * USD, request_id="r")
     await w.reserve(hold)
-    located = await answer(w.counters.locate(hold.reservation_id, "", ""))
+    located = await answer(w.counters.locate(hold.reservation_id, "", "", w.now))
     assert located == hold
-    assert await answer(w.counters.locate("", "leaf", "r")) == hold
+    assert await answer(w.counters.locate("", "leaf", "r", w.now)) == hold
     assert await w.settle(hold, USD)
     assert not await w.settle(hold, 3 * USD)
     assert w.money()[2] == (USD, 0)
-    assert await answer(w.counters.locate(hold.reservation_id, "", "")) == "settled"
-    assert await answer(w.counters.locate("", "leaf", "r")) == "settled"
+    assert await answer(w.counters.locate(hold.reservation_id, "", "", w.now)) == "settled"
+    assert await answer(w.counters.locate("", "leaf", "r", w.now)) == "settled"
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ async def test_the_first_report_wins(world: MakeWorld) -> None:
 async def test_what_was_never_issued_is_unknown(world: MakeWorld, name: str) -> None:
     w = world()
     await w.check()
-    found = await answer(w.counters.locate(name, "leaf", "never"))
+    found = await answer(w.counters.locate(name, "leaf", "never", w.now))
     assert found == ("unknown" if name else "new")
 
 
@@ -48,8 +48,8 @@ async def test_a_usage_without_a_hold_counts_once_with_its_request(world: MakeWo
     assert w.money() == ((USD, 0),) * 3
     assert w.fill("max_requests") == (1, 0)
     assert w.fill("token_limits.daily") == (7, 0)
-    assert await answer(w.counters.locate("", "leaf", "r")) == "settled"
-    assert await answer(w.counters.locate("", "team", "r")) == "new"
+    assert await answer(w.counters.locate("", "leaf", "r", w.now)) == "settled"
+    assert await answer(w.counters.locate("", "team", "r", w.now)) == "new"
 
 
 async def test_a_report_for_a_request_that_is_held_settles_the_hold(world: MakeWorld) -> None:
@@ -130,11 +130,11 @@ async def test_one_late_report_corrects_an_expired_hold(world: MakeWorld) -> Non
     assert w.counters.find_open("leaf", "r") is None
     assert w.money() == ((5 * USD, 0),) * 3
     w.now += 47 * HOUR
-    assert await answer(w.counters.locate("", "leaf", "r")) == hold
-    assert await answer(w.counters.locate(hold.reservation_id, "", "")) == hold
+    assert await answer(w.counters.locate("", "leaf", "r", w.now)) == hold
+    assert await answer(w.counters.locate(hold.reservation_id, "", "", w.now)) == hold
     assert await w.settle(hold, USD, 10)
     assert w.money()[2] == (USD, 0)
     assert w.fill("token_limits.total") == (10, 0)
     assert not await w.settle(hold, USD, 10)
-    assert await answer(w.counters.locate(hold.reservation_id, "", "")) == "settled"
-    assert await answer(w.counters.locate("", "leaf", "r")) == "settled"
+    assert await answer(w.counters.locate(hold.reservation_id, "", "", w.now)) == "settled"
+    assert await answer(w.counters.locate("", "leaf", "r", w.now)) == "settled"

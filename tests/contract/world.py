@@ -10,6 +10,7 @@ from pdp.problems import Problems
 from pdp.quota.calendar import Calendar
 from pdp.quota.compile import compile_scope
 from pdp.quota.hold import BudgetGuard, Hold, Reserve, Settlement, Verdict, Window
+from pdp.quota.plan import plan_of
 from pdp.quota.scope import Scope
 from pdp.quota.windows import ChainWindows
 
@@ -87,7 +88,7 @@ class World:
         """Try a hold on the whole chain."""
         return await answer(
             self.counters.reserve(
-                Reserve(hold, self.scopes, guards, self.now, dry_run, self.scope_of)
+                Reserve(hold, plan_of(self.scopes), guards, self.now, dry_run, self.scope_of)
             )
         )
 

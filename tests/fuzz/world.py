@@ -235,7 +235,7 @@ class World:
 
     def check_no_overspend(self, key_id: str) -> None:
         """Check NO-OVERSPEND right after a permission of a key."""
-        for limit in self.counters.status(self.compiled(key_id).scopes, self.now):
+        for limit in self.counters.status(self.compiled(key_id).plan.scopes, self.now):
             expect(
                 limit.spent + limit.held <= limit.limit or limit.name.endswith("per_request_max"),
                 f"{limit.name} of {limit.key_id}: {limit.spent} + {limit.held} > {limit.limit}",

@@ -18,7 +18,7 @@ from pdp.control.keys import Actor
 from pdp.control.resolve import resolve
 from pdp.errors import InvalidDocument, PdpError
 from pdp.policy.chain import Attributes
-from pdp.refusal import key_fault
+from pdp.refusal import key_denial
 from pdp.secret import hash_secret
 from tests.property.policy.documents import permissions, policies, requests
 from tests.store import Store
@@ -134,7 +134,7 @@ class Thief:
         _, resolved = await resolve(self.desk.database, hash_secret(secret, PEPPER), "")
         assert resolved is not None
         key = Compiler().compile(resolved)
-        if key_fault(key, self.desk.now)[0]:
+        if key_denial(key, self.desk.now) is not None:
             return False
         return key.chain.evaluate(request, lambda *_: 0).allowed
 

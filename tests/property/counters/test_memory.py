@@ -12,6 +12,7 @@ from pdp.counters.memory import EXPIRED_KEPT, MemoryCounters
 from pdp.ids import IdSource
 from pdp.quota.hold import Admitted, Hold, Refused, Reserve, Settlement, Window
 from pdp.quota.limit import Rate
+from pdp.quota.plan import plan_of
 from pdp.quota.scope import Scope
 from pdp.records import Expired, Extended, Facts, Held, Record, Settled, decode, encode
 from tests.contract.world import HOUR, NOON, SECOND, TTL, World
@@ -91,7 +92,7 @@ class Machine(RuleBasedStateMachine):
             return multiple()
         entry = Entry(self._hold(key, cost, tokens, request), (key, "root"))
         before = self._seen_by(self.counters)
-        reserve = Reserve(entry.hold, self.scopes[key], (), self.now, dry_run)
+        reserve = Reserve(entry.hold, plan_of(self.scopes[key]), (), self.now, dry_run)
         verdict = self.counters.reserve(reserve)
         room = self._room(entry)
         if isinstance(verdict, Refused):
@@ -112,17 +113,17 @@ class Machine(RuleBasedStateMachine):
     def report(self, entry: Entry, cost: int, tokens: int, by_request: bool) -> None:
         hold = entry.hold
         found = self.counters.locate(
-            "" if by_request else hold.reservation_id, hold.key_id, hold.request_id
+            "" if by_request else hold.reservation_id, hold.key_id, hold.request_id, self.now
         )
         if not isinstance(found, Hold):
+            late = entry.state == "expired" and entry.expired_at <= self.now - EXPIRED_KEPT
             assert found == "settled"
-            assert entry.state == "settled" or by_request
+            assert entry.state == "settled" or late or by_request
+            if late:
+                assert not self._settle(entry, cost, tokens, expired=False)
             return
         entry = next(e for e in self.entries if e.hold.reservation_id == found.reservation_id)
         assert entry.state in ("held", "expired")
-        if entry.state == "expired" and entry.expired_at <= self.now - EXPIRED_KEPT:
-            assert not self._settle(entry, cost, tokens, expired=False)
-            return
         assert self._settle(entry, cost, tokens, expired=False)
         entry.state, entry.cost, entry.tokens = "settled", cost, tokens
         self.settled.add((hold.key_id, hold.request_id))
@@ -135,7 +136,7 @@ class Machine(RuleBasedStateMachine):
         tokens=st.integers(0, 2),
     )
     def report_without_check(self, key: str, request: str, cost: int, tokens: int) -> None:
-        found = self.counters.locate("", key, request)
+        found = self.counters.locate("", key, request, self.now)
         if isinstance(found, Hold):
             return
         assert found == ("settled" if (key, request) in self.settled else "new")
@@ -248,8 +249,8 @@ class Machine(RuleBasedStateMachine):
         requests = {(entry.hold.key_id, entry.hold.request_id) for entry in self.entries}
         return [
             *(counters.status(self.scopes[key], self.now) for key in sorted(self.scopes)),
-            *(counters.locate(each, "", "") for each in ids),
-            *(counters.locate("", *each) for each in sorted(requests)),
+            *(counters.locate(each, "", "", self.now) for each in ids),
+            *(counters.locate("", *each, self.now) for each in sorted(requests)),
             *(counters.find_open(*each) for each in sorted(requests)),
             counters.due(self.now + HOUR),
         ]

@@ -74,7 +74,7 @@ async def test_what_is_resolved_compiles(desk: Desk) -> None:
     await desk.create(key_type="team", team_id="a", permissions={"monthly_budget": 5000.0})
     made = await desk.create(key_type="user", team_id="a", permissions={"daily_budget": 50.0})
     key = Compiler().compile(await found(desk, made["api_key"]))
-    assert [len(scope.budgets) for scope in key.scopes] == [1, 1, 0]
+    assert [len(scope.budgets) for scope in key.plan.scopes] == [1, 1, 0]
 
 
 async def test_a_key_is_found_by_its_id_too(desk: Desk) -> None:

@@ -14,7 +14,7 @@ from pdp.model import LimitStatus, Request, Resolved
 from pdp.quota.hold import Admitted, Hold, Refused
 from pdp.quota.limit import Limit, Rate
 from pdp.reasons import REASONS
-from pdp.refusal import key_fault, refusal
+from pdp.refusal import Denial, key_denial, limit_denial
 from tests.wire.harness import NOON, Keys, record
 
 SECOND = 1_000_000_000
@@ -38,7 +38,7 @@ def status(reset_at: int | None) -> LimitStatus:
 
 
 def test_a_living_key_has_no_fault() -> None:
-    assert key_fault(compiled(expires_at=NOON + 1), NOON) == ("", "")
+    assert key_denial(compiled(expires_at=NOON + 1), NOON) is None
 
 
 @pytest.mark.parametrize(
@@ -53,14 +53,15 @@ def test_a_living_key_has_no_fault() -> None:
     ids=["revoked", "suspended", "expired", "old secret", "secret after its grace"],
 )
 def test_a_dead_key_says_why(key: CompiledKey, reason: str, words: str) -> None:
-    got, message = key_fault(key, NOON)
-    assert got == reason
-    assert words in message
-    assert "`App` (app)" in message
+    denial = key_denial(key, NOON)
+    assert denial is not None
+    assert denial.reason == reason
+    assert words in denial.message
+    assert "key `App` (app)" in denial.message
 
 
 def test_a_secret_in_its_grace_period_lives() -> None:
-    assert key_fault(replace(compiled(), alive_until=NOON + 1), NOON) == ("", "")
+    assert key_denial(replace(compiled(), alive_until=NOON + 1), NOON) is None
 
 
 @pytest.mark.parametrize(
@@ -99,10 +100,10 @@ def test_a_repeated_answer_has_no_limits_in_its_headers() -> None:
 
 @pytest.mark.parametrize("reason", sorted(REASONS.keys() - {"ok"}))
 def test_a_denial_says_either_when_to_retry_or_that_it_is_no_use(reason: str) -> None:
-    waits = deny(reason, "why", "d", "r", retry_after=1).response_headers
+    waits = deny(Denial(reason, "why", retry_after=1), "d", "r").response_headers
     assert waits["retry-after"] == "1"
     assert "x-should-retry" not in waits
-    headers = deny(reason, "why", "d", "").response_headers
+    headers = deny(Denial(reason, "why"), "d", "").response_headers
     assert headers == {"x-should-retry": "false"}
 
 
@@ -152,8 +153,8 @@ def test_the_most_that_a_request_may_take_is_bounded() -> None:
 
 def test_a_rate_of_nothing_and_a_quota_of_nothing_say_so() -> None:
     rate = Rate("rate_limits.per_minute", "app", "App", 0, 60 * SECOND, 0, 0, 60)
-    assert "is 0: no requests are allowed" in refusal(Refused(rate, 1, 0, 0))[1]
+    assert "is 0: no requests are allowed" in limit_denial(Refused(rate, 1, 0, 0)).message
     limit = Limit("budget_limits.daily", "app", "App", "nano_usd", "day", 0)
-    assert "is 0: nothing is allowed" in refusal(Refused(limit, 1, 0, 0))[1]
+    assert "is 0: nothing is allowed" in limit_denial(Refused(limit, 1, 0, 0)).message
     once = Rate("rate_limits.per_minute", "app", "App", 1, 60 * SECOND, 60 * SECOND, 1, 60)
-    assert "allows 1 request, 1 at once" in refusal(Refused(once, 1, 1, 0))[1]
+    assert "allows 1 request, 1 at once" in limit_denial(Refused(once, 1, 1, 0)).message

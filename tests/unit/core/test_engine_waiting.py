@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from pdp.counters.memory import EXPIRED_KEPT, MemoryCounters
 from pdp.errors import SpoolFailed, Unavailable
+from pdp.key import CompiledKey
 from pdp.model import Decision, Reported, Request, Usage
 from pdp.quota.hold import BudgetGuard, GuardFailed
 from pdp.records import Record
@@ -143,7 +144,8 @@ async def test_slow_ports_give_the_same_answers() -> None:
     assert (await report(desk, stranger)).code == "unknown_key"
     await check(desk, ask("r3"))
     desk.clock.now = NOON + 3600 * 10**9
-    assert await desk.engine.expire() == 1
+    await desk.engine.expire()
+    assert desk.stats.holds_expired == 1
 
 
 async def test_of_two_reports_of_one_hold_at_once_one_wins() -> None:
@@ -206,7 +208,8 @@ async def test_a_full_disk_that_is_remembered_settles_and_acknowledges_later() -
         assert (answer.code, "not on disk" in answer.message) == ("unavailable", True)
     assert (await check(desk, ask("r2"))).allowed, "the hold made room"
     desk.clock.now = NOON + 601 * 10**9
-    assert await desk.engine.expire() == 1
+    await desk.engine.expire()
+    assert desk.stats.holds_expired == 1
     disk.full = disk.owing = False
     assert (await report(desk, usage)).result == "duplicate"
 
@@ -262,11 +265,60 @@ async def test_a_correction_that_comes_much_too_late_is_written_nowhere() -> Non
     desk = Desk(LEAF)
     decision = await check(desk)
     desk.clock.now = NOON + 601 * 10**9
-    assert await desk.engine.expire() == 1
+    await desk.engine.expire()
     desk.clock.now += EXPIRED_KEPT
     usage = Usage(reservation_id=decision.reservation_id, prompt_tokens=1)
     assert (await report(desk, usage)).result == "duplicate"
     assert [type(each).__name__ for each in desk.sink.records] == ["Held", "Expired"]
+
+
+async def test_the_records_tell_of_nothing_that_did_not_happen() -> None:
+    desk = Desk(LEAF)
+    decision = await check(desk)
+    desk.clock.now = NOON + 601 * 10**9
+    await desk.engine.expire()
+    # The last moment in which the hold can be corrected; it is over at the next tick.
+    clock = Ticking(desk.clock.now + EXPIRED_KEPT - 1)
+    desk.engine._reporter._clock = clock
+    usage = Usage(reservation_id=decision.reservation_id, prompt_tokens=1)
+    await report(desk, usage)
+    replayed = MemoryCounters()
+    for each in desk.sink.records:
+        replayed.apply(each)
+    leaf = desk.keys.by_id("leaf")
+    assert isinstance(leaf, CompiledKey)
+    scope = leaf.plan.scopes[0]
+    assert replayed.spent(scope, "total", clock()) == desk.counters.spent(scope, "total", clock())
+
+
+class Ticking:
+    """A clock that goes on each time it is read."""
+
+    def __init__(self, now: int) -> None:
+        self._now = now
+
+    def __call__(self) -> int:
+        self._now += 1
+        return self._now - 1
+
+
+async def test_a_call_that_is_cancelled_is_neither_allowed_nor_counted() -> None:
+    desk = Desk(LEAF, keys=Slow(Keys(LEAF), "lookup", "by_id"))
+    for answer in (desk.engine.check(ask()), desk.engine.report(USAGE)):
+        assert not isinstance(answer, Decision | Reported)
+        task = asyncio.ensure_future(answer)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert (desk.sink.records, desk.stats.checks, desk.stats.reports) == ([], {}, {})
+
+
+async def test_a_limit_of_nothing_blocks_also_what_has_no_price() -> None:
+    limits = {"budget_limits": {"daily": 1}, "token_limits": {"per_request_max": 0}}
+    desk = Desk(record("leaf", **limits))
+    request = Request("r", "leaf", "chat:completions", "nobodys-model", max_output_tokens=0)
+    assert (await check(desk, request)).reason == "request_too_large"
 
 
 async def test_slow_counters_give_a_hold_back_as_well() -> None:
@@ -312,9 +364,10 @@ async def test_a_hold_that_cannot_be_written_off_is_tried_again() -> None:
     desk = Desk(LEAF, sink=disk)
     await check(desk)
     desk.clock.now = NOON + 601 * 10**9
-    assert await desk.engine.expire() == 0
+    await desk.engine.expire()
+    assert desk.stats.holds_expired == 0
     disk.full = False
-    assert await desk.engine.expire() == 1
+    await desk.engine.expire()
     assert desk.stats.holds_expired == 1
 
 

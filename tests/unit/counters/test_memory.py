@@ -2,10 +2,9 @@
 
 import pytest
 
-from pdp.counters import memory
 from pdp.counters.memory import EXPIRED_KEPT, MemoryCounters
 from pdp.ids import IdSource
-from pdp.quota.hold import Admitted, Hold
+from pdp.quota.hold import Hold
 from pdp.records import Denied, Expired
 from tests.contract.world import HOUR, NOON, TTL, USD, World
 from tests.unit.spool.desk import held, settled, totals
@@ -31,17 +30,17 @@ async def expired(w: World, request_id: str) -> Hold:
 async def test_an_expired_hold_is_a_duplicate_after_its_time(w: World) -> None:
     hold = await expired(w, "r")
     counters_of(w).prune(NOON + 48 * HOUR)
-    assert w.counters.locate(hold.reservation_id, "", "") == hold
+    assert w.counters.locate(hold.reservation_id, "", "", NOON) == hold
     counters_of(w).prune(NOON + EXPIRED_KEPT + 1)
-    assert w.counters.locate(hold.reservation_id, "", "") == "settled"
-    assert w.counters.locate("", "leaf", "r") == "settled"
+    assert w.counters.locate(hold.reservation_id, "", "", NOON) == "settled"
+    assert w.counters.locate("", "leaf", "r", NOON) == "settled"
     assert not await w.settle(hold, 0)
     assert w.money()[2] == (USD, 0)
 
 
 async def test_of_too_many_expired_holds_the_oldest_are_duplicates(w: World) -> None:
     holds = [await expired(w, f"r{number}") for number in range(5)]
-    assert [w.counters.locate(hold.reservation_id, "", "") == hold for hold in holds] == [
+    assert [w.counters.locate(hold.reservation_id, "", "", NOON) == hold for hold in holds] == [
         False,
         False,
         True,
@@ -78,23 +77,13 @@ async def test_old_windows_are_dropped_once_nothing_is_held_in_them(w: World) ->
     assert w.money()[2] == (USD, 0)
 
 
-async def test_plans_of_chains_that_come_and_go_are_bounded(
-    w: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(memory, "_MOST_PLANS", 4)
-    for _ in range(20):
-        again = World(w.counters, w.ids)
-        assert isinstance(await again.check(), Admitted)
-    assert len(counters_of(w)._plans) <= 4
-
-
 def test_a_settlement_whose_hold_met_a_full_disk_is_charged_in_its_windows() -> None:
     counters = MemoryCounters()
     lost = held(7, cost=100)
     counters.apply(settled(lost, cost=40))
     assert totals(counters) == {"leaf": (40, 0, 1), "root": (40, 0, 1)}
-    assert counters.locate(lost.hold.reservation_id, "", "") == "settled"
-    assert counters.locate("", "leaf", "r7") == "settled"
+    assert counters.locate(lost.hold.reservation_id, "", "", NOON) == "settled"
+    assert counters.locate("", "leaf", "r7", NOON) == "settled"
 
 
 def test_an_expiry_whose_hold_met_a_full_disk_can_still_be_corrected() -> None:
@@ -114,12 +103,12 @@ def test_an_expiry_whose_hold_met_a_full_disk_can_still_be_corrected() -> None:
         )
     )
     assert totals(counters)["root"] == (100, 0, 1)
-    found = counters.locate("", "leaf", "r7")
+    found = counters.locate("", "leaf", "r7", NOON)
     assert isinstance(found, Hold)
     assert found.reservation_id == hold.reservation_id
     counters.apply(settled(lost, cost=40))
     assert totals(counters)["root"] == (40, 0, 1)
-    assert counters.locate(hold.reservation_id, "", "") == "settled"
+    assert counters.locate(hold.reservation_id, "", "", NOON) == "settled"
 
 
 def test_a_record_twice_and_a_denial_move_nothing() -> None:

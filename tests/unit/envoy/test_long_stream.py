@@ -70,7 +70,7 @@ class Stream:
         """Return (spent, held) of the daily budget."""
         key = self.desk.keys.by_id("leaf")
         assert key is not None
-        (limit,) = self.desk.counters.status(key.scopes, self.desk.clock.now)
+        (limit,) = self.desk.counters.status(key.plan.scopes, self.desk.clock.now)
         return limit.spent, limit.held
 
     async def log(self, messages: AsyncIterator[pb.StreamAccessLogsMessage]) -> None:

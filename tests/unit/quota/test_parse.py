@@ -65,7 +65,7 @@ def test_null_is_no_limit() -> None:
         token_limits={"total": None, "per_request_max": None},
         permissions={"daily_budget": None, "rate_limit_per_minute": None, "max_requests": None},
     )
-    assert nothing == Scope("k", "Key", nothing.calendar)
+    assert nothing == Scope("k", nothing.calendar)
 
 
 def test_burst_is_the_capacity_of_the_shortest_period() -> None:

@@ -59,9 +59,9 @@ def test_a_replay_is_the_state_as_it_was(tmp_path: Path) -> None:
     again, journal = start(tmp_path)
     assert totals(again) == before
     assert again.find_open("leaf", "r3") is not None
-    assert again.locate("", "leaf", "r4") == "settled"
-    assert again.locate(held(4).hold.reservation_id, "", "") == "settled"
-    assert again.locate("res_boot-ffffff", "", "") == "unknown"
+    assert again.locate("", "leaf", "r4", NOON) == "settled"
+    assert again.locate(held(4).hold.reservation_id, "", "", NOON) == "settled"
+    assert again.locate("res_boot-ffffff", "", "", NOON) == "unknown"
     end(again, journal)
 
 
@@ -234,7 +234,7 @@ async def test_the_keeper_compacts_and_drops_what_is_shipped(tmp_path: Path) -> 
     assert present.next_sequence == len(history(30))
     counters, journal = start(tmp_path)
     assert totals(counters) == before
-    assert counters.locate("", "leaf", "r4") == "settled"
+    assert counters.locate("", "leaf", "r4", NOON) == "settled"
     end(counters, journal)
 
 
