@@ -15,6 +15,14 @@ MAX_TOKENS: Final = 1_000_000_000
 MAX_METADATA: Final = 16_384
 """Bound of a request's metadata in characters, names and values together."""
 
+_AMOUNTS: Final = (
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "latency_ms",
+    "http_status",
+)
+
 
 def request_fault(request: Request) -> str:
     """Return what is wrong with the request itself, or an empty string."""
@@ -67,7 +75,7 @@ def is_model_name(name: str) -> bool:
 
 
 def _amount_fault(usage: Usage) -> str:
-    for name in ("prompt_tokens", "completion_tokens", "cached_tokens", "latency_ms"):
+    for name in _AMOUNTS:
         amount = getattr(usage, name)
         if not 0 <= amount <= MAX_TOKENS:
             return f"{name}: `{amount}` is not between 0 and {MAX_TOKENS:,}"

@@ -11,6 +11,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from pdp.form import is_model_name
+
 _DECISIVE: Final = frozenset(
     {
         "model",
@@ -172,7 +174,7 @@ def _model(value: Any) -> str:
         return ""
     if not isinstance(value, str):
         raise BadBody("`model` is not a text", "model")
-    if not 0 < len(value) <= 256 or not value.isascii() or not value.isprintable() or " " in value:
+    if not is_model_name(value):
         raise BadBody(
             "`model` is not printable ASCII without spaces, up to 256 characters", "model"
         )

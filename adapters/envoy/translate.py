@@ -14,6 +14,7 @@ from adapters.envoy.routes import OPENAI_CHAT, Route, find_route
 from pdp.model import Decision, Request
 from pdp.quota.estimate import prompt_tokens_of_bytes
 from pdp.reasons import REASONS
+from pdp.refusal import MISSING_KEY
 
 FORCE_USAGE: Final = "x-pdp-force-usage"
 """Request header that sends a stream over the route which asks for its usage."""
@@ -87,8 +88,7 @@ def ask_of(http: HttpRequest, options: EnvoyOptions) -> Ask | Refusal:
     except BadCredentials as error:
         return Refusal("invalid_api_key", str(error), request_id)
     if not api_key:
-        message = "no API key: send one as `Authorization: Bearer <key>`"
-        return Refusal("missing_key", message, request_id)
+        return Refusal(MISSING_KEY.reason, MISSING_KEY.message, request_id)
     body = None
     if route.has_body:
         try:
@@ -163,13 +163,12 @@ def _ask(
 def reference_of(ask: Ask, decision: Decision, default_output: int) -> str:
     """Return the reference of an allowed request, as text."""
     request = ask.request
-    output = default_output if request.max_output_tokens is None else request.max_output_tokens
     reference = Reference(
         decision.reservation_id,
         decision.key_id,
         request.request_id,
         request.prompt_tokens,
-        output * request.choices,
+        request.most_output(default_output),
         request.action.endswith(":stream"),
     )
     return msgspec.json.encode(reference).decode()

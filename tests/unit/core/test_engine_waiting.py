@@ -346,7 +346,13 @@ async def test_what_a_request_may_take_is_bounded(asked: dict[str, Any]) -> None
 
 async def test_what_a_report_may_say_is_bounded() -> None:
     desk = Desk(LEAF)
-    for wrong in ({"metadata": {"a": "x" * 20_000}}, {"started_at": 2**63}, {"started_at": -1}):
+    for wrong in (
+        {"metadata": {"a": "x" * 20_000}},
+        {"started_at": 2**63},
+        {"started_at": -1},
+        {"http_status": -1},
+        {"latency_ms": -1},
+    ):
         answer = await report(desk, replace(USAGE, **wrong))
         assert (answer.result, answer.code) == ("error", "invalid_argument")
 
