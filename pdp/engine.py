@@ -21,7 +21,7 @@ from pdp.model import Decision, Reported, Request, Usage
 from pdp.options import Options
 from pdp.policy.chain import Attributes, Evaluation
 from pdp.ports import Clock, Counters, Ids, KeySource, Prices, UsageSink
-from pdp.quota.hold import Admitted, Hold, Refused, Reserve, Verdict, too_large
+from pdp.quota.hold import Admitted, GuardFailed, Hold, Refused, Reserve, Verdict, too_large
 from pdp.records import Denied, Extended, Held
 from pdp.refusal import (
     MISSING_KEY,
@@ -36,8 +36,9 @@ from pdp.stats import Stats
 from pdp.wording import shown
 
 _FAILED = "the check failed: try again"
+_STORM = "spend changes faster than it can be decided on: try again"
 
-_ATTEMPTS = 2
+_ATTEMPTS = range(2)
 """Spend that moves under an evaluation once is bad luck; more often it is a storm."""
 
 _MOST_REPEATED = 10_000
@@ -84,19 +85,32 @@ class Engine:
         return run_now(self._check(request))
 
     async def _check(self, request: Request) -> Decision:
-        if not request.api_key:
-            return self._turned_away(MISSING_KEY, request)
         try:
+            if not request.api_key:
+                return self._turned_away(MISSING_KEY, request)
             key = self._keys.lookup(request.api_key)
             if key is not None and not isinstance(key, CompiledKey):
                 key = await key
-            if key is None:
-                return self._turned_away(UNKNOWN_KEY, request)
-            return await self._with_key(request, key)
+            case = self._opened(request, key)
+            if isinstance(case, Decision):
+                return case
+            for _ in _ATTEMPTS:
+                asked = self._asked(case)
+                if isinstance(asked, Decision):
+                    return asked
+                verdict = self._counters.reserve(asked)
+                if not isinstance(verdict, Verdict):
+                    verdict = await verdict
+                if not isinstance(verdict, GuardFailed):
+                    return self._concluded(case, verdict)
         except Unavailable as error:
             return self._unavailable(request, error)
+        return self._unavailable(request, Unavailable(_STORM))
 
-    async def _with_key(self, request: Request, key: CompiledKey) -> Decision:
+    def _opened(self, request: Request, key: CompiledKey | None) -> Case | Decision:
+        """Return the case of a request that is to be evaluated, else what is known already."""
+        if key is None:
+            return self._turned_away(UNKNOWN_KEY, request)
         now = self._clock()
         denial = key_denial(key, now)
         if denial is None and (message := request_fault(request)):
@@ -109,7 +123,7 @@ class Engine:
             hold = self._counters.find_open(key.record.id, request.request_id)
             if hold is not None:
                 return self._again(case, hold)
-        return await self._reserve(case)
+        return case
 
     def _case(self, request: Request, key: CompiledKey, now: int, *, known: bool) -> Case:
         provider, metadata = request.provider, key.metadata
@@ -138,31 +152,11 @@ class Engine:
         if len(again) > _MOST_REPEATED:
             del again[next(iter(again))]
 
-    async def _reserve(self, case: Case) -> Decision:
-        """Evaluate and reserve; again, when spend moved under the evaluation."""
+    def _asked(self, case: Case) -> Reserve | Decision:
+        """Evaluate; return what to reserve, else the denial."""
         request, key, now = case.request, case.key, case.now
-        for _ in range(_ATTEMPTS):
-            evaluation = self._evaluate(case)
-            if not evaluation.allowed:
-                return self._denied(case, _denial_of(evaluation))
-            hold = self._hold(case, evaluation)
-            if denial := self._unholdable(key, evaluation, hold):
-                return self._denied(case, denial)
-            verdict = self._counters.reserve(
-                Reserve(hold, key.plan, evaluation.guards, now, request.dry_run, key.scope_of)
-            )
-            if not isinstance(verdict, Verdict):
-                verdict = await verdict
-            if isinstance(verdict, Admitted):
-                return self._admitted(case, verdict)
-            if isinstance(verdict, Refused):
-                return self._denied(case, limit_denial(verdict))
-        raise Unavailable("spend changes faster than it can be decided on: try again")
-
-    def _evaluate(self, case: Case) -> Evaluation:
-        request, now = case.request, case.now
-        counters, scope_of = self._counters, case.key.scope_of
-        return case.key.chain.evaluate(
+        counters, scope_of = self._counters, key.scope_of
+        evaluation = key.chain.evaluate(
             Attributes(
                 request.action,
                 request.model,
@@ -174,6 +168,14 @@ class Engine:
             ),
             lambda key_id, period: sum(counters.spent(scope_of[key_id], period, now)),
         )
+        if not evaluation.allowed:
+            return self._denied(case, _denial_of(evaluation))
+        hold = self._hold(case, evaluation)
+        if message := size_fault(hold):
+            return self._denied(case, Denial("invalid_request", message))
+        if hold.cost is None and (denial := self._unpriced(key, evaluation, hold)):
+            return self._denied(case, denial)
+        return Reserve(hold, key.plan, evaluation.guards, now, request.dry_run, scope_of)
 
     def _hold(self, case: Case, evaluation: Evaluation) -> Hold:
         request, now = case.request, case.now
@@ -208,19 +210,18 @@ class Engine:
             evaluation.statement,
         )
 
-    def _unholdable(self, key: CompiledKey, evaluation: Evaluation, hold: Hold) -> Denial | None:
-        """Return why a hold is not to be asked for: it is beyond bounds, or has no price."""
-        if message := size_fault(hold):
-            return Denial("invalid_request", message)
-        if hold.cost is not None or self._options.unknown_price == "allow":
-            return None
-        if not key.plan.budgets and not evaluation.guards:
+    def _unpriced(self, key: CompiledKey, evaluation: Evaluation, hold: Hold) -> Denial | None:
+        """Return why a hold without a price is refused, if a budget applies to it."""
+        limited = key.plan.budgets or evaluation.guards
+        if not limited or self._options.unknown_price == "allow":
             return None
         if refused := too_large(key.plan, hold.tokens):
             return limit_denial(refused)
         return price_denial(hold.model, hold.provider)
 
-    def _admitted(self, case: Case, admitted: Admitted) -> Decision:
+    def _concluded(self, case: Case, admitted: Admitted | Refused) -> Decision:
+        if isinstance(admitted, Refused):
+            return self._denied(case, limit_denial(admitted))
         request, key, hold = case.request, case.key, admitted.hold
         if request.dry_run:
             self._stats.checked("allow", "ok", request.adapter)

@@ -44,7 +44,11 @@ class Counters(Protocol):
         ...
 
     def reserve(self, op: Reserve) -> Verdict | Awaitable[Verdict]:
-        """Admit and hold, or refuse and move nothing."""
+        """Admit and hold, or refuse and move nothing.
+
+        A backend that makes its caller wait gives the hold back when that wait is
+        cancelled: nobody would write the hold down.
+        """
         ...
 
     def locate(

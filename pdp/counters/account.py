@@ -7,6 +7,9 @@ from typing import Final
 
 from msgspec import Struct
 
+from pdp.quota.calendar import Calendar
+from pdp.quota.limit import Period
+
 DAYS_KEPT: Final = 4 * 86400
 """Seconds that a day's account outlives it: corrections come for 48 hours, clocks go back."""
 
@@ -31,7 +34,7 @@ class Total(Bucket, array_like=True, gc=False):
 
 
 class Account(Struct, array_like=True):
-    """One key and all its descendants. The field names of the buckets are those of `Period`.
+    """One key and all its descendants.
 
     `day` and `month` are the latest windows that were used. Older ones move to
     `past_*`, where holds that were made in them are settled. `tats` are the rates'
@@ -72,20 +75,28 @@ class Account(Struct, array_like=True):
             self.tats,
         )
 
-    def find_day(self, start: int) -> Bucket:
-        """Return the bucket of a day to read from, an empty one if nothing is known of it."""
-        if start == self.day.start:
+    def bucket(self, period: Period) -> Bucket:
+        """Return the bucket of this account's day, of its month, or of all time."""
+        if period == "day":
             return self.day
-        return (self.past_days or _NONE).get(start) or Bucket(start)
+        return self.month if period == "month" else self.total
 
-    def find_month(self, start: int) -> Bucket:
-        """Return the bucket of a month to read from, an empty one if nothing is known of it."""
-        if start == self.month.start:
-            return self.month
-        return (self.past_months or _NONE).get(start) or Bucket(start)
+    def bucket_at(self, period: Period, calendar: Calendar, now: int) -> Bucket:
+        """Return the bucket around `now` (ns) to read from, an empty one if nothing is known."""
+        if period == "day":
+            return _find(self.day, self.past_days, calendar.day(now)[0])
+        if period == "month":
+            return _find(self.month, self.past_months, calendar.month(now)[0])
+        return self.total
 
 
 _NONE: Final[dict[int, Bucket]] = {}
+
+
+def _find(latest: Bucket, past: dict[int, Bucket] | None, start: int) -> Bucket:
+    if start == latest.start:
+        return latest
+    return (past or _NONE).get(start) or Bucket(start)
 
 
 def _archive(past: dict[int, Bucket] | None, bucket: Bucket, oldest: int) -> dict[int, Bucket]:

@@ -25,7 +25,7 @@ Tats = tuple[tuple[str, int, int], ...]
 def over_budget(plan: Plan, accounts: Sequence[Account], cost: int, now: int) -> Refused | None:
     """Return the first budget without room for `cost`. Raises `Unavailable` beyond `MOST_SUM`."""
     for place, limit in plan.budgets:
-        bucket = getattr(accounts[place], limit.period)
+        bucket = accounts[place].bucket(limit.period)
         if bucket.spent + bucket.held + cost > limit.amount or not limit.amount:
             reset_at = reset_of(plan.scopes[place], limit, now)
             return Refused(limit, cost, bucket.spent, bucket.held, None, reset_at)
@@ -39,68 +39,48 @@ def over_tokens(
     plan: Plan, accounts: Sequence[Account], tokens: int, now: int
 ) -> Refused | LimitStatus | None:
     """Return the first quota without room for `tokens`, else the one with the least left after."""
-    least = -1
+    tightest: LimitStatus | None = None
     for place, limit in plan.tokens:
-        bucket = getattr(accounts[place], limit.period)
+        bucket = accounts[place].bucket(limit.period)
         spent, held = bucket.tokens_spent, bucket.tokens_held
         left = limit.amount - spent - held - tokens
         if left < 0 or not limit.amount:
             reset_at = reset_of(plan.scopes[place], limit, now)
             return Refused(limit, tokens, spent, held, None, reset_at)
-        if least < 0 or left < least:
-            least = left
-            tightest, scope, used = limit, plan.scopes[place], spent
-    if least < 0:
-        return None
-    return LimitStatus(
-        tightest.name,
-        tightest.key_id,
-        "tokens",
-        tightest.amount,
-        used,
-        tightest.amount - used - least,
-        reset_of(scope, tightest, now),
-    )
+        if tightest is None or left < tightest.remaining:
+            reset_at = reset_of(plan.scopes[place], limit, now)
+            tightest = _as_it_stands(limit, spent, held + tokens, reset_at)
+    return tightest
 
 
 def over_requests(plan: Plan, accounts: Sequence[Account]) -> Refused | LimitStatus | None:
     """Return the first request quota that is used up, else the one with the least left after."""
-    least = -1
+    tightest: LimitStatus | None = None
     for place, limit in plan.requests:
         requests = accounts[place].total.requests
         left = limit.amount - requests - 1
         if left < 0:
             return Refused(limit, 1, requests, 0)
-        if least < 0 or left < least:
-            tightest, least = limit, left
-    if least < 0:
-        return None
-    used = tightest.amount - least
-    return LimitStatus(tightest.name, tightest.key_id, "requests", tightest.amount, used, 0, None)
+        if tightest is None or left < tightest.remaining:
+            tightest = _as_it_stands(limit, requests + 1, 0, None)
+    return tightest
 
 
 def over_rate(
     plan: Plan, accounts: Sequence[Account], now: int
-) -> Refused | tuple[Tats, LimitStatus]:
-    """Return the first rate that is used up, else (moves, the rate with the least left after).
-
-    There is at least one rate in the plan.
-    """
+) -> Refused | tuple[Tats, LimitStatus | None]:
+    """Return the first rate that is used up, else (moves, the rate with the least left after)."""
     moves = []
-    least = -1
+    tightest: LimitStatus | None = None
     for place, rate in plan.rates:
         tat, _ = admit(accounts[place].tats.get(rate.slot, 0), rate, now)
         if tat is None:
             return _throttled(plan, accounts, place, rate, now)
         moves.append((rate.key_id, rate.slot, tat))
         left = remaining(tat, rate, now)
-        if least < 0 or left < least:
-            least = left
-            tightest, whole_at = rate, tat
-    used = tightest.capacity - least
-    return tuple(moves), LimitStatus(
-        tightest.name, tightest.key_id, "requests", tightest.capacity, used, 0, whole_at
-    )
+        if tightest is None or left < tightest.remaining:
+            tightest = _rate_as_it_stands(rate, left, tat)
+    return tuple(moves), tightest
 
 
 def _throttled(
@@ -132,32 +112,28 @@ def reset_of(scope: Scope, limit: Limit, now: int) -> int | None:
 
 def rate_status(rate: Rate, tat: int, now: int) -> LimitStatus:
     """Return a rate as a limit: `spent` is what is used of its capacity now."""
-    return LimitStatus(
-        rate.name,
-        rate.key_id,
-        "requests",
-        rate.capacity,
-        rate.capacity - remaining(tat, rate, now),
-        0,
-        max(tat, now) if rate.amount else None,
-    )
+    reset_at = max(tat, now) if rate.amount else None
+    return _rate_as_it_stands(rate, remaining(tat, rate, now), reset_at)
 
 
 def limit_status(scope: Scope, limit: Limit, account: Account | None, now: int) -> LimitStatus:
     """Return a limit as it stands; without an account nothing was used."""
     spent = held = 0
     if account is not None and limit.period != "request":
-        if limit.period == "day":
-            bucket = account.find_day(scope.calendar.day(now)[0])
-        elif limit.period == "month":
-            bucket = account.find_month(scope.calendar.month(now)[0])
-        else:
-            bucket = account.total
+        bucket = account.bucket_at(limit.period, scope.calendar, now)
         if limit.unit == "nano_usd":
             spent, held = bucket.spent, bucket.held
         elif limit.unit == "tokens":
             spent, held = bucket.tokens_spent, bucket.tokens_held
         else:
             spent = account.total.requests
-    reset_at = reset_of(scope, limit, now)
+    return _as_it_stands(limit, spent, held, reset_of(scope, limit, now))
+
+
+def _as_it_stands(limit: Limit, spent: int, held: int, reset_at: int | None) -> LimitStatus:
     return LimitStatus(limit.name, limit.key_id, limit.unit, limit.amount, spent, held, reset_at)
+
+
+def _rate_as_it_stands(rate: Rate, left: int, reset_at: int | None) -> LimitStatus:
+    capacity = rate.capacity
+    return LimitStatus(rate.name, rate.key_id, "requests", capacity, capacity - left, 0, reset_at)

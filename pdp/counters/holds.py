@@ -53,7 +53,7 @@ class Holds:
 
     def live_of(self, key_id: str, request_id: str) -> Hold | None:
         """Return the live hold of a request."""
-        return self.live.get(self.of_request(key_id, request_id))
+        return self.live.get(self._by_request.get((key_id, request_id), ""))
 
     def find(self, reservation_id: str, after: int = 0) -> Hold | None:
         """Return a hold, live, or expired after `after` (ns)."""

@@ -68,6 +68,11 @@ class MemoryCounters:
     A reserve under a `reservation_id` that is live already moves nothing and
     answers with that hold. Two holds of one (key_id, request_id) are two holds:
     both count, and the later one is found by the request.
+
+    No account is ever forgotten. One may be only when the control plane says that its key
+    is gone for good (revoked, and all below it, with nothing held): until then its total
+    is what `total` budgets and `max_requests` compare, an expired key may be given a new
+    end, and to count from zero again would break NO-OVERSPEND. The counters cannot tell.
     """
 
     def __init__(self, seen: Seen | None = None, *, most_expired: int = 250_000) -> None:
@@ -106,7 +111,7 @@ class MemoryCounters:
             if isinstance(rates, Refused):
                 return rates
             moves, rate = rates
-            if requests is None or rate.remaining < requests.remaining:
+            if requests is None or (rate and rate.remaining < requests.remaining):
                 requests = rate
         if not op.dry_run:
             self._hold(hold, accounts, moves)
@@ -237,12 +242,7 @@ class MemoryCounters:
         account = self._accounts.get(scope.key_id)
         if account is None:
             return 0, 0
-        if period == "day":
-            bucket = account.find_day(scope.calendar.day(now)[0])
-        elif period == "month":
-            bucket = account.find_month(scope.calendar.month(now)[0])
-        else:
-            bucket = account.total
+        bucket = account.bucket_at(period, scope.calendar, now)
         return bucket.spent, bucket.held
 
     def status(self, scopes: Sequence[Scope], now: int) -> tuple[LimitStatus, ...]:
