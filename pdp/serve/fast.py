@@ -6,7 +6,8 @@ spool in one write, and then they are answered. A defect fails its own call and 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from time import perf_counter_ns
 from typing import Any
 
@@ -86,7 +87,9 @@ class FastServer(NativeServer):
         if isinstance(answer, Answer):
             decided.append((call_id, answer, shortcut, start))
         else:
-            self.spawn(call_id, method_id, details, self._later(call_id, answer, shortcut, start))
+            work = self._later(call_id, answer, shortcut, start)
+            cancelled = partial(_cancelled, answer, shortcut, start)
+            self.spawn(call_id, method_id, details, work, cancelled)
         return True
 
     def _is_fit(self, payload: bytes, metadata: Any, shortcut: Shortcut) -> bool:
@@ -102,13 +105,8 @@ class FastServer(NativeServer):
             answer = await waiting
         except Exception as error:
             shortcut.stats.done(self._broke(call_id, error), start)
-        except asyncio.CancelledError:
-            shortcut.stats.done("Canceled", start)
-            raise
         else:
             self._respond(call_id, answer, shortcut, start)
-        finally:
-            self.forget(call_id)
 
     def _respond(self, call_id: int, answer: Answer, shortcut: Shortcut, start: int) -> None:
         code, arrives = "OK", False
@@ -136,6 +134,12 @@ class FastServer(NativeServer):
             task = asyncio.ensure_future(_undone(undone))
             self._undoing.add(task)
             task.add_done_callback(self._undoing.discard)
+
+
+def _cancelled(waiting: Awaitable[Answer], shortcut: Shortcut, start: int) -> None:
+    if isinstance(waiting, Coroutine):
+        waiting.close()  # It may not have begun.
+    shortcut.stats.done("Canceled", start)
 
 
 async def _undone(waiting: Awaitable[Any]) -> None:

@@ -5,7 +5,7 @@ reason: with a new one, compare `aio.Server._on_events` and run tests/wire.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from pygrpc_native._native import EVENT_CALL, NativeGrpcFront
@@ -53,17 +53,25 @@ class NativeServer(Server):
         return self._receive_limit
 
     def spawn(
-        self, call_id: int, method_id: int, details: Details, work: Coroutine[Any, Any, None]
+        self,
+        call_id: int,
+        method_id: int,
+        details: Details,
+        work: Coroutine[Any, Any, None],
+        cancelled: Callable[[], None],
     ) -> None:
         """Run what answers a call later; the library's cancellations and its stop find it.
 
-        `work` calls `forget` at its end.
+        `cancelled` is called if they did: maybe before `work` has begun.
         """
         path, handler = self._table[method_id]
         call = _Call(call_id, path, handler, *details)
         self._calls[call_id] = call
-        call.task = asyncio.ensure_future(work)
 
-    def forget(self, call_id: int) -> None:
-        """Let go of a call that has ended."""
-        self._calls.pop(call_id, None)
+        def ended(task: asyncio.Task[None]) -> None:
+            self._calls.pop(call_id, None)
+            if task.cancelled():
+                cancelled()
+
+        call.task = asyncio.ensure_future(work)
+        call.task.add_done_callback(ended)

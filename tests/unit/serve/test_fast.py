@@ -130,6 +130,17 @@ async def test_a_later_answer_that_fails_ends_its_call(batch: Batch) -> None:
     assert not batch.server._calls
 
 
+async def test_a_call_that_is_cancelled_before_it_has_begun_ends_as_well(batch: Batch) -> None:
+    batch.send("later")
+    (call,) = batch.server._calls.values()
+    assert call.task is not None
+    call.task.cancel()
+    await asyncio.gather(call.task, return_exceptions=True)
+    assert (batch.stats.started, batch.stats.handled) == (1, {"Canceled": 1})
+    assert not batch.server._calls
+    assert not batch.front.answers
+
+
 async def test_a_batch_that_cannot_be_written_is_answered(batch: Batch) -> None:
     def end() -> None:
         raise RuntimeError
