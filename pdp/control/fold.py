@@ -19,7 +19,7 @@ _LENGTHS: Final = lengths_of(audit)
 
 
 class Row(Struct):
-    """One row of the audit table; field names are its columns."""
+    """One row of the audit table; its fields are the columns, in their order."""
 
     decision_id: str
     at: int

@@ -33,7 +33,7 @@ async def ingest(
         stored = await ledger.load(
             connection, sorted({_decision_of(each) for each in fresh} - {""})
         )
-        rows = {row["decision_id"]: Row(**row) for row in stored}
+        rows = {row.decision_id: row for row in (Row(*values) for values in stored)}
         fold = Fold(rows, await _owners(connection, fresh, rows))
         for record in fresh:
             fold.add(record)

@@ -16,7 +16,14 @@ from pdp.store.upsert import Upsert
 _CHUNK = 500
 """Values in one IN list: below every database's bound on parameters."""
 
-_AUDIT = Upsert(audit)
+# What a request is known by from its first record on; the rest is what became of it.
+_AUDIT = Upsert(
+    audit,
+    fixed=(
+        *("at", "key_id", "key_name", "request_id", "organization_id", "team_id", "user_id"),
+        *("reservation_id", "ancestors"),
+    ),
+)
 _SPEND = Upsert(key_spend, sums=True)
 _USAGE = Upsert(usage_daily, sums=True)
 _columns_of = attrgetter(*_AUDIT.columns)
@@ -55,13 +62,13 @@ async def set_next_sequence(connection: AsyncConnection, spool_id: str, number: 
     )
 
 
-async def load(connection: AsyncConnection, decision_ids: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Return the stored rows of some decisions."""
-    found: list[Mapping[str, Any]] = []
+async def load(connection: AsyncConnection, decision_ids: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Return the stored rows of some decisions, each in the order of the columns."""
+    found: list[tuple[Any, ...]] = []
     for start in range(0, len(decision_ids), _CHUNK):
         chunk = decision_ids[start : start + _CHUNK]
         query = sa.select(audit).where(audit.c.decision_id.in_(chunk))
-        found.extend(dict(row) for row in (await connection.execute(query)).mappings())
+        found.extend(map(tuple, await connection.execute(query)))
     return found
 
 

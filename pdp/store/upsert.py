@@ -4,7 +4,7 @@ SQLAlchemy's own way for many rows makes dictionaries of each and asks it of its
 statement; that costs as much as the insert itself (docs/performance.md).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,13 +20,15 @@ class Upsert:
     """Inserts rows of a table, or changes those that have the same primary key.
 
     `sums`: numbers are added to what is there, as the counters do: not beyond what
-    64 bits hold, which must not stop the ledger. Else the new row replaces the old.
+    64 bits hold, which must not stop the ledger. Else the new row replaces the old, but for
+    the `fixed` columns, which never change: what is not set costs no index anything.
     """
 
-    def __init__(self, table: sa.Table, *, sums: bool = False) -> None:
+    def __init__(self, table: sa.Table, *, sums: bool = False, fixed: Collection[str] = ()) -> None:
         self.columns = tuple(column.name for column in table.columns)
         self._table = table
         self._sums = sums
+        self._kept = {column.name for column in table.primary_key} | set(fixed)
         self._compiled: dict[str, str] = {}
 
     async def run(self, connection: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -50,7 +52,7 @@ class Upsert:
             set_={
                 name: self._changed(name, statement.excluded[name])
                 for name in self.columns
-                if name not in keys
+                if name not in self._kept
             },
         )
         compiled = statement.compile(dialect=dialect)
