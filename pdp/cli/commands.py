@@ -9,8 +9,9 @@ from pdp.cli import keys, policy
 from pdp.cli.check import check
 from pdp.cli.common import Json, control, run, say_json
 from pdp.cli.demo import demo
-from pdp.cli.logs import audit, usage
+from pdp.cli.logs import audit
 from pdp.cli.serve import serve
+from pdp.cli.usage import usage
 
 app = typer.Typer(
     name="pdp",

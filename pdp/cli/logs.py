@@ -1,95 +1,107 @@
-"""`pdp usage` and `pdp audit`."""
+"""`pdp audit`: the audit log as a table, as JSON, or as a stream."""
 
-from typing import Annotated
+import sys
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from pdp.cli.common import Json, Organization, control, run, say_json, say_table
 
+if TYPE_CHECKING:
+    from pdp.store.audit import AuditFilter
+    from pdp.store.database import Database
+    from pdp.store.sight import Sight
 
-def usage(
-    group_by: Annotated[
-        str | None, typer.Option(help="day, model, provider, key, team or user.")
-    ] = None,
-    organization_id: Organization = None,
-    json: Json = False,
-) -> None:
-    """Show what was spent and what is held: per key with all below it, or by a group."""
-    from pdp.control.usage import usage_by_group, usage_by_key
-
-    async def work() -> None:
-        async with control() as (plane, now):
-            actor = await plane.keys.actor(organization_id)
-            if group_by:
-                found = await usage_by_group(plane.database, actor.organization_id, group_by)
-            else:
-                found = await usage_by_key(plane.database, actor.organization_id, now)
-        if json:
-            say_json(found)
-        elif group_by:
-            names = (group_by, "requests", "prompt_tokens", "completion_tokens", "cost_usd")
-            rows = [tuple(_cell(row[name]) for name in names) for row in found["usage"]]
-            say_table(f"Usage by {group_by}", names, rows)
-        else:
-            rows = [
-                (
-                    row["api_key_id"],
-                    row["api_key_name"],
-                    _cell(row["requests"]),
-                    _cell(row["tokens"]),
-                    *(_usd(row[part]["spent_usd"]) for part in ("today", "month")),
-                    _usd(row["spent_usd"]),
-                    _usd(row["held_usd"]),
-                )
-                for row in found["usage"]
-            ]
-            columns = ("key", "name", "requests", "tokens", "today", "month", "spent", "held")
-            say_table("Usage in USD, keys below included", columns, rows)
-
-    run(work())
+_SHOWN = 20
+"""Entries that are shown when nobody says how many."""
 
 
 def audit(
-    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many entries.")] = 20,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many entries; default: 20, with --format all."),
+    ] = None,
     key_id: Annotated[str | None, typer.Option(help="Only of this key.")] = None,
     status: Annotated[str | None, typer.Option(help="Only with this status.")] = None,
+    action: Annotated[str | None, typer.Option(help="Only of this action.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only of this model.")] = None,
+    provider: Annotated[str | None, typer.Option(help="Only of this provider.")] = None,
+    request_id: Annotated[str | None, typer.Option(help="Only of this request.")] = None,
+    start: Annotated[str | None, typer.Option(help="Not before this time (RFC 3339).")] = None,
+    end: Annotated[str | None, typer.Option(help="Before this time (RFC 3339).")] = None,
+    form: Annotated[str | None, typer.Option("--format", help="Stream ndjson or csv.")] = None,
     organization_id: Organization = None,
     json: Json = False,
 ) -> None:
     """Show the audit log, newest first."""
-    from pdp.control.audit import audit_log
+    from pdp.control.audit_query import instant_of
+    from pdp.control.export import export_log
     from pdp.store.audit import AuditFilter
+    from pdp.store.sight import Sight
 
     async def work() -> None:
+        wanted = AuditFilter(
+            key_id=key_id,
+            status=status,
+            action=action,
+            model=model,
+            provider=provider,
+            request_id=request_id,
+            start=None if start is None else instant_of(start, "start"),
+            end=None if end is None else instant_of(end, "end"),
+        )
         async with control() as (plane, _):
-            actor = await plane.keys.actor(organization_id)
-            wanted = AuditFilter(actor.organization_id, key_id, status, limit=limit)
-            found = await audit_log(plane.database, wanted)
+            sight = Sight((await plane.keys.actor(organization_id)).organization_id)
+            if form is not None:
+                await _write(await export_log(plane.database, sight, wanted, form, most=limit))
+                return
+            found = await _read(plane.database, sight, wanted, limit or _SHOWN)
         if json:
             say_json(found)
-            return
-        rows = [
-            (
-                entry["timestamp"][:19].replace("T", " "),
-                entry["api_key_name"],
-                entry["action"],
-                entry["model"],
-                entry["status"],
-                entry["reason"],
-                _cell(entry["tokens"]["total"]),
-                "" if entry["cost_usd"] is None else _usd(entry["cost_usd"]),
-            )
-            for entry in found["logs"]
-        ]
-        columns = ("time (UTC)", "key", "action", "model", "status", "reason", "tokens", "USD")
-        say_table("Audit log, newest first", columns, rows)
+        else:
+            _say(found["logs"])
 
     run(work())
 
 
-def _usd(amount: float) -> str:
-    return f"{amount:.6f}"
+async def _read(
+    database: "Database", sight: "Sight", wanted: "AuditFilter", limit: int
+) -> dict[str, Any]:
+    """Return as many entries as are wanted, of however many pages."""
+    from pdp.control.audit import audit_log
+    from pdp.control.audit_query import MOST_ENTRIES
+
+    logs: list[Any] = []
+    cursor: str | None = None
+    while True:
+        size = min(limit - len(logs), MOST_ENTRIES)
+        page = await audit_log(database, sight, msgspec.structs.replace(wanted, limit=size), cursor)
+        logs += page["logs"]
+        cursor = page["next_cursor"]
+        if cursor is None or len(logs) == limit:
+            return {"logs": logs, "next_cursor": cursor}
 
 
-def _cell(value: object) -> str:
-    return _usd(value) if isinstance(value, float) else str(value)
+async def _write(chunks: AsyncIterator[bytes]) -> None:
+    async for chunk in chunks:
+        sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()
+
+
+def _say(entries: list[Mapping[str, Any]]) -> None:
+    rows = [
+        (
+            entry["timestamp"][:19].replace("T", " "),
+            entry["api_key_name"] or entry["api_key_id"],
+            # Two lines of a cell, so that a terminal of 80 columns has room.
+            "\n".join(filter(None, (entry["action"], entry["model"]))),
+            entry["status"] if entry["reason"] == "ok" else entry["reason"],
+            str(entry["tokens"]["total"]),
+            "" if entry["cost_usd"] is None else f"{entry['cost_usd']:.6f}",
+        )
+        for entry in entries
+    ]
+    columns = ("UTC", "key", "action, model", "result", "tokens", "USD")
+    say_table("Audit log, newest first", columns, rows)

@@ -2,7 +2,7 @@
 
 import secrets as random
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,8 +12,22 @@ from pdp.control.resource import resource_of
 from pdp.store import ledger
 from pdp.store.keys import KeyRow, get_key
 
-_NOT_TOLD = ("version", "rotation_age_days")
-"""Fields that change by themselves."""
+ADMIN_ACTIONS: Final = (
+    "keys.create",
+    "keys.update",
+    "keys.rotate",
+    "keys.suspend",
+    "keys.resume",
+    "keys.revoke",
+    "keys.report_compromised",
+    "organizations.create",
+    "organizations.update",
+)
+"""What administrators do, as the log names it."""
+
+_CREATING: Final = ("keys.create", "organizations.create")
+_NOT_TOLD: Final = ("id", "effective_limits", "version", "rotation_age_days")
+"""Fields that are said elsewhere, follow from others, or change by themselves."""
 
 
 async def log_change(
@@ -22,16 +36,19 @@ async def log_change(
     action: str,
     targets: Sequence[KeyRow],
     now: int,
-    before: Sequence[KeyRow] = (),
+    before: Sequence[KeyRow] | None = None,
     reason: str = "",
 ) -> None:
     """Note who changed which keys, an entry for each, in the transaction of the change.
 
-    With the keys as they were `before`, the entry has the fields that changed. No secrets.
+    Its `metadata` says which key it was and, of the fields that changed, what they were
+    `before` and are `after`, without secrets; of a new key, all that it has. `action` is
+    one of `ADMIN_ACTIONS`, `reason` what the administrator said.
     """
+    assert action in ADMIN_ACTIONS, "the log can be asked for it"
     actor = await get_key(connection, actor_key_id)
     assert actor is not None, "who changes a key is a key"
-    old = {row.id: row for row in before}
+    old = {row.id: row for row in before or ()}
     rows = [
         Row(
             decision_id="adm_" + random.token_hex(12),
@@ -44,24 +61,28 @@ async def log_change(
             action=action,
             status="success",
             http_status=200,
-            metadata=_facts(target, old.get(target.id), now, reason),
+            metadata=_metadata(action, old.get(target.id), target, now, reason),
         )
         for target in targets
     ]
     await ledger.save(connection, rows)
 
 
-def _facts(target: KeyRow, old: KeyRow | None, now: int, reason: str) -> str:
+def _metadata(action: str, old: KeyRow | None, target: KeyRow, now: int, reason: str) -> str:
+    became = resource_of(target, now)
+    was = dict.fromkeys(became) if old is None else resource_of(old, now)
+    changed: list[str] = []
+    if old is not None or action in _CREATING:
+        changed = [name for name in became if name not in _NOT_TOLD and was[name] != became[name]]
+    # Two secrets look the same from here, and that one took the other's place must be told.
+    if old is not None and old.document.webhooks != target.document.webhooks:
+        changed = [*(name for name in changed if name != "webhooks"), "webhooks"]
     facts: dict[str, Any] = {
         "target_key_id": target.id,
         "target_key_name": target.name,
         "target_status": target.status,
+        **({"reason": reason} if reason else {}),
+        "before": {} if old is None else {name: was[name] for name in changed},
+        "after": {name: became[name] for name in changed},
     }
-    if reason:
-        facts["reason"] = reason
-    if old is not None:
-        was, became = resource_of(old, now), resource_of(target, now)
-        changed = [name for name in became if name not in _NOT_TOLD and was[name] != became[name]]
-        facts["before"] = {name: was[name] for name in changed}
-        facts["after"] = {name: became[name] for name in changed}
     return msgspec.json.encode(facts).decode()

@@ -1,37 +1,44 @@
 """The audit log as people read it: the seed's shape and more."""
 
-import base64
-import binascii
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from pdp.actions import ACTIONS, BY_AUDIT_NAME
-from pdp.errors import InvalidDocument, Problem
+from pdp.actions import ACTIONS
+from pdp.control.audit_query import checked, cursor_of, position_of
+from pdp.control.sight import check_asked, check_known
 from pdp.store.audit import AuditFilter, read
 from pdp.store.database import Database
+from pdp.store.sight import Sight
+
+_EVERYTHING = AuditFilter()
 
 
 async def audit_log(
-    database: Database, wanted: AuditFilter, cursor: str | None = None
+    database: Database,
+    sight: Sight,
+    wanted: AuditFilter = _EVERYTHING,
+    cursor: str | None = None,
 ) -> dict[str, Any]:
-    """Return {"logs": [...], "next_cursor"}, newest first; `action` in either spelling."""
-    action = BY_AUDIT_NAME.get(wanted.action or "")
-    wanted = msgspec.structs.replace(
-        wanted,
-        action=action.name if action else wanted.action,
-        before=_position(cursor) if cursor else None,
-        limit=wanted.limit + 1,
-    )
+    """Return {"logs": [...], "next_cursor"}, newest first; `action` in either spelling.
+
+    The log is at its end when `next_cursor` is None. A page may be shorter than
+    `limit`, even empty, before that: one call looks at a bounded number of entries.
+    Raises `InvalidDocument` with every fault, `Forbidden` for a key that is not
+    the only one in sight, `NotFound` for one that is not there.
+    """
+    wanted = checked(wanted)
+    before = position_of(cursor) if cursor else None
+    check_asked(sight, wanted.key_id)
     async with database.reading() as connection:
-        rows = await read(connection, wanted)
-    page = rows[: wanted.limit - 1]
-    more = len(rows) > len(page) and bool(page)
+        page = await read(connection, sight, wanted, before)
+    if wanted.key_id is not None and not page.rows and before is None:
+        await check_known(database, sight, wanted.key_id)
     return {
-        "logs": [entry_of(row) for row in page],
-        "next_cursor": _cursor(page[-1]) if more else None,
+        "logs": [entry_of(row) for row in page.rows],
+        "next_cursor": cursor_of(page.older) if page.older else None,
     }
 
 
@@ -71,20 +78,3 @@ def entry_of(row: Mapping[str, Any]) -> dict[str, Any]:
 def _instant(ns: int) -> str:
     moment = datetime.fromtimestamp(ns / 1e9, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _cursor(row: Mapping[str, Any]) -> str:
-    text = f"{row['at']}:{row['decision_id']}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _position(cursor: str) -> tuple[int, str]:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        at, _, decision_id = text.partition(":")
-        number = int(at)
-        number.to_bytes(8, signed=True)  # The database has no room for more.
-    except (ValueError, OverflowError, binascii.Error) as error:
-        problem = Problem("cursor", "not one of ours: use next_cursor as it was given")
-        raise InvalidDocument([problem]) from error
-    return number, decision_id

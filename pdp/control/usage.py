@@ -1,84 +1,186 @@
 """What was spent and what is held, per key or by other groups, from the ledger's own sums."""
 
-from datetime import datetime
-from typing import Any
+import base64
+import binascii
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pdp.control.sight import check_asked, check_known
 from pdp.errors import InvalidDocument, Problem
+from pdp.problems import Problems
 from pdp.quota.calendar import Calendar
+from pdp.store import usage as store
 from pdp.store.database import Database
-from pdp.store.organizations import get_organization
-from pdp.store.usage import GROUPS, SUMS, spend_of_keys, usage_of_groups
+from pdp.store.organizations import Organization, get_organization
+from pdp.store.sight import Sight
+from pdp.wording import shown
+
+GROUPS: Final = tuple(store.GROUPS)
+MOST_ROWS: Final = 1000
+"""Rows in a page."""
+
+_NOON: Final = timedelta(hours=12)
+
+# What every database takes.
+_Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
 
 
-async def usage_by_key(database: Database, organization_id: str, now: int) -> dict[str, Any]:
-    """Return {"usage": [...]}: one row a key, its descendants included, as its limits count."""
+async def usage_by_key(
+    database: Database,
+    sight: Sight,
+    now: int,
+    key_id: str | None = None,
+    limit: int = MOST_ROWS,
+    cursor: str | None = None,
+) -> dict[str, Any]:
+    """Return {"usage": [...], "next_cursor"}: one row a key, oldest first.
+
+    A row has what its limits count, so what its descendants used is in it. Raises
+    `InvalidDocument`, and `Forbidden` or `NotFound` for a key that is not in sight.
+    """
+    _check_limit(limit)
+    after = _position_of(cursor, tuple[_Number, _Text]) if cursor else None
+    sight = await _narrowed(database, sight, key_id)
     async with database.reading() as connection:
-        starts = await _starts(connection, organization_id, now)
-        rows = await spend_of_keys(connection, organization_id, starts)
-    entries: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        entry = entries.setdefault(row["id"], _empty(row))
-        if row["period"]:
-            _fill(entry, row)
-    return {"usage": list(entries.values())}
+        organization = await _organization(connection, sight)
+        calendar = Calendar(organization.timezone)
+        starts = {"day": calendar.day(now)[0], "month": calendar.month(now)[0], "total": 0}
+        rows = await store.spent(connection, sight, starts, after, limit + 1)
+    more = len(rows) > limit
+    last = rows[limit - 1] if more else None
+    return {
+        "usage": [_spent(row) for row in rows[:limit]],
+        "next_cursor": last and _cursor_of((last["created_at"], last["id"])),
+    }
 
 
-async def _starts(connection: AsyncConnection, organization_id: str, now: int) -> dict[str, int]:
-    organization = await get_organization(connection, organization_id)
-    assert organization is not None, "an actor's organization exists"
-    calendar = Calendar(organization.timezone)
-    return {"day": calendar.day(now)[0], "month": calendar.month(now)[0], "total": 0}
-
-
-def _empty(row: Any) -> dict[str, Any]:
+def _spent(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "api_key_id": row["id"],
         "api_key_name": row["name"],
         "parent_key_id": row["parent_key_id"],
-        "requests": 0,
-        "tokens": 0,
-        "spent_usd": 0.0,
-        "held_usd": 0.0,
-        "held_tokens": 0,
-        "today": {"requests": 0, "tokens": 0, "spent_usd": 0.0, "held_usd": 0.0},
-        "month": {"requests": 0, "tokens": 0, "spent_usd": 0.0, "held_usd": 0.0},
+        **_part(row, "total"),
+        "held_tokens": row["total_held_tokens"] or 0,
+        "today": _part(row, "day"),
+        "month": _part(row, "month"),
     }
 
 
-def _fill(entry: dict[str, Any], row: Any) -> None:
-    part = {"day": entry["today"], "month": entry["month"], "total": entry}[row["period"]]
-    part["requests"] = row["requests"]
-    part["tokens"] = row["tokens"]
-    part["spent_usd"] = row["cost"] / 1e9
-    part["held_usd"] = row["held_cost"] / 1e9
-    if part is entry:
-        entry["held_tokens"] = row["held_tokens"]
-
-
-async def usage_by_group(database: Database, organization_id: str, group: str) -> dict[str, Any]:
-    """Return {"usage": [...]} by one of `GROUPS`: what was settled, each usage once."""
-    if group not in GROUPS:
-        problem = Problem("group_by", f"`{group[:40]}` is not one of {', '.join(GROUPS)}")
-        raise InvalidDocument([problem])
-    async with database.reading() as connection:
-        organization = await get_organization(connection, organization_id)
-        assert organization is not None, "an actor's organization exists"
-        rows = await usage_of_groups(connection, organization_id, group)
-    zone = ZoneInfo(organization.timezone)
+def _part(row: Mapping[str, Any], period: str) -> dict[str, Any]:
     return {
-        "usage": [
-            {
-                group: _date(row["group"], zone) if group == "day" else row["group"],
-                **{name: int(row[name]) for name in SUMS if name != "cost"},
-                "cost_usd": int(row["cost"]) / 1e9,
-            }
-            for row in rows
-        ]
+        "requests": row[f"{period}_requests"] or 0,
+        "tokens": row[f"{period}_tokens"] or 0,
+        "spent_usd": (row[f"{period}_cost"] or 0) / 1e9,
+        "held_usd": (row[f"{period}_held_cost"] or 0) / 1e9,
     }
 
 
-def _date(day: int, zone: ZoneInfo) -> str:
-    return datetime.fromtimestamp(day, zone).date().isoformat()
+async def usage_by_group(
+    database: Database,
+    sight: Sight,
+    group: str,
+    start: str | None = None,
+    end: str | None = None,
+    key_id: str | None = None,
+    limit: int = MOST_ROWS,
+    cursor: str | None = None,
+) -> dict[str, Any]:
+    """Return {"usage": [...], "next_cursor"} by one of `GROUPS`: what was settled, each usage once.
+
+    `start` and `end` are dates of the organization's timezone, both included. A row
+    has the group's value under its name (None: a team or user of nobody), keys their
+    `key_name`. Raises as `usage_by_key` does.
+    """
+    if group not in GROUPS:
+        problem = Problem("group_by", f"{shown(group)} is not one of {', '.join(GROUPS)}")
+        raise InvalidDocument([problem])
+    _check_limit(limit)
+    first, last = _dates(start, end)
+    after = _position_of(cursor, _Number if group == "day" else _Text) if cursor else None
+    sight = await _narrowed(database, sight, key_id)
+    async with database.reading() as connection:
+        zone = ZoneInfo((await _organization(connection, sight)).timezone)
+        days = _midnight(first, zone), _midnight(last and last + timedelta(days=1), zone)
+        rows = await store.used(connection, sight, group, days, after, limit + 1)
+    more = len(rows) > limit
+    return {
+        "usage": [_used(row, group, zone) for row in rows[:limit]],
+        "next_cursor": _cursor_of(rows[limit - 1]["group"]) if more else None,
+    }
+
+
+def _used(row: Mapping[str, Any], group: str, zone: ZoneInfo) -> dict[str, Any]:
+    value = row["group"]
+    if group == "day":
+        value = datetime.fromtimestamp(value, zone).date().isoformat()
+    return {
+        group: value or None,
+        **({"key_name": row["name"]} if group == "key" else {}),
+        **{name: int(row[name]) for name in store.SUMS if name != "cost"},
+        "cost_usd": int(row["cost"]) / 1e9,
+    }
+
+
+async def _organization(connection: AsyncConnection, sight: Sight) -> Organization:
+    organization = await get_organization(connection, sight.organization_id)
+    assert organization is not None, "who sees something of an organization is in it"
+    return organization
+
+
+async def _narrowed(database: Database, sight: Sight, key_id: str | None) -> Sight:
+    """Return the sight of one key in it, where one is asked for."""
+    if key_id is None:
+        return sight
+    check_asked(sight, key_id)
+    await check_known(database, sight, key_id)
+    return msgspec.structs.replace(sight, key_id=key_id, below=False)
+
+
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= MOST_ROWS:
+        raise InvalidDocument([Problem("limit", f"`{limit}` is not from 1 to {MOST_ROWS}")])
+
+
+def _dates(start: str | None, end: str | None) -> tuple[date | None, date | None]:
+    problems = Problems()
+    for name, text in (("start", start), ("end", end)):
+        if text is not None and _date_of(text) is None:
+            problems.add(name, f"{shown(text)} is no day: write it like `2030-12-31`")
+    problems.raise_if_any()
+    return _date_of(start or ""), _date_of(end or "")
+
+
+def _date_of(text: str) -> date | None:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    # The ends of time have no room for a timezone.
+    return day if 1970 <= day.year < 9999 else None
+
+
+def _midnight(day: date | None, zone: ZoneInfo) -> int | None:
+    """Return the second in which a day begins."""
+    if day is None:
+        return None
+    noon = int((datetime(day.year, day.month, day.day, tzinfo=zone) + _NOON).timestamp())
+    return Calendar(zone.key).day(noon * 1_000_000_000)[0]
+
+
+def _cursor_of(position: object) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
+
+
+def _position_of(cursor: str, kind: Any) -> Any:
+    try:
+        data = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        return msgspec.json.decode(data, type=kind)
+    except (ValueError, binascii.Error, msgspec.DecodeError) as error:
+        problem = Problem("cursor", "not one of ours: use next_cursor as it was given")
+        raise InvalidDocument([problem]) from error

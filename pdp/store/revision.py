@@ -5,7 +5,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-NEWEST: Final = "0002"
+NEWEST: Final = "0003"
 """The schema of this version."""
 
 

@@ -150,9 +150,15 @@ audit = Table(
     _text("user_agent", 512),
     Column("metadata", Text, nullable=False, server_default="{}"),
     Column("ancestors", Text, nullable=False, server_default="[]"),
-    Index(None, "organization_id", "at", "decision_id"),
-    Index(None, "key_id", "at", "decision_id"),
-    Index(None, "request_id"),
+    Index(None, "organization_id", "at"),
+    # One for each column that the log is asked by (pdp.store.audit), newest first within it.
+    Index(None, "organization_id", "key_id", "at"),
+    Index(None, "organization_id", "team_id", "at"),
+    Index(None, "organization_id", "request_id", "at"),
+    Index(None, "organization_id", "model", "at"),
+    Index(None, "organization_id", "provider", "at"),
+    Index(None, "organization_id", "status", "at"),
+    Index(None, "organization_id", "action", "at"),
 )
 
 # What the counters hold, for every key with its descendants: the ledger's own sums.

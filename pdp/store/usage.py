@@ -1,57 +1,101 @@
-"""Reading the ledger's sums."""
+"""Reading the ledger's sums: of keys as their limits count, and of what was used by groups."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pdp.store.schema import api_keys, key_spend, usage_daily
+from pdp.store.sight import Sight, is_seen
 
+_SPENT: Final = ("requests", "tokens", "cost", "held_cost", "held_tokens")
 SUMS: Final = ("requests", "prompt_tokens", "completion_tokens", "cached_tokens", "cost")
-GROUPS: Final[Mapping[str, Any]] = {
+
+GROUPS: Final[Mapping[str, sa.Column[Any]]] = {
     "day": usage_daily.c.day,
     "model": usage_daily.c.model,
     "provider": usage_daily.c.provider,
-    "key": api_keys.c.id,
+    "key": usage_daily.c.key_id,
     "team": api_keys.c.team_id,
     "user": api_keys.c.user_id,
 }
 
 
-async def spend_of_keys(
-    connection: AsyncConnection, organization_id: str, windows: Mapping[str, int]
-) -> Sequence[sa.RowMapping]:
-    """Return a row a key and window, oldest key first; without spend one row of nulls.
+async def spent(
+    connection: AsyncConnection,
+    sight: Sight,
+    starts: Mapping[str, int],
+    after: tuple[int, str] | None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Return keys by (created_at, id), those after a position, with what is counted of them.
 
-    `windows`: where each period's current one starts (s).
+    `starts` has the start of the window for each period, and a row `<period>_<sum>`
+    columns: None where nothing is counted. Each window is looked up by its own key.
     """
-    current = sa.or_(
-        *(
-            sa.and_(key_spend.c.period == period, key_spend.c.start == start)
-            for period, start in windows.items()
+    query = spent_query(sight, starts, after, limit)
+    return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+
+def spent_query(
+    sight: Sight, starts: Mapping[str, int], after: tuple[int, str] | None, limit: int
+) -> Any:
+    """Return the query of `spent`."""
+    columns: list[Any] = [
+        api_keys.c[name] for name in ("id", "name", "parent_key_id", "created_at")
+    ]
+    tables: Any = api_keys
+    for period, start in starts.items():
+        window = key_spend.alias(period)
+        tables = tables.outerjoin(
+            window,
+            sa.and_(
+                window.c.key_id == api_keys.c.id,
+                window.c.period == period,
+                window.c.start == start,
+            ),
         )
-    )
-    query = (
-        sa.select(api_keys.c.id, api_keys.c.name, api_keys.c.parent_key_id, key_spend)
-        .outerjoin(key_spend, sa.and_(key_spend.c.key_id == api_keys.c.id, current))
-        .where(api_keys.c.organization_id == organization_id)
-        .order_by(api_keys.c.created_at, api_keys.c.id)
-    )
-    return (await connection.execute(query)).mappings().all()
+        columns += [window.c[name].label(f"{period}_{name}") for name in _SPENT]
+    query = sa.select(*columns).select_from(tables).where(*is_seen(sight, api_keys, api_keys.c.id))
+    if after is not None:
+        created_at, key_id = after
+        query = query.where(
+            api_keys.c.created_at >= created_at,
+            sa.or_(api_keys.c.created_at > created_at, api_keys.c.id > key_id),
+        )
+    return query.order_by(api_keys.c.created_at, api_keys.c.id).limit(limit)
 
 
-async def usage_of_groups(
-    connection: AsyncConnection, organization_id: str, group: str
-) -> Sequence[sa.RowMapping]:
-    """Return a row for each value of one of `GROUPS`: it, as `group`, and `SUMS`."""
+async def used(
+    connection: AsyncConnection,
+    sight: Sight,
+    group: str,
+    days: tuple[int | None, int | None],
+    after: str | int | None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Return groups by their value, those after one, with `SUMS` of the days [start, end).
+
+    `group` is one of `GROUPS`; its value is `group`, and that of keys has a `name`.
+    """
     column = GROUPS[group]
     sums = [sa.func.sum(usage_daily.c[name]).label(name) for name in SUMS]
+    columns: list[Any] = [column.label("group"), *sums]
+    if group == "key":
+        columns.append(sa.func.min(api_keys.c.name).label("name"))
     query = (
-        sa.select(column.label("group"), *sums)
+        sa.select(*columns)
         .join(api_keys, api_keys.c.id == usage_daily.c.key_id)
-        .where(api_keys.c.organization_id == organization_id)
+        .where(*is_seen(sight, api_keys, api_keys.c.id))
         .group_by(column)
-        .order_by(column)
     )
-    return (await connection.execute(query)).mappings().all()
+    start, end = days
+    if start is not None:
+        query = query.where(usage_daily.c.day >= start)
+    if end is not None:
+        query = query.where(usage_daily.c.day < end)
+    if after is not None:
+        query = query.where(column > after)
+    query = query.order_by(column).limit(limit)
+    return [dict(row) for row in (await connection.execute(query)).mappings()]

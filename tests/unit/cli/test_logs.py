@@ -1,6 +1,9 @@
 """`pdp usage` and `pdp audit`."""
 
 import asyncio
+import csv
+import io
+import json
 from typing import Any
 
 import pytest
@@ -51,10 +54,11 @@ def test_usage_shows_spent_and_held_of_every_key(
     for row in found.values():
         assert (row["requests"], row["spent_usd"], row["held_usd"]) == (2, 0.25, 3.0)
     table = pdp("usage").out
-    (line,) = [line for line in table.splitlines() if key["id"] in line]
-    assert "[b]Mobile[/b]" in line
-    assert "0.250000" in line
-    assert "3.000000" in line
+    lines = table.splitlines()
+    (index,) = [index for index, line in enumerate(lines) if key["id"] in line]
+    assert [word for at, word in enumerate(lines[index - 1].split()) if at not in (1, 2, 3)] == [
+        *("[b]Mobile[/b]", "0.250000", "3.000000"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -71,6 +75,10 @@ def test_usage_by_group(pdp: Pdp, key: dict[str, Any], group: str, value: str) -
         "cached_tokens": 1,
         "cost_usd": 0.25,
     }
+    days = ("--start", "2026-11-23", "--end", "2026-11-23")
+    assert pdp("usage", "--group-by", group, "--json", *days).json()["usage"] == [row]
+    after = pdp("usage", "--group-by", group, "--json", "--start", "2026-11-24")
+    assert after.json() == {"usage": []}
     table = pdp("usage", "--group-by", group).out
     assert value in table
     assert "0.250000" in table
@@ -79,6 +87,24 @@ def test_usage_by_group(pdp: Pdp, key: dict[str, Any], group: str, value: str) -
 def test_a_group_that_is_none_is_refused(pdp: Pdp, key: dict[str, Any]) -> None:
     line = pdp("usage", "--group-by", "colour").refusal()
     assert "group_by: `colour` is not one of day, model, provider, key, team, user" in line
+
+
+def test_usage_by_key_and_by_team_of_nobody(pdp: Pdp, key: dict[str, Any]) -> None:
+    (row,) = pdp("usage", "--group-by", "key", "--json").json()["usage"]
+    assert (row["key"], row["key_name"]) == (key["id"], "[b]Mobile[/b]")
+    lines = pdp("usage", "--group-by", "key").out.splitlines()
+    (index,) = [index for index, line in enumerate(lines) if key["id"] in line]
+    assert "[b]Mobile[/b]" in lines[index - 1]
+    (row,) = pdp("usage", "--group-by", "team", "--json").json()["usage"]
+    assert row["team"] is None
+
+
+def test_days_go_with_groups(pdp: Pdp, key: dict[str, Any]) -> None:
+    done = pdp("usage", "--start", "2026-11-23")
+    assert done.status == 2
+    assert "--group-by" in done.err
+    line = pdp("usage", "--group-by", "day", "--end", "sunday").refusal()
+    assert "end: `sunday` is no day: write it like `2030-12-31`" in line
 
 
 # -- Audit
@@ -110,19 +136,62 @@ def test_audit_shows_what_it_is_asked_for(pdp: Pdp, key: dict[str, Any]) -> None
     assert len(mine) == 3
     (entry,) = pdp("audit", "--json", "--status", "denied").json()["logs"]
     assert (entry["decision_id"], entry["reason"]) == ("d3", "budget_exceeded")
-    assert pdp("audit", "--json", "--status", "lost").json() == {"logs": [], "next_cursor": None}
 
 
 def test_audit_shows_people_a_table(pdp: Pdp, key: dict[str, Any]) -> None:
     table = pdp("audit").out
-    (line,) = [line for line in table.splitlines() if "success" in line and "chat" in line]
-    assert line.split() == [
-        *("2026-11-23", "12:00:01", key["id"].title(), "chat.completions.create", "gpt-4o"),
-        *("success", "ok", "7", "0.250000"),
+    lines = table.splitlines()
+    (index,) = [at for at, line in enumerate(lines) if "success" in line and "chat" in line]
+    assert lines[index].split() == [
+        *("2026-11-23", "12:00:01", key["id"].title(), "chat.completions.create"),
+        *("success", "7", "0.250000"),
     ]
-    (line,) = [line for line in table.splitlines() if "denied" in line]
+    assert lines[index + 1].split() == ["gpt-4o"]
+    (line,) = [line for line in lines if "budget_exceeded" in line]
     assert "[b]Mobile[/b]" in line
-    assert "budget_exceeded" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--status", "lost"), "status: `lost` is not one of pending, success, error, denied"),
+        (("--action", "chat"), "action: `chat` is not one of chat:completions, chat:stream"),
+        (("--start", "monday"), "start: `monday` is no time: use RFC 3339"),
+        (("--end", "2026-11-23"), "end: `2026-11-23` is no time: use RFC 3339"),
+        (("--format", "xml"), "format: `xml` is not one of ndjson, csv"),
+        (("--key-id", "nobody"), "there is no key `nobody`"),
+    ],
+)
+def test_a_question_that_is_none_is_refused(
+    pdp: Pdp, root: dict[str, str], arguments: tuple[str, ...], words: str
+) -> None:
+    assert words in pdp("audit", *arguments).refusal()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (("--model", "gpt-4o", "--status", "success"), ["d1"]),
+        (("--provider", "openai", "--end", "2026-11-23T12:00:02Z"), ["d1", "d3"]),
+        (("--start", "2026-11-23T13:00:01+01:00", "--action", "chat.completions.create"), "d2 d1"),
+        (("--request-id", "req_d2"), ["d2"]),
+        (("--model", "none"), []),
+    ],
+)
+def test_audit_is_asked_by_what_requests_are(
+    pdp: Pdp, key: dict[str, Any], arguments: tuple[str, ...], found: str | list[str]
+) -> None:
+    logs = pdp("audit", "--json", *arguments).json()["logs"]
+    expected = found.split() if isinstance(found, str) else found
+    assert [entry["decision_id"] for entry in logs] == expected
+
+
+def test_audit_streams_ndjson_and_csv(pdp: Pdp, key: dict[str, Any]) -> None:
+    whole = pdp("audit", "--json").json()["logs"]
+    lines = pdp("audit", "--format", "ndjson").out.splitlines()
+    assert [json.loads(line) for line in lines] == whole
+    table = list(csv.DictReader(io.StringIO(pdp("audit", "--format", "csv", "--limit", "2").out)))
+    assert [row["decision_id"] for row in table] == [each["decision_id"] for each in whole[:2]]
 
 
 def test_each_organization_has_its_own_log_and_usage(pdp: Pdp, key: dict[str, Any]) -> None:

@@ -7,9 +7,12 @@ import pytest
 
 from pdp.actions import ACTIONS
 from pdp.control.audit import audit_log
-from pdp.errors import InvalidDocument
+from pdp.control.audit_query import instant_of
+from pdp.control.sight import sight_of
+from pdp.errors import Forbidden, InvalidDocument, NotFound
 from pdp.records import Record
 from pdp.store.audit import AuditFilter
+from pdp.store.sight import Sight
 from tests.unit.control.desk import (
     NOON,
     SECOND,
@@ -44,9 +47,12 @@ MORE = {
 }
 
 
+ORG = Sight("org")
+
+
 async def logs(desk: Desk, **wanted: Any) -> list[dict[str, Any]]:
     """Return entries of requests, newest first."""
-    found = await audit_log(desk.database, AuditFilter("org", **wanted))
+    found = await audit_log(desk.database, ORG, AuditFilter(**wanted))
     entries: list[dict[str, Any]] = found["logs"]
     return [entry for entry in entries if not entry["decision_id"].startswith("adm_")]
 
@@ -97,7 +103,7 @@ async def test_an_entry_has_the_shape_of_the_product_page_and_more(desk: Desk) -
 async def test_every_entry_has_every_field_with_the_types_of_the_product_page(desk: Desk) -> None:
     await desk.take(*history())
     await desk.create()
-    for entry in (await audit_log(desk.database, AuditFilter("org")))["logs"]:
+    for entry in (await audit_log(desk.database, ORG))["logs"]:
         assert list(entry)[: len(SEED)] == list(SEED)
         assert set(entry) == {*SEED, *MORE}
         for name, value in SEED.items():
@@ -135,7 +141,7 @@ async def test_actions_read_as_the_product_page_writes_them(desk: Desk, action: 
 async def test_changes_by_administrators_are_entries_with_their_name(desk: Desk) -> None:
     made = await desk.create(name="Mobile")
     await desk.keys.revoke(desk.actor, made["id"], desk.now + SECOND, cascade=False)
-    found = (await audit_log(desk.database, AuditFilter("org")))["logs"]
+    found = (await audit_log(desk.database, ORG))["logs"]
     assert [entry["action"] for entry in found] == [
         "keys.revoke",
         "keys.create",
@@ -165,12 +171,16 @@ async def test_the_newest_come_first(desk: Desk) -> None:
     ("wanted", "found"),
     [
         ({"key_id": "other"}, ["d3"]),
-        ({"key_id": "nobody"}, []),
         ({"status": "success"}, ["d1", "d5"]),
         ({"status": "pending"}, ["d2"]),
         ({"action": "embeddings:create"}, ["d3"]),
         ({"action": "embeddings.create"}, ["d3"]),
-        ({"action": "embeddings"}, []),
+        ({"start": NOON + 2 * SECOND}, ["d2", "d3"]),
+        ({"end": NOON + 2 * SECOND}, ["d1", "d4", "d5"]),
+        ({"start": NOON + SECOND, "end": NOON + 3 * SECOND}, ["d1", "d2", "d5"]),
+        ({"key_id": "other", "start": NOON, "end": NOON + 9 * SECOND}, ["d3"]),
+        ({"key_id": "other", "status": "expired"}, ["d3"]),
+        ({"model": "gpt-4o", "provider": "anthropic"}, []),
         ({"model": "claude-3-haiku"}, ["d2"]),
         ({"provider": "openai"}, ["d1", "d3", "d4", "d5"]),
         ({"request_id": "req_d4"}, ["d4"]),
@@ -188,7 +198,7 @@ async def test_filters_leave_what_they_name(
 async def test_an_organization_sees_its_own_log_alone(desk: Desk) -> None:
     await desk.take(held("d1"), held("d2", organization_id="org2"))
     assert await ids(desk) == ["d1"]
-    found = await audit_log(desk.database, AuditFilter("org2"))
+    found = await audit_log(desk.database, Sight("org2"))
     assert [entry["decision_id"] for entry in found["logs"]] == ["d2"]
 
 
@@ -201,8 +211,9 @@ async def test_pages_show_every_entry_once(desk: Desk, size: int) -> None:
     assert len(whole) == len(places)
     seen: list[str] = []
     cursor, pages = None, 0
+    leaf = AuditFilter(key_id="leaf", limit=size)
     while pages == 0 or cursor:
-        page = await audit_log(desk.database, AuditFilter("org", "leaf", limit=size), cursor)
+        page = await audit_log(desk.database, ORG, leaf, cursor)
         assert 0 < len(page["logs"]) <= size
         seen += [entry["decision_id"] for entry in page["logs"]]
         cursor, pages = page["next_cursor"], pages + 1
@@ -212,10 +223,10 @@ async def test_pages_show_every_entry_once(desk: Desk, size: int) -> None:
 
 async def test_a_page_after_new_entries_goes_on_where_the_last_one_ended(desk: Desk) -> None:
     await desk.take(*(held(f"d{number}", at=NOON + number) for number in range(4)))
-    first = await audit_log(desk.database, AuditFilter("org", "leaf", limit=2))
+    first = await audit_log(desk.database, ORG, AuditFilter(key_id="leaf", limit=2))
     await desk.take(held("d9", at=NOON + 9), first=4)
     second = await audit_log(
-        desk.database, AuditFilter("org", "leaf", limit=2), first["next_cursor"]
+        desk.database, ORG, AuditFilter(key_id="leaf", limit=2), first["next_cursor"]
     )
     assert [entry["decision_id"] for entry in second["logs"]] == ["d1", "d0"]
     assert second["next_cursor"] is None
@@ -227,8 +238,192 @@ def coded(text: str) -> str:
 
 @pytest.mark.parametrize(
     "cursor",
-    ["x", "%%%", "ü", coded("no number:d1"), coded(f"{10**30}:d1"), "gICA"],
+    ["x", "%%%", "ü", coded("no number:d1"), coded(f"{10**30}:d1"), coded("1:d\0"), "gICA"],
 )
 async def test_a_cursor_of_somebody_else_is_refused(desk: Desk, cursor: str) -> None:
     with pytest.raises(InvalidDocument, match="cursor: not one of ours"):
-        await audit_log(desk.database, AuditFilter("org"), cursor)
+        await audit_log(desk.database, ORG, AuditFilter(), cursor)
+
+
+# -- What is asked wrongly
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"status": "lost"}, "status: `lost` is not one of pending, success, error, denied"),
+        ({"action": "embeddings"}, "action: `embeddings` is not one of chat:completions, "),
+        ({"action": "keys"}, "keys.create, keys.update"),
+        ({"limit": 0}, "limit: `0` is not from 1 to 1000"),
+        ({"limit": 1001}, "limit: `1001` is not from 1 to 1000"),
+        ({"model": "gpt\0"}, "model: has characters that no entry has"),
+        ({"key_id": "\udcff"}, "key_id: has characters that no entry has"),
+    ],
+)
+async def test_a_wrong_question_is_told_what_is_right(
+    desk: Desk, wanted: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InvalidDocument) as caught:
+        await logs(desk, **wanted)
+    assert words in str(caught.value)
+
+
+async def test_every_fault_of_a_question_is_told(desk: Desk) -> None:
+    with pytest.raises(InvalidDocument) as caught:
+        await logs(desk, status="x", action="y", limit=0)
+    assert [each.location for each in caught.value.problems] == ["status", "action", "limit"]
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2026-11-23T12:00:00Z", NOON),
+        ("2026-11-23T13:00:00.000000001+01:00", NOON + 1),
+        ("9999-12-31T23:59:59Z", 2**63 - 1),
+        ("0001-01-01T00:00:00Z", 1 - 2**63),
+    ],
+)
+async def test_times_are_rfc_3339(desk: Desk, text: str, at: int) -> None:
+    assert instant_of(text, "start") == at
+    await desk.take(held("d1"))
+    assert await ids(desk, start=at) == (["d1"] if at <= NOON else [])
+    assert await ids(desk, end=at) == (["d1"] if at > NOON else [])
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-11-23", "2026-11-23T12:00:00", "NOON"])
+def test_what_is_no_time_is_told_how_to_write_one(text: str) -> None:
+    with pytest.raises(InvalidDocument, match=r"end: `.*` is no time: use RFC 3339 with an offset"):
+        instant_of(text, "end")
+
+
+async def test_a_key_that_is_not_there_is_told_apart_from_one_without_entries(desk: Desk) -> None:
+    made = await desk.create()
+    assert await ids(desk, key_id=made["id"]) == []
+    with pytest.raises(NotFound, match="there is no key `nobody`"):
+        await logs(desk, key_id="nobody")
+
+
+# -- Who sees what
+
+
+async def family(desk: Desk) -> tuple[str, str, str]:
+    """Make a team's key, one below it, and one beside it; return their ids."""
+    team = await desk.create(key_type="team", team_id="a", name="Team")
+    user = await desk.create(key_type="user", team_id="a", user_id="u", name="User")
+    other = await desk.create(name="Other")
+    ids = team["id"], user["id"], other["id"]
+    for name, key_id in zip(("d1", "d2", "d3"), ids, strict=True):
+        team_id = "" if name == "d3" else "a"
+        chain = (key_id, desk.root.key_id)
+        await desk.take(held(name, chain=chain, team_id=team_id), spool=name)
+    return ids
+
+
+async def seen(desk: Desk, sight: Sight, **wanted: Any) -> list[str]:
+    found = await audit_log(desk.database, sight, AuditFilter(**wanted))
+    entries = [entry["decision_id"] for entry in found["logs"]]
+    return sorted(each for each in entries if not each.startswith("adm_"))
+
+
+async def test_a_key_without_the_right_sees_itself(desk: Desk) -> None:
+    team, user, _ = await family(desk)
+    sight = sight_of("org", user, "user", "a", all_usage=False)
+    assert await seen(desk, sight) == ["d2"]
+    assert await seen(desk, sight, key_id=user) == ["d2"]
+    for other in (team, "nobody"):
+        with pytest.raises(Forbidden, match=r"use one that has `permissions.view_all_usage`"):
+            await seen(desk, sight, key_id=other)
+
+
+async def test_a_team_level_key_sees_its_team_and_who_changed_its_keys(desk: Desk) -> None:
+    team, user, other = await family(desk)
+    sight = sight_of("org", team, "team", "a", all_usage=True)
+    assert await seen(desk, sight) == ["d1", "d2"]
+    assert await seen(desk, sight, key_id=user) == ["d2"]
+    with pytest.raises(NotFound):
+        await seen(desk, sight, key_id=other)
+    found = (await audit_log(desk.database, sight, AuditFilter(action="keys.create")))["logs"]
+    assert [entry["metadata"]["target_key_id"] for entry in found] == [user, team]
+
+
+async def test_an_organization_level_key_sees_everything_in_it(desk: Desk) -> None:
+    await family(desk)
+    await desk.take(held("d9", organization_id="org2"), spool="d9")
+    sight = sight_of("org", desk.root.key_id, "organization", "", all_usage=True)
+    assert await seen(desk, sight) == ["d1", "d2", "d3"]
+
+
+async def test_another_key_with_the_right_sees_those_below_it(desk: Desk) -> None:
+    _, _, other = await family(desk)
+    below = await desk.create(parent_key_id=other)
+    chain = (below["id"], other, desk.root.key_id)
+    await desk.take(held("d4", chain=chain, at=NOON + 1), spool="d4")
+    sight = sight_of("org", other, "application", "", all_usage=True)
+    assert await seen(desk, sight) == ["d3", "d4"]
+    assert await seen(desk, sight, key_id=below["id"]) == ["d4"]
+    assert await seen(desk, sight, status="pending", model="gpt-4o") == ["d3", "d4"]
+    with pytest.raises(NotFound):
+        await seen(desk, sight, key_id=desk.root.key_id)
+
+
+# -- A bounded page
+
+
+@pytest.fixture
+def near(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A page looks at seven rows or so."""
+    monkeypatch.setattr("pdp.store.audit.FAR", 7)
+    return 7
+
+
+async def walk(desk: Desk, sight: Sight, wanted: AuditFilter) -> tuple[list[str], list[int]]:
+    """Return the decisions of all pages, and how many each page has."""
+    found: list[str] = []
+    sizes: list[int] = []
+    cursor = None
+    while not sizes or cursor:
+        page = await audit_log(desk.database, sight, wanted, cursor)
+        found += [entry["decision_id"] for entry in page["logs"]]
+        sizes.append(len(page["logs"]))
+        cursor = page["next_cursor"]
+    return found, sizes
+
+
+async def test_a_question_with_few_answers_gets_short_pages_and_all_of_them(
+    desk: Desk, near: int
+) -> None:
+    # Every second one is of one model, every third of one provider, some at the same instant.
+    places = [
+        held(
+            f"d{number:02}",
+            at=NOON + number // 2,
+            model="gpt-4o" if number % 2 else "o3",
+            provider="openai" if number % 3 else "other",
+        )
+        for number in range(60)
+    ]
+    await desk.take(*places)
+    expected = [f"d{number:02}" for number in range(59, -1, -1) if number % 2 and not number % 3]
+    for limit in (1, 3, 1000):
+        wanted = AuditFilter(model="gpt-4o", provider="other", limit=limit)
+        found, sizes = await walk(desk, ORG, wanted)
+        assert found == expected
+        assert max(sizes) <= min(limit, near)
+        assert len(sizes) >= 20 // near
+
+
+async def test_the_way_is_along_what_is_rarest(desk: Desk, near: int) -> None:
+    records = [held(f"d{number:02}", at=NOON + number) for number in range(40)]
+    await desk.take(*records, settled(records[0], model="o3"), settled(records[20]))
+    # Six filters that nearly everything fits, and one that two rows do: one page has it all.
+    wanted = AuditFilter(
+        key_id="leaf", status="success", provider="openai", action="chat.completions.create"
+    )
+    assert await walk(desk, ORG, wanted) == (["d20", "d00"], [2])
+    assert await walk(desk, ORG, AuditFilter(model="o3", key_id="leaf")) == (["d00"], [1])
+
+
+async def test_one_filter_alone_needs_no_short_pages(desk: Desk, near: int) -> None:
+    await desk.take(*(held(f"d{number:02}", at=NOON + number) for number in range(40)))
+    found, sizes = await walk(desk, ORG, AuditFilter(key_id="leaf", limit=30))
+    assert (len(found), sizes) == (40, [30, 10])

@@ -1,17 +1,20 @@
 """What was spent and what is held, as people read it."""
 
+import base64
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from pdp.control.usage import usage_by_group, usage_by_key
-from pdp.errors import InvalidDocument
+from pdp.control.sight import sight_of
+from pdp.control.usage import GROUPS, usage_by_group, usage_by_key
+from pdp.errors import Forbidden, InvalidDocument, NotFound
 from pdp.quota.calendar import Calendar
 from pdp.quota.hold import Window
 from pdp.records import Held
 from pdp.store.organizations import Organization, insert_organization
-from pdp.store.usage import GROUPS
+from pdp.store.sight import Sight
+from pdp.store.usage import spent_query
 from tests.store import Store
 from tests.unit.control.desk import (
     NOON,
@@ -23,18 +26,20 @@ from tests.unit.control.desk import (
     opened_desk,
     settled,
 )
+from tests.unit.control.test_audit_plan import plan_of
 
 DAY = 86_400 * SECOND
 USD = 1_000_000_000
+ORG = Sight("org")
 
 
 async def by_key(desk: Desk, now: int = NOON) -> dict[str, dict[str, Any]]:
-    found = await usage_by_key(desk.database, "org", now)
+    found = await usage_by_key(desk.database, ORG, now)
     return {row["api_key_id"]: row for row in found["usage"]}
 
 
-async def by_group(desk: Desk, group: str) -> dict[str, dict[str, Any]]:
-    found = await usage_by_group(desk.database, "org", group)
+async def by_group(desk: Desk, group: str, **asked: Any) -> dict[str, dict[str, Any]]:
+    found = await usage_by_group(desk.database, ORG, group, **asked)
     return {row.pop(group): row for row in found["usage"]}
 
 
@@ -148,12 +153,12 @@ async def test_groups_count_each_usage_once_by_what_it_was(desk: Desk) -> None:
         "openai": row(3, 21, 1.5),
     }
     assert await by_group(desk, "key") == {
-        user: row(2, 8, 2.0),
-        team: row(1, 7, 0.5),
-        desk.root.key_id: row(1, 11, 0.0),
+        user: {"key_name": "User", **row(2, 8, 2.0)},
+        team: {"key_name": "Team", **row(1, 7, 0.5)},
+        desk.root.key_id: {"key_name": "root", **row(1, 11, 0.0)},
     }
-    assert await by_group(desk, "team") == {"a": row(3, 15, 2.5), "": row(1, 11, 0.0)}
-    assert await by_group(desk, "user") == {"u": row(2, 8, 2.0), "": row(2, 18, 0.5)}
+    assert await by_group(desk, "team") == {"a": row(3, 15, 2.5), None: row(1, 11, 0.0)}
+    assert await by_group(desk, "user") == {"u": row(2, 8, 2.0), None: row(2, 18, 0.5)}
 
 
 async def test_what_is_held_or_denied_is_not_used(desk: Desk) -> None:
@@ -168,9 +173,10 @@ async def test_an_organization_sees_its_own_usage_alone(desk: Desk) -> None:
     await desk.take(hold, settled(hold))
     async with desk.database.writing() as connection:
         await insert_organization(connection, Organization("org2", "", "UTC", NOON))
-    assert await usage_by_key(desk.database, "org2", NOON) == {"usage": []}
+    nothing: dict[str, Any] = {"usage": [], "next_cursor": None}
+    assert await usage_by_key(desk.database, Sight("org2"), NOON) == nothing
     for group in GROUPS:
-        assert await usage_by_group(desk.database, "org2", group) == {"usage": []}
+        assert await usage_by_group(desk.database, Sight("org2"), group) == nothing
 
 
 async def test_a_day_is_named_by_its_date_in_the_organizations_timezone(store: Store) -> None:
@@ -186,4 +192,164 @@ async def test_a_day_is_named_by_its_date_in_the_organizations_timezone(store: S
 
 async def test_a_group_that_is_none_is_named_with_those_that_are(desk: Desk) -> None:
     with pytest.raises(InvalidDocument, match="`colour` is not one of day, model, provider"):
-        await usage_by_group(desk.database, "org", "colour")
+        await usage_by_group(desk.database, ORG, "colour")
+
+
+# -- Days, sight, pages
+
+
+async def days(desk: Desk) -> tuple[str, str]:
+    """Let a team and its user each use something on three days; return their ids."""
+    team, user = await family(desk)
+    holds = [
+        hold_of(desk, f"d{day}{number}", *chain, at=NOON + day * DAY)
+        for day in range(3)
+        for number, chain in enumerate(((team,), (user, team)))
+    ]
+    await desk.take(*holds, *(settled(hold, USD) for hold in holds))
+    return team, user
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({}, ["2026-11-23", "2026-11-24", "2026-11-25"]),
+        ({"start": "2026-11-24"}, ["2026-11-24", "2026-11-25"]),
+        ({"end": "2026-11-24"}, ["2026-11-23", "2026-11-24"]),
+        ({"start": "2026-11-24", "end": "2026-11-24"}, ["2026-11-24"]),
+        ({"start": "2026-11-25", "end": "2026-11-24"}, []),
+    ],
+)
+async def test_days_are_those_from_start_to_end_both_included(
+    desk: Desk, asked: dict[str, str], found: list[str]
+) -> None:
+    team, user = await days(desk)
+    rows = await by_group(desk, "day", **asked)
+    assert list(rows) == found
+    assert {row["requests"] for row in rows.values()} <= {2}
+    keys = await by_group(desk, "key", **asked)
+    assert {each: row["requests"] for each, row in keys.items()} == (
+        {team: len(found), user: len(found)} if found else {}
+    )
+
+
+async def test_days_begin_at_midnight_of_the_organization(store: Store) -> None:
+    async with store.empty() as url, opened_desk(url, timezone="Pacific/Auckland") as desk:
+        calendar = Calendar("Pacific/Auckland")
+        hold = held("d1", chain=(desk.root.key_id,))
+        window = Window(desk.root.key_id, calendar.day(NOON)[0], calendar.month(NOON)[0])
+        hold = replace(hold, hold=replace(hold.hold, windows=(window,)))
+        await desk.take(hold, settled(hold, USD))
+        day = "2026-11-24"
+        assert list(await by_group(desk, "day", start=day, end=day)) == [day]
+        assert await by_group(desk, "day", end="2026-11-23") == {}
+        assert await by_group(desk, "day", start="2026-11-25") == {}
+
+
+@pytest.mark.parametrize("text", ["", "today", "2026-13-01", "0001-01-01", "9999-12-31"])
+async def test_a_day_that_is_none_is_told_how_to_write_one(desk: Desk, text: str) -> None:
+    with pytest.raises(InvalidDocument, match=r"start: `.*` is no day: write it like `2030-12-31`"):
+        await by_group(desk, "key", start=text)
+
+
+async def test_who_sees_what(desk: Desk) -> None:
+    team, user = await days(desk)
+    root = desk.root.key_id
+    below = [
+        (sight_of("org", root, "organization", "", all_usage=True), [root, team, user]),
+        (sight_of("org", team, "team", "a", all_usage=True), [team, user]),
+        (sight_of("org", team, "application", "", all_usage=True), [team, user]),
+        (sight_of("org", user, "user", "a", all_usage=False), [user]),
+    ]
+    for sight, seen in below:
+        found = await usage_by_key(desk.database, sight, NOON)
+        assert [row["api_key_id"] for row in found["usage"]] == seen
+        found = await usage_by_group(desk.database, sight, "key")
+        assert {row["key"] for row in found["usage"]} == {*seen} - {root}
+        assert [row["key"] for row in found["usage"]] == sorted({*seen} - {root})
+
+
+async def test_one_key_is_asked_for_within_sight(desk: Desk) -> None:
+    team, user = await days(desk)
+    root = desk.root.key_id
+    own = sight_of("org", user, "user", "a", all_usage=False)
+    under = sight_of("org", user, "application", "", all_usage=True)
+    for sight in (ORG, own, under, Sight("org", team_id="a")):
+        found = await usage_by_key(desk.database, sight, NOON, key_id=user)
+        assert [row["api_key_id"] for row in found["usage"]] == [user]
+        found = await usage_by_group(desk.database, sight, "team", key_id=user)
+        assert [(row["team"], row["requests"]) for row in found["usage"]] == [("a", 3)]
+    for sight, key_id, error in (
+        (own, team, Forbidden),
+        (under, team, NotFound),
+        (Sight("org", team_id="a"), root, NotFound),
+        (ORG, "nobody", NotFound),
+    ):
+        with pytest.raises(error):
+            await usage_by_key(desk.database, sight, NOON, key_id=key_id)
+        with pytest.raises(error):
+            await usage_by_group(desk.database, sight, "day", key_id=key_id)
+
+
+async def test_pages_of_keys_show_every_key_once(desk: Desk) -> None:
+    team, user = await days(desk)
+    seen: list[str] = []
+    cursor, pages = None, 0
+    while pages == 0 or cursor:
+        page = await usage_by_key(desk.database, ORG, NOON, limit=2, cursor=cursor)
+        seen += [row["api_key_id"] for row in page["usage"]]
+        cursor, pages = page["next_cursor"], pages + 1
+    assert (seen, pages) == ([desk.root.key_id, team, user], 2)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+async def test_pages_of_groups_show_every_group_once(desk: Desk, group: str) -> None:
+    await days(desk)
+    hold = hold_of(desk, "d9", at=NOON + 5 * DAY)
+    await desk.take(hold, settled(hold, USD, model="o3", provider="other"), first=12)
+    whole = (await usage_by_group(desk.database, ORG, group))["usage"]
+    assert len(whole) >= 2
+    seen: list[Any] = []
+    cursor = None
+    while not seen or cursor:
+        page = await usage_by_group(desk.database, ORG, group, limit=1, cursor=cursor)
+        assert len(page["usage"]) == 1
+        seen += page["usage"]
+        cursor = page["next_cursor"]
+    assert seen == whole
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1001])
+async def test_a_page_has_bounds(desk: Desk, limit: int) -> None:
+    for asking in (
+        usage_by_key(desk.database, ORG, NOON, limit=limit),
+        usage_by_group(desk.database, ORG, "day", limit=limit),
+    ):
+        with pytest.raises(InvalidDocument, match=f"limit: `{limit}` is not from 1 to 1000"):
+            await asking
+
+
+@pytest.mark.parametrize("text", ["x", "%%%", "ü", '[1,"x\\u0000"]', f'[{10**30},"x"]', "{}"])
+async def test_a_cursor_of_somebody_else_is_refused(desk: Desk, text: str) -> None:
+    for cursor in (text, base64.urlsafe_b64encode(text.encode()).decode()):
+        for asking in (
+            usage_by_key(desk.database, ORG, NOON, cursor=cursor),
+            usage_by_group(desk.database, ORG, "model", cursor=cursor),
+            usage_by_group(desk.database, ORG, "day", cursor=cursor),
+        ):
+            with pytest.raises(InvalidDocument, match="cursor: not one of ours"):
+                await asking
+
+
+async def test_windows_of_long_ago_are_not_read(desk: Desk) -> None:
+    query = spent_query(ORG, {"day": 1, "month": 2, "total": 0}, None, 10)
+    async with desk.database.reading() as connection:
+        plan = await plan_of(connection, query)
+        if connection.dialect.name == "sqlite":
+            windows = [line for line in plan.splitlines() if "key_id=?" in line]
+            assert len(windows) == 3
+            assert all("(key_id=? AND period=? AND start=?)" in line for line in windows)
+            assert "SCAN" not in plan
+            assert "TEMP" not in plan
+        else:
+            assert plan.count("start = ") >= 3

@@ -127,7 +127,7 @@ async def test_migrations_and_schema_have_the_same_defaults_too(
         "ALTER TABLE meta ADD COLUMN more TEXT",
         "ALTER TABLE api_keys DROP COLUMN description",
         "DROP TABLE usage_daily",
-        "DROP INDEX ix_audit_request_id",
+        "DROP INDEX ix_audit_organization_id_audit_at",
         "CREATE TABLE other (id INTEGER)",
     ],
 )
@@ -235,7 +235,7 @@ async def test_a_revision_that_is_none_is_refused_with_those_that_are(
     await migrate(database)
     before = await shape(database)
     with pytest.raises(
-        StartRefused, match=f"^there is no revision `{revision}`: use one of 0001, 0002$"
+        StartRefused, match=f"^there is no revision `{revision}`: use one of 0001, 0002, 0003$"
     ):
         await migrate(database, revision)
     assert await shape(database) == before
