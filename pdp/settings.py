@@ -94,6 +94,8 @@ class Settings(BaseSettings):
     unknown_price: Literal["deny", "allow"] = "deny"
     prices_file: Path | None = None
     """JSON with prices that go before the built-in ones."""
+    audit_retention_days: int | None = Field(default=None, ge=1, le=36_500)
+    """Entries of the audit log older than this are deleted; unset: all are kept."""
     key_cache_size: int = Field(default=100_000, ge=1)
     grpc_transport: Literal["auto", "native", "grpcio"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

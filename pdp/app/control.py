@@ -1,7 +1,8 @@
 """The control plane's parts, made and joined."""
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 
@@ -11,13 +12,16 @@ from pdp.control.change_feed import ChangeFeed
 from pdp.control.plane import open_control
 from pdp.control.price_feed import PriceFeed
 from pdp.control.price_overrides import load_overrides
+from pdp.control.retention import SWEEP_INTERVAL, Retention
 from pdp.errors import StartRefused
 from pdp.internal.v1 import control_pb2_grpc
 from pdp.secret import fingerprint_of
 from pdp.serve import control_plane
+from pdp.serve.background import every
 from pdp.serve.control_service import ControlService
 from pdp.serve.transport import bind, is_local, make_server
 from pdp.settings import Settings
+from pdp.store.database import Database
 
 _log = structlog.get_logger(__name__)
 
@@ -44,4 +48,14 @@ async def run_control_plane(
             ControlService(plane.database, feed, prices, fingerprint_of(plane.pepper)), server
         )
         _log.info("control plane starting", control=address)
-        await control_plane.run(server, feed, prices, stop, ready)
+        loops = _loops(settings, plane.database)
+        await control_plane.run(server, feed, prices, stop, ready, *loops)
+
+
+def _loops(settings: Settings, database: Database) -> list[Awaitable[None]]:
+    """Return what runs beside the server."""
+    days = settings.audit_retention_days
+    if days is None:
+        return []
+    retention = Retention(database, days, time.time_ns, asyncio.sleep)
+    return [every(SWEEP_INTERVAL, retention.sweep)]

@@ -1,7 +1,7 @@
 """The control plane as a process: the internal service over the use cases."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import grpc
 
@@ -21,11 +21,15 @@ async def run(
     prices: PriceFeed,
     stop: asyncio.Event,
     ready: Callable[[], None],
+    *beside: Awaitable[None],
 ) -> None:
-    """Serve until `stop`. Watches end at once: data planes find the next one by themselves."""
+    """Serve until `stop`, with loops beside it.
+
+    Watches end at once: data planes find the next one by themselves.
+    """
     await server.start()
     ready()
     try:
-        await run_until(stop, feed.run(), prices.run())
+        await run_until(stop, feed.run(), prices.run(), *beside)
     finally:
         await server.stop(_GRACE)
