@@ -48,11 +48,11 @@ async def run_control_plane(
             ControlService(plane.database, feed, prices, fingerprint_of(plane.pepper)), server
         )
         _log.info("control plane starting", control=address)
-        loops = _loops(settings, plane.database)
+        loops = loops_of(settings, plane.database)
         await control_plane.run(server, feed, prices, stop, ready, *loops)
 
 
-def _loops(settings: Settings, database: Database) -> list[Awaitable[None]]:
+def loops_of(settings: Settings, database: Database) -> list[Awaitable[None]]:
     """Return what runs beside the server."""
     days = settings.audit_retention_days
     if days is None:

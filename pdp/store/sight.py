@@ -46,7 +46,7 @@ def is_below(sight: Sight, key_id: Any) -> ColumnElement[bool]:
     first = sa.select(api_keys.c.id).where(
         api_keys.c.organization_id == sight.organization_id, api_keys.c.id == sight.key_id
     )
-    walk = first.cte("walk", recursive=True)
+    walk = first.cte(recursive=True)
     walk = walk.union_all(sa.select(api_keys.c.id).where(api_keys.c.parent_key_id == walk.c.id))
     condition: ColumnElement[bool] = key_id.in_(sa.select(walk.c.id))
     return condition

@@ -1,10 +1,11 @@
 """Reading the ledger's sums: of keys as their limits count, and of what was used by groups."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.elements import ColumnElement
 
 from pdp.store.schema import api_keys, key_spend, usage_daily
 from pdp.store.sight import Sight, is_seen
@@ -80,6 +81,12 @@ async def used(
     `group` is one of `GROUPS`; its value is `group`, and that of keys has a `name`.
     """
     column = GROUPS[group]
+    start, end = days
+    span: list[ColumnElement[bool]] = []
+    if start is not None:
+        span.append(usage_daily.c.day >= start)
+    if end is not None:
+        span.append(usage_daily.c.day < end)
     sums = [sa.func.sum(usage_daily.c[name]).label(name) for name in SUMS]
     columns: list[Any] = [column.label("group"), *sums]
     if group == "key":
@@ -87,15 +94,25 @@ async def used(
     query = (
         sa.select(*columns)
         .join(api_keys, api_keys.c.id == usage_daily.c.key_id)
-        .where(*is_seen(sight, api_keys, api_keys.c.id))
+        .where(*is_seen(sight, api_keys, api_keys.c.id), *span)
         .group_by(column)
     )
-    start, end = days
-    if start is not None:
-        query = query.where(usage_daily.c.day >= start)
-    if end is not None:
-        query = query.where(usage_daily.c.day < end)
     if after is not None:
         query = query.where(column > after)
+    if group == "key":
+        # There may be any number of keys: only those of the page are added up.
+        page = _keys_used(sight, span, after).limit(limit).subquery()
+        query = query.where(column.in_(sa.select(page.c.id)))
     query = query.order_by(column).limit(limit)
     return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+
+def _keys_used(
+    sight: Sight, span: Sequence[ColumnElement[bool]], after: str | int | None
+) -> sa.Select[Any]:
+    """Return the query for the keys that have used something, by their id."""
+    used_any = sa.exists().where(usage_daily.c.key_id == api_keys.c.id, *span)
+    query = sa.select(api_keys.c.id).where(*is_seen(sight, api_keys, api_keys.c.id), used_any)
+    if after is not None:
+        query = query.where(api_keys.c.id > after)
+    return query.order_by(api_keys.c.id)

@@ -12,29 +12,43 @@ from pdp.store.audit import ASKED_BY, page_query, probe_query
 from pdp.store.schema import audit
 from tests.unit.control.desk import NOON, Desk, held
 
-SPAN = (audit.c.organization_id == "org", audit.c.at >= 1, audit.c.at < 2)
+MANY = 2000
+SPAN = (audit.c.organization_id == "org", audit.c.at >= NOON, audit.c.at < NOON + MANY)
 
 
 async def plan_of(connection: AsyncConnection, query: Any) -> str:
     """Return what the database says it will do."""
     compiled = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
-    explain = "EXPLAIN QUERY PLAN " if connection.dialect.name == "sqlite" else "EXPLAIN "
+    explain = "EXPLAIN QUERY PLAN "
+    if connection.dialect.name == "postgresql":
+        explain = "EXPLAIN "
+        # Of a table as small as a test's it reads all, and sorts: would it not have to?
+        for name in ("seqscan", "bitmapscan", "sort"):
+            await connection.execute(sa.text(f"SET LOCAL enable_{name} = off"))
     rows = await connection.execute(sa.text(explain + str(compiled).replace(":", r"\:")))
     return "\n".join(str(row[-1]) for row in rows)
 
 
 def check(plan: str, path: str | None) -> None:
-    """Require one index, with the organization, the column and the time in it."""
+    """Require one index, from which the rows come in their order."""
     name = "ix_audit_organization_id_audit_" + (f"{path}_audit_at" if path else "at")
-    assert re.search(rf"INDEX {name}\b|Index (Only )?Scan( Backward)? using {name}\b", plan), plan
-    assert "Seq Scan" not in plan
-    assert not re.search(r"\bSCAN (?!CONSTANT)", plan), plan
+    if "Index" in plan:
+        check_postgresql(plan, name)
+        return
+    assert re.search(rf"INDEX {name}\b", plan), plan
+    assert not re.search(r"\bSCAN ", plan), plan
     # Rows of one instant may be put in order among themselves, the rest is in order.
     for line in plan.splitlines():
         if "TEMP B-TREE" in line:
-            assert re.search("RIGHT PART|LAST TERM", line), plan
-        if "Sort" in line and "Sort Key" not in line:
-            assert "Incremental Sort" in line, plan
+            assert "RIGHT PART" in line, plan
+
+
+def check_postgresql(plan: str, name: str) -> None:
+    """The same; where every row is of one key, it knows that the time alone will do."""
+    whole = "ix_audit_organization_id_audit_at"
+    assert re.search(rf"Index (Only )?Scan Backward using ({name}|{whole}) ", plan), plan
+    assert "Seq Scan" not in plan
+    assert not re.search(r"(?<!Incremental )Sort  \(", plan), plan
 
 
 async def fill(desk: Desk) -> None:
@@ -42,7 +56,7 @@ async def fill(desk: Desk) -> None:
     await desk.take(
         *(
             held(f"d{number}", at=NOON + number, model=f"m{number % 7}", team_id=f"t{number % 5}")
-            for number in range(2000)
+            for number in range(MANY)
         )
     )
     async with desk.database.writing() as connection:
@@ -102,6 +116,8 @@ async def test_a_plan_without_the_index_would_be_seen(desk: Desk) -> None:
         await connection.execute(
             sa.text("DROP INDEX ix_audit_organization_id_audit_model_audit_at")
         )
+        if connection.dialect.name == "postgresql":
+            await connection.execute(sa.text("DROP INDEX ix_audit_organization_id_audit_at"))
         query = page_query({"model": "m1"}, "model", SPAN, None, 100)
         with pytest.raises(AssertionError):
             check(await plan_of(connection, query), "model")

@@ -6,8 +6,11 @@ import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
 
+from pdp.app.control import loops_of
 from pdp.control import retention
 from pdp.control.retention import Retention
+from pdp.errors import StartRefused
+from pdp.settings import load_settings
 from pdp.store.schema import audit
 from tests.unit.control.desk import (
     NOON,
@@ -142,3 +145,26 @@ async def test_every_organizations_entries_go_and_those_of_nobody(desk: Desk) ->
     clock.now += 1000 * DAY
     await retention_of(desk, clock).sweep()
     assert await left(desk) == []
+
+
+@pytest.mark.parametrize(("days", "loops"), [(None, 0), ("30", 1)])
+async def test_nothing_goes_unless_days_are_set(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, days: str | None, loops: int
+) -> None:
+    monkeypatch.delenv("PDP_AUDIT_RETENTION_DAYS", raising=False)
+    if days is not None:
+        monkeypatch.setenv("PDP_AUDIT_RETENTION_DAYS", days)
+    found = loops_of(load_settings(), desk.database)
+    assert len(found) == loops
+    for each in found:
+        task = asyncio.ensure_future(each)
+        await asyncio.sleep(0)
+        assert not task.done()
+        task.cancel()
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "many", "1.5", "40000"])
+def test_days_that_are_none_stop_the_start(monkeypatch: pytest.MonkeyPatch, days: str) -> None:
+    monkeypatch.setenv("PDP_AUDIT_RETENTION_DAYS", days)
+    with pytest.raises(StartRefused, match=r"^PDP_AUDIT_RETENTION_DAYS: "):
+        load_settings()
