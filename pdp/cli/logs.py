@@ -38,8 +38,8 @@ def audit(
     """Show the audit log, newest first."""
     from pdp.control.audit_query import instant_of
     from pdp.control.export import export_log
+    from pdp.control.sight import sight_of
     from pdp.store.audit import AuditFilter
-    from pdp.store.sight import Sight
 
     async def work() -> None:
         wanted = AuditFilter(
@@ -53,7 +53,7 @@ def audit(
             end=None if end is None else instant_of(end, "end"),
         )
         async with control() as (plane, _):
-            sight = Sight((await plane.keys.actor(organization_id)).organization_id)
+            sight = sight_of(await plane.keys.actor(organization_id))
             if form is not None:
                 await _write(await export_log(plane.database, sight, wanted, form, most=limit))
                 return

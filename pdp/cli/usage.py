@@ -20,15 +20,15 @@ def usage(
     json: Json = False,
 ) -> None:
     """Show what was spent and what is held: per key with all below it, or by a group."""
+    from pdp.control.sight import sight_of
     from pdp.control.usage import usage_by_group, usage_by_key
-    from pdp.store.sight import Sight
 
     if group_by is None and (start or end):
         raise typer.BadParameter("days need --group-by: without, today and this month are shown")
 
     async def work() -> None:
         async with control() as (plane, now):
-            sight = Sight((await plane.keys.actor(organization_id)).organization_id)
+            sight = sight_of(await plane.keys.actor(organization_id))
 
             def page(cursor: str | None) -> Awaitable[dict[str, Any]]:
                 database = plane.database

@@ -1,26 +1,26 @@
 """What a caller may see of the log and of usage, and what to say where it may not."""
 
+from pdp.control.access import Actor
 from pdp.errors import Forbidden, NotFound
 from pdp.store.database import Database
 from pdp.store.sight import Sight, sees_key
 from pdp.wording import shown
 
 
-def sight_of(
-    organization_id: str, key_id: str, key_type: str, team_id: str, *, all_usage: bool
-) -> Sight:
-    """Return what a key sees: itself; with `view_all_usage` (`all_usage`) all that it reaches.
+def sight_of(actor: Actor) -> Sight:
+    """Return what a caller sees: its own key; with `view_all_usage` all that it reaches.
 
-    That is the organization for an organization-level key, its team for a
+    That is the organization for an operator or an organization-level key, its team for a
     team-level key, and the keys below it for any other.
     """
-    if not all_usage:
-        return Sight(organization_id, key_id=key_id)
-    if key_type == "organization":
+    organization_id = actor.organization_id
+    if not actor.may("view_all_usage"):
+        return Sight(organization_id, key_id=actor.key_id)
+    if actor.operator or actor.key_type == "organization":
         return Sight(organization_id)
-    if key_type == "team" and team_id:
-        return Sight(organization_id, team_id=team_id)
-    return Sight(organization_id, key_id=key_id, below=True)
+    if actor.key_type == "team" and actor.team_id:
+        return Sight(organization_id, team_id=actor.team_id)
+    return Sight(organization_id, key_id=actor.key_id, below=True)
 
 
 def check_asked(sight: Sight, key_id: str | None) -> None:

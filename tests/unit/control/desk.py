@@ -13,12 +13,14 @@ from pdp.control.access import RIGHTS
 from pdp.control.ingest import ingest
 from pdp.control.initialize import Initialized, initialize
 from pdp.control.keys import Actor, Keys, Resource
+from pdp.control.sight import sight_of
 from pdp.errors import InvalidDocument
 from pdp.quota.hold import Hold, Window
 from pdp.records import Denied, Expired, Facts, Held, Record, Settled, encode
 from pdp.store.database import Database
 from pdp.store.migrate import migrate
 from pdp.store.schema import audit, key_spend, metadata, usage_daily
+from pdp.store.sight import Sight
 
 NOON = 1_795_435_200 * 1_000_000_000
 """2026-11-23T12:00:00Z."""
@@ -81,6 +83,14 @@ async def opened_desk(url: str, timezone: str = "UTC") -> AsyncIterator[Desk]:
     async with opened(url) as database:
         root = await initialize(database, PEPPER, NOON, "org", "Org", timezone)
         yield Desk(database, root, url)
+
+
+def sight_for(
+    organization_id: str, key_id: str, key_type: str, team_id: str, *, all_usage: bool
+) -> Sight:
+    """Return what a key sees, with and without `view_all_usage`."""
+    rights = frozenset({"view_all_usage"} if all_usage else ())
+    return sight_of(Actor(key_id, organization_id, rights, key_type, team_id))
 
 
 async def rows(database: Database) -> dict[str, dict[str, Any]]:

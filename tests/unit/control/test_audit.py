@@ -8,7 +8,6 @@ import pytest
 from pdp.actions import ACTIONS
 from pdp.control.audit import audit_log
 from pdp.control.audit_query import instant_of
-from pdp.control.sight import sight_of
 from pdp.errors import Forbidden, InvalidDocument, NotFound
 from pdp.records import Record
 from pdp.store.audit import AuditFilter
@@ -21,6 +20,7 @@ from tests.unit.control.desk import (
     expired,
     held,
     settled,
+    sight_for,
     unchecked,
 )
 
@@ -327,7 +327,7 @@ async def seen(desk: Desk, sight: Sight, **wanted: Any) -> list[str]:
 
 async def test_a_key_without_the_right_sees_itself(desk: Desk) -> None:
     team, user, _ = await family(desk)
-    sight = sight_of("org", user, "user", "a", all_usage=False)
+    sight = sight_for("org", user, "user", "a", all_usage=False)
     assert await seen(desk, sight) == ["d2"]
     assert await seen(desk, sight, key_id=user) == ["d2"]
     for other in (team, "nobody"):
@@ -337,7 +337,7 @@ async def test_a_key_without_the_right_sees_itself(desk: Desk) -> None:
 
 async def test_a_team_level_key_sees_its_team_and_who_changed_its_keys(desk: Desk) -> None:
     team, user, other = await family(desk)
-    sight = sight_of("org", team, "team", "a", all_usage=True)
+    sight = sight_for("org", team, "team", "a", all_usage=True)
     assert await seen(desk, sight) == ["d1", "d2"]
     assert await seen(desk, sight, key_id=user) == ["d2"]
     with pytest.raises(NotFound):
@@ -349,7 +349,7 @@ async def test_a_team_level_key_sees_its_team_and_who_changed_its_keys(desk: Des
 async def test_an_organization_level_key_sees_everything_in_it(desk: Desk) -> None:
     await family(desk)
     await desk.take(held("d9", organization_id="org2"), spool="d9")
-    sight = sight_of("org", desk.root.key_id, "organization", "", all_usage=True)
+    sight = sight_for("org", desk.root.key_id, "organization", "", all_usage=True)
     assert await seen(desk, sight) == ["d1", "d2", "d3"]
 
 
@@ -358,7 +358,7 @@ async def test_another_key_with_the_right_sees_those_below_it(desk: Desk) -> Non
     below = await desk.create(parent_key_id=other)
     chain = (below["id"], other, desk.root.key_id)
     await desk.take(held("d4", chain=chain, at=NOON + 1), spool="d4")
-    sight = sight_of("org", other, "application", "", all_usage=True)
+    sight = sight_for("org", other, "application", "", all_usage=True)
     assert await seen(desk, sight) == ["d3", "d4"]
     assert await seen(desk, sight, key_id=below["id"]) == ["d4"]
     assert await seen(desk, sight, status="pending", model="gpt-4o") == ["d3", "d4"]

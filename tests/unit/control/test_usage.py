@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from pdp.control.sight import sight_of
 from pdp.control.usage import GROUPS, usage_by_group, usage_by_key
 from pdp.errors import Forbidden, InvalidDocument, NotFound
 from pdp.quota.calendar import Calendar
@@ -25,6 +24,7 @@ from tests.unit.control.desk import (
     held,
     opened_desk,
     settled,
+    sight_for,
 )
 from tests.unit.control.test_audit_plan import plan_of
 
@@ -256,10 +256,10 @@ async def test_who_sees_what(desk: Desk) -> None:
     team, user = await days(desk)
     root = desk.root.key_id
     below = [
-        (sight_of("org", root, "organization", "", all_usage=True), [root, team, user]),
-        (sight_of("org", team, "team", "a", all_usage=True), [team, user]),
-        (sight_of("org", team, "application", "", all_usage=True), [team, user]),
-        (sight_of("org", user, "user", "a", all_usage=False), [user]),
+        (sight_for("org", root, "organization", "", all_usage=True), [root, team, user]),
+        (sight_for("org", team, "team", "a", all_usage=True), [team, user]),
+        (sight_for("org", team, "application", "", all_usage=True), [team, user]),
+        (sight_for("org", user, "user", "a", all_usage=False), [user]),
     ]
     for sight, seen in below:
         found = await usage_by_key(desk.database, sight, NOON)
@@ -272,8 +272,8 @@ async def test_who_sees_what(desk: Desk) -> None:
 async def test_one_key_is_asked_for_within_sight(desk: Desk) -> None:
     team, user = await days(desk)
     root = desk.root.key_id
-    own = sight_of("org", user, "user", "a", all_usage=False)
-    under = sight_of("org", user, "application", "", all_usage=True)
+    own = sight_for("org", user, "user", "a", all_usage=False)
+    under = sight_for("org", user, "application", "", all_usage=True)
     for sight in (ORG, own, under, Sight("org", team_id="a")):
         found = await usage_by_key(desk.database, sight, NOON, key_id=user)
         assert [row["api_key_id"] for row in found["usage"]] == [user]
