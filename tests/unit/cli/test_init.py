@@ -118,12 +118,13 @@ def test_migrate_goes_to_a_revision_that_is_one(pdp: Pdp) -> None:
     assert pdp("migrate", "--to", "0001").out == "from nothing to 0001\n"
     assert pdp("migrate", "--to", "0001").out == "at 0001 already\n"
     assert (
-        "at revision 0001, not 0002: run `pdp migrate` first" in pdp("migrate", "--check").refusal()
+        f"at revision 0001, not {NEWEST}: run `pdp migrate` first"
+        in pdp("migrate", "--check").refusal()
     )
-    assert pdp("migrate").out == "from 0001 to 0002\n"
-    assert pdp("migrate", "--to", "0001").out == "from 0002 to 0001\n"
+    assert pdp("migrate").out == f"from 0001 to {NEWEST}\n"
+    assert pdp("migrate", "--to", "0001").out == f"from {NEWEST} to 0001\n"
     assert (
-        "there is no revision `0000`: use one of 0001, 0002"
+        "there is no revision `0000`: use one of 0001, 0002, 0003"
         in pdp("migrate", "--to", "0000").refusal()
     )
 
@@ -132,7 +133,7 @@ def test_migrate_can_look_without_touching(pdp: Pdp) -> None:
     assert "run `pdp init` first" in pdp("migrate", "--check").refusal()
     assert not pdp.data_dir.exists()
     pdp("migrate")
-    assert pdp("migrate", "--check").out == "at 0002 already\n"
+    assert pdp("migrate", "--check").out == f"at {NEWEST} already\n"
     with closing(sqlite3.connect(pdp.data_dir / "pdp.db")) as connection:
         connection.execute("DELETE FROM alembic_version")
         connection.commit()
