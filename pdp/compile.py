@@ -2,6 +2,8 @@
 
 from weakref import WeakValueDictionary
 
+import msgspec
+
 from pdp.key import CompiledKey, Node
 from pdp.model import KeyRecord, Resolved
 from pdp.policy.chain import build_chain
@@ -35,7 +37,7 @@ class Compiler:
         problems.raise_if_any()
         leaf = records[resolved.key_id]
         return CompiledKey(
-            record=leaf,
+            record=_bare(leaf),
             chain=build_chain(
                 [nodes[key_id].policy for key_id in resolved.parents],
                 [nodes[key_id].policy for key_id in resolved.granters],
@@ -69,6 +71,21 @@ class Compiler:
         if calendar is None:
             calendar = self._calendars[timezone] = Calendar(timezone)
         return calendar
+
+
+def _bare(record: KeyRecord) -> KeyRecord:
+    """Return a key without its documents: compiled, they are not needed, and are most of it."""
+    return msgspec.structs.replace(
+        record,
+        permissions=None,
+        policy=None,
+        rate_limits=None,
+        budget_limits=None,
+        token_limits=None,
+        max_requests=None,
+        ip_allowlist=None,
+        metadata=None,
+    )
 
 
 def _alive_until(leaf: KeyRecord, resolved: Resolved) -> int:

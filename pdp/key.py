@@ -23,11 +23,12 @@ class Node(Struct, frozen=True, weakref=True):
 class CompiledKey(Struct, frozen=True):
     """One secret of one key with its chains, compiled.
 
-    `chain` decides what it may do, `plan` how much; `scope_of` has the scopes of both
-    chains by key id, for budget conditions. `ancestors` are the ids of the scopes of
-    `plan`, `windows` what they count in. `nodes` keeps the compiled ancestors alive, which
-    `Compiler` shares by weak references. `alive_until` (ns) is when the key or its secret
-    ends, whichever is first; `revision_text` is the change number it was read at.
+    `record` is the key without its documents. `chain` decides what it may do, `plan` how
+    much; `scope_of` has the scopes of both chains by key id, for budget conditions.
+    `ancestors` are the ids of the scopes of `plan`, `windows` what they count in. `nodes`
+    keeps the compiled ancestors alive, which `Compiler` shares by weak references.
+    `alive_until` (ns) is when the key or its secret ends, whichever is first;
+    `revision_text` is the change number it was read at.
     """
 
     record: KeyRecord
