@@ -7,10 +7,10 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from adapters.envoy.address import client_address
 from adapters.envoy.body import BadBody, Body, parse_body
-from adapters.envoy.credentials import CREDENTIAL_HEADERS, BadCredentials, api_key_of
 from adapters.envoy.routes import OPENAI_CHAT, Route, find_route
+from pdp.credentials import CREDENTIAL_HEADERS, BadCredentials, api_key_of
+from pdp.forwarded import client_address
 from pdp.model import Decision, Request
 from pdp.quota.estimate import prompt_tokens_of_bytes
 from pdp.reasons import REASONS

@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 
-from adapters.envoy.address import client_address
-from adapters.envoy.credentials import BadCredentials, api_key_of
 from adapters.envoy.routes import ROUTES
 from adapters.envoy.translate import (
     Ask,
@@ -19,6 +17,8 @@ from adapters.envoy.translate import (
     reference_of,
 )
 from pdp.actions import ACTIONS
+from pdp.credentials import BadCredentials, api_key_of
+from pdp.forwarded import client_address
 from pdp.model import Decision
 
 OPTIONS = EnvoyOptions()
