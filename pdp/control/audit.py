@@ -13,6 +13,8 @@ from pdp.store.audit import AuditFilter, read
 from pdp.store.database import Database
 from pdp.store.sight import Sight
 
+__all__ = ["AuditFilter", "audit_log", "entry_of"]
+
 _EVERYTHING = AuditFilter()
 
 

@@ -77,6 +77,8 @@ def _position(cursor: str, problems: Problems) -> tuple[int, str] | None:
         number = int(at)
         number.to_bytes(8, signed=True)  # The database has no room for more.
     except (ValueError, OverflowError, binascii.Error):
+        key_id = ""
+    if not key_id or not key_id.isprintable():
         problems.add("cursor", "not one of ours: use next_cursor as it was given")
         return None
     return number, key_id

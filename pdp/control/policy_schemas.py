@@ -78,18 +78,24 @@ SIMULATE_BODY: Final[Schema] = {
     "required": ["request"],
     "properties": {
         "request": REQUEST,
-        "api_key_id": {**_TEXT, "description": "A key that is there, with its chains and spend."},
+        "api_key_id": _or_null(
+            {**_TEXT, "description": "A key that is there, with its chains and spend."}
+        ),
         "policy": {"$ref": "#/components/schemas/Policy"},
-        "keys": {
-            "type": "array",
-            "minItems": 1,
-            "maxItems": MOST_KEYS,
-            "items": {"type": "object"},
-            "description": "Bodies of keys, root first, each with `id` and, as needed, "
-            "`parent_key_id`, `granted_by` (default: the parent) and `status`.",
-        },
-        "key": {**_TEXT, "description": "Which of `keys` asks; default: the last."},
-        "timezone": {**_TEXT, "default": "UTC", "description": "Of the keys' organization."},
+        "keys": _or_null(
+            {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": MOST_KEYS,
+                "items": {"type": "object"},
+                "description": "Bodies of keys, root first, each with `id` and, as needed, "
+                "`parent_key_id`, `granted_by` (default: the parent) and `status`.",
+            }
+        ),
+        "key": _or_null({**_TEXT, "description": "Which of `keys` asks; default: the last."}),
+        "timezone": _or_null(
+            {**_TEXT, "default": "UTC", "description": "Of the keys' organization."}
+        ),
     },
 }
 
