@@ -85,6 +85,8 @@ class Settings(BaseSettings):
     budget_status: Annotated[Literal[403, 402, 429], BeforeValidator(_number)] = 403
     trusted_hops: int = Field(default=0, ge=0, le=32)
     """How many proxies in front of Envoy append to X-Forwarded-For."""
+    http_trusted_hops: int = Field(default=0, ge=0, le=32)
+    """How many proxies in front of the admin API append to X-Forwarded-For."""
     default_output_tokens: int = Field(default=4096, ge=0, le=10_000_000)
     estimate: Literal["normal", "strict"] = "normal"
     """Prompt tokens of a body: a quarter of its bytes, or all of them."""

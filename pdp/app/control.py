@@ -1,6 +1,7 @@
 """The control plane's parts, made and joined."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -9,18 +10,24 @@ from functools import partial
 import structlog
 
 from pdp.control.change_feed import ChangeFeed
+from pdp.control.current_prices import CurrentPrices
 from pdp.control.plane import open_control
 from pdp.control.price_feed import PriceFeed
 from pdp.control.price_overrides import load_overrides
 from pdp.control.retention import SWEEP_INTERVAL, Retention
+from pdp.control.simulation import Rules
 from pdp.errors import StartRefused
+from pdp.ids import IdSource
 from pdp.internal.v1 import control_pb2_grpc
+from pdp.rest.app import Shell, rest_app
 from pdp.secret import fingerprint_of
 from pdp.serve import control_plane
 from pdp.serve.background import every
 from pdp.serve.control_service import ControlService
+from pdp.serve.http import HttpServer
+from pdp.serve.logs import log_defect
 from pdp.serve.transport import bind, is_local, make_server
-from pdp.settings import Settings
+from pdp.settings import Settings, engine_options
 from pdp.store.database import Database
 
 _log = structlog.get_logger(__name__)
@@ -47,9 +54,22 @@ async def run_control_plane(
         control_pb2_grpc.add_ControlServiceServicer_to_server(
             ControlService(plane.database, feed, prices, fingerprint_of(plane.pepper)), server
         )
-        _log.info("control plane starting", control=address)
+        rest = HttpServer(
+            rest_app(plane, _shell(settings, prices)), settings.http_listen, "PDP_HTTP_LISTEN"
+        )
+        _log.info("control plane starting", control=address, http=rest.address)
         loops = loops_of(settings, plane.database)
-        await control_plane.run(server, feed, prices, stop, ready, *loops)
+        await control_plane.run(server, rest, feed, prices, stop, ready, *loops)
+
+
+def _shell(settings: Settings, prices: PriceFeed) -> Shell:
+    return Shell(
+        clock=time.time_ns,
+        new_id=IdSource(f"req-{secrets.token_hex(5)}"),
+        defect=partial(log_defect, _log, "admin request failed"),
+        rules=Rules(CurrentPrices(lambda: prices.current), engine_options(settings)),
+        trusted_hops=settings.http_trusted_hops,
+    )
 
 
 def loops_of(settings: Settings, database: Database) -> list[Awaitable[None]]:

@@ -66,6 +66,8 @@ def serve(
     where = {"grpc": settings.grpc_listen, "ops": settings.ops_listen}
     if plane is Planes.CONTROL:
         where = {"control": settings.control_address}
+    if plane is not Planes.DATA:
+        where["http"] = settings.http_listen
     asyncio.run(Supervisor(planes, os.environ).run(where))
 
 

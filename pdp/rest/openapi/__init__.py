@@ -1,0 +1,1 @@
+"""The API's description: schemas, examples and the document made of them."""
