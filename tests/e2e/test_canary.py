@@ -2,8 +2,10 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import grpc
+import requests
 
 from pdp.v1 import policy_decision_pb2 as pb
 from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
@@ -18,6 +20,36 @@ def _command_lines() -> str:
         except OSError:
             continue
     return "\n".join(found)
+
+
+def _ask_the_admin_api(stack: Stack, raw: str, key_id: str) -> list[str]:
+    """Send a key in every way, right and wrong, over HTTP; return all that comes back."""
+    base = f"http://127.0.0.1:{stack.http_port}"
+    root = {"authorization": f"Bearer {stack.root['api_key']}"}
+    mine = {"x-api-key": raw, "x-request-id": raw, "user-agent": raw, "idempotency-key": raw}
+    asked: list[tuple[str, str, dict[str, str], Any]] = [
+        ("GET", f"/v1/api-keys/{key_id}", mine, None),
+        ("GET", f"/v1/api-keys/{key_id}?key={raw}", mine, None),
+        ("GET", f"/{raw}", mine, None),
+        ("GET", f"/v1/api-keys/{raw}", root, None),
+        ("DELETE", f"/v1/api-keys/{raw}", root, None),
+        ("GET", "/v1/api-keys", root, None),
+        ("GET", f"/v1/api-keys?limit={raw}", root, None),
+        ("GET", "/v1/api-keys", mine | {"authorization": f"Basic {raw}"}, None),
+        ("GET", "/v1/api-keys", root | {"api-key": raw}, None),
+        ("POST", "/v1/api-keys", mine, {"name": "child"}),
+        ("POST", "/v1/api-keys", root | {"content-type": raw}, {}),
+        ("POST", "/v1/api-keys", root | {"idempotency-key": raw}, {}),
+        ("POST", "/v1/api-keys", root | {"if-match": raw}, {"name": "named"}),
+        ("PATCH", f"/v1/api-keys/{key_id}", root | {"if-match": raw}, {}),
+        (raw, "/v1/api-keys", root, None),
+    ]
+    answers = [
+        requests.request(method, base + path, headers=headers, json=body, timeout=20)
+        for method, path, headers, body in asked
+    ]
+    assert any(answer.status_code == 200 for answer in answers)
+    return [f"{answer.headers}{answer.text}" for answer in answers]
 
 
 async def test_a_raw_key_is_nowhere(stack: Stack) -> None:
@@ -39,6 +71,7 @@ async def test_a_raw_key_is_nowhere(stack: Stack) -> None:
             outputs.append(str(error))
         outputs.extend(map(str, answers))
         outputs.append(stack.get("/metrics")[1])
+        outputs.extend(_ask_the_admin_api(stack, raw, key["id"]))
         stack.kill("control")
         outputs.append(str(await check(channel, raw)))
         stack.run("keys", "revoke", key["id"])

@@ -48,6 +48,8 @@ def refused(stack: Stack, *arguments: str) -> str:
         ("PDP_GRPC_LISTEN", "nowhere"),
         ("PDP_GRPC_LISTEN", "127.0.0.1:99999"),
         ("PDP_OPS_LISTEN", "127.0.0.1:http"),
+        ("PDP_HTTP_LISTEN", "8080"),
+        ("PDP_HTTP_TRUSTED_HOPS", "-1"),
         ("PDP_REDIS_URL", "redis://127.0.0.1:1"),
         ("PDP_DATABASE_URL", "mysql://nobody@127.0.0.1:1/x"),
         ("PDP_DATABASE_URL", "no url"),
@@ -75,7 +77,7 @@ def test_a_server_where_nobody_is_is_named_without_its_password(stack: Stack) ->
     assert "hush" not in line
 
 
-@pytest.mark.parametrize("name", ["PDP_GRPC_LISTEN", "PDP_OPS_LISTEN"])
+@pytest.mark.parametrize("name", ["PDP_GRPC_LISTEN", "PDP_OPS_LISTEN", "PDP_HTTP_LISTEN"])
 @pytest.mark.parametrize("transport", ["native", "grpcio"])
 def test_a_port_in_use_is_named(stack: Stack, name: str, transport: str) -> None:
     stack.environment["PDP_GRPC_TRANSPORT"] = transport
@@ -96,7 +98,7 @@ def test_off_loopback_a_caller_token_is_needed(stack: Stack) -> None:
 def test_a_file_in_the_place_of_a_socket_is_left_alone(stack: Stack, tmp_path: Path) -> None:
     precious = tmp_path / "precious.txt"
     precious.write_text("mine")
-    for name in ("PDP_OPS_LISTEN", "PDP_GRPC_LISTEN", "PDP_CONTROL_LISTEN"):
+    for name in ("PDP_OPS_LISTEN", "PDP_GRPC_LISTEN", "PDP_CONTROL_LISTEN", "PDP_HTTP_LISTEN"):
         before = stack.environment.get(name)
         stack.environment[name] = f"unix:{precious}"
         assert name in refused(stack)
