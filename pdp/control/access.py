@@ -6,10 +6,12 @@ have: a key has a right if its own document and those of all its granters say so
 
 from typing import Final
 
+import msgspec
 from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pdp.compile import Compiler
-from pdp.control.resolve import resolve
+from pdp.control.resolve import resolve_within
 from pdp.errors import Forbidden, Unauthorized
 from pdp.key import CompiledKey
 from pdp.model import KeyRecord, Resolved
@@ -25,9 +27,10 @@ _WRITING: Final = frozenset({"manage_keys", "manage_billing"})
 class Actor(Struct, frozen=True):
     """Who asks, and what for: a key, within whose reach everything stays.
 
-    `above` are the keys of its own two chains but itself, `parents` those whose limits
-    and prohibitions bind it: what it does to them it would do to itself. An `operator`
-    sits at the machine and may do everything.
+    `key_type` says how far it reaches, `read_only` that it only looks. `above` are the keys
+    of its own two chains but itself, `parents` those whose limits and prohibitions bind it:
+    what it does to them it would do to itself. `outgoing`: the secret that it showed is being
+    rotated out. An `operator` sits at the machine and may do everything.
     """
 
     key_id: str
@@ -38,6 +41,9 @@ class Actor(Struct, frozen=True):
     above: frozenset[str] = frozenset()
     parents: frozenset[str] = frozenset()
     operator: bool = False
+    read_only: bool = False
+    outgoing: bool = False
+    secret_hash: bytes | None = None
 
     def may(self, right: str) -> bool:
         """Tell whether the key has one of `RIGHTS`."""
@@ -58,32 +64,66 @@ async def authenticate(
     """Return who holds a raw key. Raises `Unauthorized` with the reason a Check would give."""
     if not raw_key:
         raise Unauthorized("missing_key", "no API key: send `Authorization: Bearer <key>`")
-    unknown = Unauthorized("invalid_api_key", "this API key is not known here: check it")
     if not is_well_formed(raw_key):
-        raise unknown
-    _, resolved = await resolve(database, hash_secret(raw_key, pepper), "")
+        raise _unknown()
+    async with database.reading() as connection:
+        key, actor = await _holder(connection, hash_secret(raw_key, pepper), "", now)
+    _check_address(key, client_ip)
+    return actor
+
+
+async def renewed(connection: AsyncConnection, actor: Actor, now: int) -> Actor:
+    """Return an actor as it is in an open transaction: others may just have changed it.
+
+    Raises `Unauthorized` if it is not alive any more.
+    """
+    if actor.operator:
+        return actor
+    return (await _holder(connection, actor.secret_hash, actor.key_id, now))[1]
+
+
+async def _holder(
+    connection: AsyncConnection, secret_hash: bytes | None, key_id: str, now: int
+) -> tuple[CompiledKey, Actor]:
+    _, resolved = await resolve_within(connection, secret_hash, key_id)
     if resolved is None:
-        raise unknown
+        raise _unknown()
     key = Compiler().compile(resolved)
     if denial := key_denial(key, now):
         raise Unauthorized(denial.reason, denial.message)
-    _check_address(key, client_ip)
-    return actor_of(resolved)
+    return key, msgspec.structs.replace(actor_of(resolved), secret_hash=secret_hash)
+
+
+def _unknown() -> Unauthorized:
+    return Unauthorized("invalid_api_key", "this API key is not known here: check it")
 
 
 def actor_of(resolved: Resolved) -> Actor:
     """Return a key as the one who asks."""
     records = {record.id: record for record in resolved.records}
     key = records[resolved.key_id]
+    granters = [records[key_id] for key_id in resolved.granters]
     return Actor(
         key_id=key.id,
         organization_id=key.organization_id,
-        rights=rights_of([records[key_id] for key_id in resolved.granters]),
-        key_type=key.key_type,
+        rights=rights_of(granters),
+        key_type=_level_of(granters),
         team_id=key.team_id,
         above=frozenset((*resolved.parents, *resolved.granters)) - {key.id},
         parents=frozenset(resolved.parents) - {key.id},
+        read_only=any(record.access == "read_only" for record in granters),
+        outgoing=resolved.secret_expires_at is not None,
     )
+
+
+def _level_of(granters: list[KeyRecord]) -> str:
+    """Return the type of the first of a grant chain, as far as its granters reach.
+
+    A team-level key for which another key answers that reaches less reaches what is below it.
+    """
+    key_type: str = granters[0].key_type
+    narrow = any(record.key_type in ("user", "application") for record in granters)
+    return "application" if narrow else key_type
 
 
 def rights_of(granters: list[KeyRecord]) -> frozenset[str]:

@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pdp.control.access import Actor
+from pdp.control.access import Actor, renewed
 from pdp.control.admin_log import log_change
+from pdp.errors import Forbidden
 from pdp.store import changes, key_changes
 from pdp.store.database import Database
 from pdp.store.keys import KeyRow
@@ -28,11 +29,18 @@ class Change:
             self._number = await changes.bump(self.connection)
         return self._number
 
-    async def update(self, action: str, before: KeyRow, after: KeyRow, reason: str = "") -> KeyRow:
+    async def update(
+        self,
+        action: str,
+        before: KeyRow,
+        after: KeyRow,
+        secret_hash: bytes | None = None,
+        reason: str = "",
+    ) -> KeyRow:
         """Store a key that is there already; return it as stored."""
         stored = msgspec.structs.replace(after, version=await self.number())
         await key_changes.update_key(self.connection, stored)
-        await self.tell(action, [stored], [before], reason=reason)
+        await self.tell(action, [stored], [before], secret_hash, reason)
         return stored
 
     async def tell(
@@ -54,7 +62,14 @@ class Change:
 
 @asynccontextmanager
 async def changing(database: Database, actor: Actor, now: int) -> AsyncIterator[Change]:
-    """Give a change; it is committed at the end, and gone after an exception."""
+    """Give a change; it is committed at the end, and gone after an exception.
+
+    Its `actor` is as it is now that nobody else can change it: of two that take each other's
+    grants over, or revoke each other, the second finds what the first did.
+    """
     async with database.writing() as connection:
         await changes.lock(connection)
+        actor = await renewed(connection, actor, now)
+        if actor.read_only and not actor.operator:
+            raise Forbidden("this key is `read_only`, or a granter of it is: it only looks")
         yield Change(connection, actor, now)

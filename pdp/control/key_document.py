@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from pdp.control.resource import SECRET_SHOWN
 from pdp.policy.moment import parse_instant
 from pdp.problems import Problems
 from pdp.secret import is_environment
@@ -207,6 +208,12 @@ def _events(value: object, at: str, problems: Problems) -> None:
         problems.add(at, f"not a list of events: use {', '.join(EVENTS)}")
 
 
+def _secret(value: object, at: str, problems: Problems) -> None:
+    _text(256)(value, at, problems)
+    if value == SECRET_SHOWN:
+        problems.add(at, "this stands for a secret that is not shown: give the secret itself")
+
+
 def _fields(**known: Parse) -> Parse:
     """Return a parser of an object that has only known fields; null is absent."""
 
@@ -249,7 +256,7 @@ _FIELDS: dict[str, Parse] = {
         unusual_patterns=_flag,
     ),
     "ip_allowlist": _object,
-    "webhooks": _fields(enabled=_flag, url=_text(2000), events=_events, secret=_text(256)),
+    "webhooks": _fields(enabled=_flag, url=_text(2000), events=_events, secret=_secret),
     "metadata": _metadata,
     "expires_at": _instant,
 }

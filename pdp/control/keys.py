@@ -92,6 +92,8 @@ class Keys:
             problems.raise_if_any()
         assert document is not None, "without a document there is a problem"
         async with changing(self._database, actor, now) as change:
+            actor = change.actor
+            actor.require("manage_keys")
             if made := await begun(change.connection, actor, once, now):
                 return await self._replayed(change, made)
             organization = await organization_of(change.connection, actor.organization_id)
@@ -159,6 +161,8 @@ class Keys:
         """
         problems = Problems()
         async with changing(self._database, actor, now) as change:
+            actor = change.actor
+            actor.require("manage_keys")
             before = await managed(change.connection, actor, key_id)
             _match(before, if_match)
             organization = await organization_of(change.connection, actor.organization_id)
@@ -178,21 +182,21 @@ class Keys:
     ) -> Resource:
         """Give a key a new secret; the old ones live on for `grace_period` seconds, default 0.
 
-        The answer alone has the raw secret, as `api_key`. Raises `Conflict` for a key that is
-        not active.
+        The answer alone has the raw secret, as `api_key`. A suspended key stays so. Raises
+        `Conflict` for a key that is revoked or expired.
         """
         grace = grace_of(body)
         async with changing(self._database, actor, now) as change:
-            before = await managed(change.connection, actor, key_id)
+            before = await managed(change.connection, change.actor, key_id)
             if await begun(change.connection, actor, once, now):
                 return await self._replayed(change, key_id)
             await lifecycle.check_rotation(change, before)
-            await end_old_secrets(change.connection, key_id, grace, now)
-            raw, secret = new_secret(before, self._pepper, now)
+            at = await end_old_secrets(change.connection, key_id, grace, now)
+            raw, secret = new_secret(before, self._pepper, at)
             await store.insert_secret(change.connection, secret)
             shown_now = {"prefix": secret.prefix, "last_four": secret.last_four}
             after = msgspec.structs.replace(before, rotated_at=now, **shown_now)
-            after = await change.update("keys.rotate", before, after)
+            after = await change.update("keys.rotate", before, after, secret.hash)
             await done(change.connection, actor, once, key_id)
             return {**resource_of(after, now), "api_key": raw}
 

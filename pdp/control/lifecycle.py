@@ -34,7 +34,7 @@ async def _with_status(
 ) -> dict[str, Any]:
     if row.status != status:
         after = msgspec.structs.replace(row, status=status)
-        row = await change.update(action, row, after, reason)
+        row = await change.update(action, row, after, reason=reason)
     return resource_of(row, change.now)
 
 
@@ -45,8 +45,10 @@ async def check_rotation(change: Change, row: store.KeyRow) -> None:
     it. Whoever else manages it would get rights by it that they do not have.
     """
     who = named(row.name, row.id)
-    if (status := status_of(row, change.now)) != "active":
+    if (status := status_of(row, change.now)) in ("revoked", "expired"):
         raise Conflict(f"{who} is {status}: it needs no new secret")
+    if row.id == change.actor.key_id and change.actor.outgoing:
+        raise Forbidden(f"this secret of {who} is being rotated out: use the new one")
     if not await has_granted(change.connection, change.actor, row):
         raise Forbidden(
             f"{who} was granted by another key: rotate it with that one, or take the grant over "
@@ -73,6 +75,8 @@ def reason_of(body: object) -> str:
 async def revoke(change: Change, key_id: str, *, cascade: bool) -> dict[str, Any]:
     """Kill a key, its temporary descendants, and with `cascade` all of them."""
     row = await managed(change.connection, change.actor, key_id)
+    if cascade:
+        change.actor.require("manage_keys")
     below = await store.below(change.connection, key_id)
     doomed = [
         each

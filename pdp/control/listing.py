@@ -18,6 +18,7 @@ MOST: Final = 1000
 """Keys of a page."""
 
 _SECOND: Final = 1_000_000_000
+_OLDEST: Final = 100 * 366 * 86_400
 
 
 class KeyFilter(Struct, frozen=True):
@@ -40,6 +41,11 @@ def wanted_of(asked: KeyFilter, cursor: str | None, now: int) -> Wanted:
         problems.add("key_type", f"use one of {', '.join(KEY_TYPES)}")
     if not 1 <= asked.limit <= MOST:
         problems.add("limit", f"not a whole number from 1 to {MOST:,}")
+    for name in ("team_id", "user_id"):
+        if not getattr(asked, name).isprintable():
+            problems.add(name, "not printable text: there is no such id")
+    if asked.older_than is not None and not 0 <= asked.older_than <= _OLDEST:
+        problems.add("older_than", f"not a whole number of seconds from 0 to {_OLDEST:,}")
     after = _position(cursor, problems) if cursor else None
     problems.raise_if_any()
     before = None if asked.older_than is None else now - asked.older_than * _SECOND

@@ -7,6 +7,7 @@ import msgspec
 from pdp.control.access import Actor
 from pdp.control.change import changing
 from pdp.control.initialize import name_fault, timezone_fault
+from pdp.errors import Forbidden
 from pdp.problems import Problems
 from pdp.store import organizations as store
 from pdp.store.database import Database
@@ -29,7 +30,7 @@ async def update_settings(
 
     Windows that have begun keep the timezone of their start (docs/adr/0005).
     """
-    actor.require("manage_billing")
+    _check(actor)
     problems = Problems()
     fields: dict[str, Any] = patch if isinstance(patch, dict) else {}
     if not isinstance(patch, dict):
@@ -44,6 +45,7 @@ async def update_settings(
         problems.add("timezone", fault)
     problems.raise_if_any()
     async with changing(database, actor, now) as change:
+        _check(change.actor)
         before = await store.organization_of(change.connection, actor.organization_id)
         after = msgspec.structs.replace(
             before,
@@ -57,6 +59,13 @@ async def update_settings(
             rows = await get_keys(change.connection, [root])
             await change.tell("organizations.update", list(rows.values()))
         return _shown(after)
+
+
+def _check(actor: Actor) -> None:
+    """Raise `Forbidden` for whom the whole organization is too much to change."""
+    actor.require("manage_billing")
+    if not actor.operator and actor.key_type != "organization":
+        raise Forbidden("these settings are the whole organization's: use a key of its level")
 
 
 def _shown(organization: store.Organization) -> dict[str, Any]:

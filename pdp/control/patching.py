@@ -14,10 +14,12 @@ from pdp.wording import shown
 
 _FIXED: Final = (
     *("key_type", "organization_id", "team_id", "user_id", "parent_key_id", "environment"),
-    *("id", "status", "effective_limits", "prefix", "last_four", "created_at", "last_used_at"),
-    *("rotated_at", "version", "rotation_age_days", "temporary"),
+    *("id", "status", "effective_limits", "prefix", "last_four", "created_at"),
+    *("rotated_at", "version", "temporary"),
 )
 """Fields of the resource that a patch may repeat, as a client does that sends back what it got."""
+_MOVING: Final = ("last_used_at", "rotation_age_days")
+"""Such fields that change by themselves: what came back may be old."""
 
 
 def patched(row: KeyRow, patch: object, actor: Actor, now: int, problems: Problems) -> KeyRow:
@@ -29,9 +31,17 @@ def patched(row: KeyRow, patch: object, actor: Actor, now: int, problems: Proble
         problems.add("body", "not a JSON object")
         return row
     patch = dict(patch)
-    _refuse_fixed(patch, resource_of(row, now), problems)
+    shown_now = resource_of(row, now)
+    _refuse_fixed(patch, shown_now, problems)
+    if patch.get("expires_at") == shown_now["expires_at"]:
+        patch.pop("expires_at", None)  # It is shown in whole seconds, and kept as it is.
     granted_by = _granter(patch, row, actor, problems)
-    document = parse_key_document(_merged(_body_of(row), _with_secret(patch, row)), problems)
+    try:
+        body = merged(_body_of(row), _with_secret(patch, row))
+    except RecursionError:
+        problems.add("body", "nested too deeply")
+        return row
+    document = parse_key_document(body, problems)
     if document is None:
         return row
     expires_at = document.expires_at if "expires_at" in patch else row.expires_at
@@ -47,6 +57,8 @@ def patched(row: KeyRow, patch: object, actor: Actor, now: int, problems: Proble
 
 
 def _refuse_fixed(patch: dict[str, Any], shown_now: dict[str, Any], problems: Problems) -> None:
+    for name in _MOVING:
+        patch.pop(name, None)
     for name in _FIXED:
         if name in patch and patch.pop(name) != shown_now[name]:
             problems.add(name, "cannot be changed: leave it out, or make another key")
@@ -85,14 +97,14 @@ def _body_of(row: KeyRow) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value not in (None, "")}
 
 
-def _merged(target: Any, patch: Any) -> Any:
+def merged(target: Any, patch: Any) -> Any:
     """Return the result of RFC 7396, section 2."""
     if not isinstance(patch, Mapping):
         return patch
-    merged = dict(target) if isinstance(target, Mapping) else {}
+    found = dict(target) if isinstance(target, Mapping) else {}
     for name, value in patch.items():
         if value is None:
-            merged.pop(name, None)
+            found.pop(name, None)
         else:
-            merged[name] = _merged(merged.get(name), value)
-    return merged
+            found[name] = merged(found.get(name), value)
+    return found

@@ -38,6 +38,8 @@ async def place(
     parent = await _parent(connection, actor, document, now, problems, temporary=temporary)
     _agree(document, parent, problems)
     _belong(document, parent, problems)
+    if document.key_type == "team" and actor.key_type not in ("organization", "team"):
+        problems.add("key_type", "a team-level key is made by an organization- or team-level one")
     if len(await store.chain(connection, parent.id, "parent_key_id")) >= MOST_LEVELS:
         problems.add("parent_key_id", f"{MOST_LEVELS} keys are above it: choose a higher one")
     if len(await store.chain(connection, actor.key_id, "granted_by")) >= MOST_LEVELS:
@@ -59,10 +61,16 @@ async def place(
         environment=document.environment,
         document=document.authored,
         created_at=now,
-        expires_at=document.expires_at,
+        expires_at=_end(document, parent) if temporary else document.expires_at,
     )
     check_compiles(row, organization, problems)
     return row
+
+
+def _end(document: KeyDocument, parent: store.KeyRow) -> int | None:
+    """A temporary key ends with the key above it, which made it."""
+    ends = (document.expires_at, parent.expires_at)
+    return min((end for end in ends if end is not None), default=None)
 
 
 def check_compiles(row: store.KeyRow, organization: Organization, problems: Problems) -> None:
@@ -87,13 +95,16 @@ async def _parent(
         parent = await _chosen(connection, actor, own, document.parent_key_id, now, problems)
     else:
         parent = own if temporary else await _by_scope(connection, actor, own, document, now)
-    if not (
-        await reaches(connection, actor, parent)
-        and await is_bound_alike(connection, actor, parent.id)
-    ):
+    if not await reaches(connection, actor, parent):
+        # Nothing is said of it: nobody learns what there is beyond their reach.
         raise Forbidden(
-            f"the key would go below {named(parent.name, parent.id)}, out of reach of the key that "
-            "asks, or of what binds that: name another `parent_key_id`, or `team_id`"
+            "the key would go where the key that asks does not reach: name a `parent_key_id` or "
+            "`team_id` within its reach"
+        )
+    if not await is_bound_alike(connection, actor, parent.id):
+        raise Forbidden(
+            f"the key would go below {named(parent.name, parent.id)}, which is not below all that "
+            "binds the key that asks: name another `parent_key_id`, or `team_id`"
         )
     return parent
 

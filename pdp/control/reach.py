@@ -38,7 +38,8 @@ async def seen(connection: AsyncConnection, actor: Actor, key_id: str) -> KeyRow
 
     Raises `NotFound`, also for what is only out of reach: nobody learns what else there is.
     """
-    row = await store.get_key(connection, key_id)
+    # No id has what no database would take.
+    row = await store.get_key(connection, key_id) if key_id.isprintable() else None
     if row is not None and (
         row.id == actor.key_id
         or (actor.may("manage_keys") and await reaches(connection, actor, row))

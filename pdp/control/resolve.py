@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from pdp.model import Resolved
 from pdp.store import changes
 from pdp.store import keys as store
@@ -14,17 +16,24 @@ async def resolve(
 ) -> tuple[int, Resolved | None]:
     """Return (revision, the key with its chains; None if there is none), of one moment."""
     async with database.reading() as connection:
-        number = await changes.current(connection)
-        secret = None
-        if secret_hash is not None:
-            secret = await store.get_secret(connection, secret_hash)
-            if secret is None:
-                return number, None
-            key_id = secret.key_id
-        rows = await store.with_ancestors(connection, key_id)
-        if not rows:
+        return await resolve_within(connection, secret_hash, key_id)
+
+
+async def resolve_within(
+    connection: AsyncConnection, secret_hash: bytes | None, key_id: str
+) -> tuple[int, Resolved | None]:
+    """As `resolve`, within a transaction that is open."""
+    number = await changes.current(connection)
+    secret = None
+    if secret_hash is not None:
+        secret = await store.get_secret(connection, secret_hash)
+        if secret is None:
             return number, None
-        organization = await get_organization(connection, rows[key_id].organization_id)
+        key_id = secret.key_id
+    rows = await store.with_ancestors(connection, key_id)
+    if not rows:
+        return number, None
+    organization = await get_organization(connection, rows[key_id].organization_id)
     assert organization is not None, "a key has its organization"
     parents = _chain(rows, key_id, "parent_key_id")
     granters = _chain(rows, key_id, "granted_by")

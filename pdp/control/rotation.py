@@ -38,17 +38,22 @@ def grace_of(body: object) -> int:
     return int(grace)
 
 
-def new_secret(row: store.KeyRow, pepper: bytes, now: int) -> tuple[str, store.SecretRow]:
-    """Return (raw secret, what is stored of it)."""
+def new_secret(row: store.KeyRow, pepper: bytes, at: int) -> tuple[str, store.SecretRow]:
+    """Return (raw secret, what is stored of it), made at `at`."""
     raw = make_secret(row.environment, random.token_bytes(24))
     return raw, store.SecretRow(
-        hash_secret(raw, pepper), row.id, prefix_of(raw), last_four_of(raw), now
+        hash_secret(raw, pepper), row.id, prefix_of(raw), last_four_of(raw), at
     )
 
 
-async def end_old_secrets(connection: AsyncConnection, key_id: str, grace: int, now: int) -> None:
-    """Have a key's secrets die after `grace` seconds, and the oldest at once if there are many."""
+async def end_old_secrets(connection: AsyncConnection, key_id: str, grace: int, now: int) -> int:
+    """Have a key's secrets die after `grace` seconds, and the oldest at once if there are many.
+
+    Return when the next one is made: now, and after these also where a clock went back.
+    """
     until = now + grace * _SECOND
-    for number, secret in enumerate(await key_changes.live_secrets(connection, key_id, now)):
+    living = await key_changes.live_secrets(connection, key_id, now)
+    for number, secret in enumerate(living):
         at = until if number < MOST_LIVE - 1 else now
         await key_changes.end_secret(connection, secret, at)
+    return max([now, *(secret.created_at + 1 for secret in living)])

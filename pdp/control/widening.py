@@ -68,27 +68,21 @@ def _is_subset(new: dict[str, Any] | None, old: dict[str, Any] | None) -> bool:
 
 
 def _limits(before: KeyRow, after: KeyRow) -> Iterable[str]:
-    """A limit is kept if some limit of the same kind and period is as low as the lowest was."""
-    kept = _tightest(after)
-    for kind, (name, amounts) in _tightest(before).items():
-        now = kept.get(kind)
-        if now is None or any(new > old for new, old in zip(now[1], amounts, strict=True)):
+    """A limit is kept if some limit of the same unit and period lets through no more."""
+    kept = _sizes(after)
+    for kind, name, amounts in _sizes(before):
+        if not any(
+            kind == other and all(new <= old for new, old in zip(sizes, amounts, strict=True))
+            for other, _, sizes in kept
+        ):
             yield name
 
 
-def _tightest(row: KeyRow) -> dict[tuple[str, object], tuple[str, tuple[int, ...]]]:
-    """Return (name, amounts) of the lowest limit by unit and period."""
+def _sizes(row: KeyRow) -> list[tuple[tuple[str, object], str, tuple[int, ...]]]:
+    """Return ((unit, period), name, amounts) of every limit: the lower, the tighter."""
     scope = compile_scope(row.record(), _UTC, Problems())
-    found: dict[tuple[str, object], tuple[str, tuple[int, ...]]] = {}
     limits = (*scope.per_request, *scope.budgets, *scope.tokens, *scope.requests)
-    sizes: list[tuple[str, object, str, tuple[int, ...]]] = [
-        (each.unit, each.period, each.name, (each.amount,)) for each in limits
+    return [
+        *(((each.unit, each.period), each.name, (each.amount,)) for each in limits),
+        *((("rate", each.period), each.name, (each.amount, each.capacity)) for each in scope.rates),
     ]
-    sizes += [
-        ("rate", each.period, each.name, (each.amount, each.capacity)) for each in scope.rates
-    ]
-    for unit, period, name, amounts in sizes:
-        kind = (unit, period)
-        if kind not in found or amounts < found[kind][1]:
-            found[kind] = (name, amounts)
-    return found
