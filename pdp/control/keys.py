@@ -18,7 +18,7 @@ from pdp.control.reach import has_granted, is_bound_alike, managed, reach_of, se
 from pdp.control.resource import resource_of
 from pdp.control.rotation import end_old_secrets, grace_of, new_secret
 from pdp.control.temporary import parse_temporary
-from pdp.control.widening import widening_of
+from pdp.control.widening import check_narrower, widening_of
 from pdp.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 from pdp.problems import Problems
 from pdp.store import key_list
@@ -247,10 +247,7 @@ async def _granted(change: Change, before: store.KeyRow, after: store.KeyRow) ->
     if actor.operator:
         return after
     if before.id == actor.key_id:
-        wider = [*widening.rights, *widening.limits]
-        wider += ["metadata"] if before.document.metadata != after.document.metadata else []
-        if wider:
-            raise Forbidden(f"a key cannot widen itself: {', '.join(wider)}")
+        check_narrower(before, after)
         return after
     if widening.rights and not await has_granted(change.connection, actor, after):
         after = msgspec.structs.replace(after, granted_by=actor.key_id)

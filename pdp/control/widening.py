@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from pdp.errors import Forbidden
 from pdp.problems import Problems
 from pdp.quota.calendar import Calendar
 from pdp.quota.compile import compile_scope
@@ -28,6 +29,16 @@ class Widening(Struct, frozen=True):
 def widening_of(before: KeyRow, after: KeyRow) -> Widening:
     """Return what `after` lets through that `before` did not."""
     return Widening(tuple(_rights(before, after)), tuple(_limits(before, after)))
+
+
+def check_narrower(before: KeyRow, after: KeyRow) -> None:
+    """Raise `Forbidden` where a change of a key by itself is more than narrower."""
+    widening = widening_of(before, after)
+    wider = [*widening.rights, *widening.limits]
+    if before.document.metadata != after.document.metadata:
+        wider.append("metadata")  # Conditions ask for it.
+    if wider:
+        raise Forbidden(f"a key cannot widen itself: {', '.join(wider)}")
 
 
 def _rights(before: KeyRow, after: KeyRow) -> Iterable[str]:
