@@ -95,6 +95,8 @@ class Fold:
         # By chain: most records of a batch are of few, and each counts in nine sums of its own.
         self._moved: dict[tuple[Window, ...], Spend] = {}
         self.usage: dict[tuple[str, int, str, str], Usage] = {}
+        self.used: dict[str, int] = {}
+        """When each key was last let through (ns); a denial is no use."""
 
     @property
     def spend(self) -> dict[tuple[str, str, int], Spend]:
@@ -126,6 +128,7 @@ class Fold:
         row.held_tokens = hold.tokens
         row.reservation_id = hold.reservation_id
         self._keep(row)
+        self._touch(row)
         spend = self._spend_of(hold.windows)
         spend.held_cost += row.held_cost
         spend.held_tokens += row.held_tokens
@@ -148,6 +151,7 @@ class Fold:
             row = _row(record.facts, record.started_at or record.at, ancestors)
             row.reservation_id = _fit("reservation_id", record.reservation_id)
             self._name(row)
+            self._touch(row)
         elif row.status not in ("pending", "expired"):
             return
         before = msgspec.structs.replace(row)  # What is counted now; the difference changes.
@@ -224,6 +228,10 @@ class Fold:
         if owner is not None and not row.organization_id:
             row.key_name, row.organization_id = owner.key_name, owner.organization_id
             row.team_id, row.user_id = owner.team_id, owner.user_id
+
+    def _touch(self, row: Row) -> None:
+        if row.at > self.used.get(row.key_id, 0):
+            self.used[row.key_id] = row.at
 
     def _keep(self, row: Row) -> None:
         self.rows[row.decision_id] = self.changed[row.decision_id] = row

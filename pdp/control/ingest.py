@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from pdp.control.fold import Fold, Owner, Row
 from pdp.errors import Conflict
 from pdp.records import Denied, Expired, Held, Record, Settled, decode
-from pdp.store import ledger
+from pdp.store import key_changes, ledger
 from pdp.store.database import Database
 
 
@@ -41,6 +41,7 @@ async def ingest(
             await ledger.save(connection, list(fold.changed.values()))
             await ledger.add_spend(connection, fold.spend)
             await ledger.add_usage(connection, fold.usage)
+            await key_changes.touch_keys(connection, fold.used)
         except OverflowError as error:
             raise Conflict("a spool record has a number that the ledger cannot hold") from error
         following += len(fresh)

@@ -8,10 +8,11 @@ from pdp.store.schema import api_keys, secrets
 
 
 async def update_key(connection: AsyncConnection, row: KeyRow) -> None:
-    """Store a key that is there already."""
-    await connection.execute(
-        sa.update(api_keys).where(api_keys.c.id == row.id).values(**columns_of(row))
-    )
+    """Store a key that is there already, but for `last_used_at`: see `touch_keys`."""
+    values = columns_of(row)
+    # Another transaction may have set it since the row was read.
+    del values["last_used_at"]
+    await connection.execute(sa.update(api_keys).where(api_keys.c.id == row.id).values(**values))
 
 
 async def live_secrets(connection: AsyncConnection, key_id: str, now: int) -> list[SecretRow]:
@@ -37,7 +38,10 @@ async def end_secret(connection: AsyncConnection, secret: SecretRow, at: int) ->
 
 
 async def touch_keys(connection: AsyncConnection, used: dict[str, int]) -> None:
-    """Note when keys were used last (ns by key id), where that is news."""
+    """Note when keys were used last (ns by key id), where that is news.
+
+    That is no change of a key: it gets no new version, and nobody is told.
+    """
     statement = (
         sa.update(api_keys)
         .where(

@@ -248,7 +248,8 @@ async def revoke(
         .values(status="revoked", revoked_at=now, version=number)
     )
     # One by one: there is a bound on the parameters of a statement, and none on the keys.
-    await connection.execute(statement, [{"key_id": key_id} for key_id in key_ids])
+    # In the order of `touch_keys`, so that the two cannot lock each other out.
+    await connection.execute(statement, [{"key_id": key_id} for key_id in sorted(key_ids)])
 
 
 def select_keys() -> Any:
