@@ -84,7 +84,7 @@ async def test_a_caller_that_lost_its_right_gets_no_replay(desk: Desk) -> None:
 
 
 async def test_of_two_at_once_one_does_the_work(desk: Desk) -> None:
-    other = Database(desk.database.engine.url.render_as_string(hide_password=False))
+    other = Database(desk.url)
     try:
         made = await asyncio.gather(
             *(
