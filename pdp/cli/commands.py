@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pdp import __version__
-from pdp.cli import keys, policy
+from pdp.cli import key_life, policy
 from pdp.cli.check import check
 from pdp.cli.common import Json, control, run, say_json
 from pdp.cli.demo import demo
@@ -21,7 +21,7 @@ app = typer.Typer(
     # Pretty tracebacks show local variables, and one of them may be a raw API key.
     pretty_exceptions_enable=False,
 )
-app.add_typer(keys.app, name="keys")
+app.add_typer(key_life.app, name="keys")
 app.add_typer(policy.app, name="policy")
 app.command()(check)
 app.command()(serve)

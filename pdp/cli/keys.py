@@ -1,16 +1,16 @@
-"""`pdp keys`: create, list, get, revoke."""
+"""`pdp keys`: create, list, get, revoke; the rest is in `key_life`."""
 
-import sys
-from pathlib import Path
-from typing import Annotated, Any
+import re
+from typing import Annotated
 
 import msgspec
 import typer
 
 from pdp.cli.common import Json, Organization, control, run, say_json, say_table
+from pdp.cli.key_body import lay_over, read_body, say_secret
 from pdp.errors import InvalidDocument, Problem
 
-app = typer.Typer(help="Keys: make, show and revoke them.", no_args_is_help=True)
+app = typer.Typer(help="Keys: make, show, change and end them.", no_args_is_help=True)
 
 
 @app.command()
@@ -35,39 +35,47 @@ def create(
     json: Json = False,
 ) -> None:
     """Make a key. Its secret is shown once, here."""
-    body = _body(file) if file else {}
+    body = read_body(file) if file else {}
     given = {"name": name, "key_type": key_type, "team_id": team_id, "user_id": user_id}
     body |= {field: value for field, value in given.items() if value is not None}
     if model:
-        _lay_over(body, "permissions", {"models": model})
+        lay_over(body, "permissions", {"models": model})
     if monthly_budget is not None:
-        _lay_over(body, "budget_limits", {"monthly": monthly_budget})
+        lay_over(body, "budget_limits", {"monthly": monthly_budget})
 
     async def work() -> None:
         async with control() as (plane, now):
             actor = await plane.keys.actor(organization_id)
             made = await plane.keys.create(actor, body, now)
-        if json:
-            say_json(made)
-            return
-        if quiet:
-            typer.echo(made["api_key"])
-            return
-        typer.echo(f"key     {made['id']}  {made['name']}")
-        typer.echo(f"secret  {made['api_key']}")
-        typer.echo("keep the secret: it is not shown again", err=True)
+        say_secret(made, json=json, quiet=quiet)
 
     run(work())
 
 
 @app.command("list")
-def list_keys(organization_id: Organization = None, json: Json = False) -> None:
+def list_keys(
+    status: Annotated[str, typer.Option(help="active, expired, revoked or suspended.")] = "",
+    team_id: Annotated[str, typer.Option(help="Keys of this team.")] = "",
+    user_id: Annotated[str, typer.Option(help="Keys of this user.")] = "",
+    key_type: Annotated[str, typer.Option(help="Keys of this type.")] = "",
+    older_than: Annotated[
+        str, typer.Option(help="Keys whose newest secret is older: 90d, 12h, 30m or 45s.")
+    ] = "",
+    organization_id: Organization = None,
+    json: Json = False,
+) -> None:
     """Show all keys, revoked ones included."""
+    age = _seconds(older_than) if older_than else None
 
     async def work() -> None:
+        from pdp.control.listing import KeyFilter
+
+        wanted = KeyFilter(
+            status=status, key_type=key_type, team_id=team_id, user_id=user_id, older_than=age
+        )
         async with control() as (plane, now):
             actor = await plane.keys.actor(organization_id)
-            found = [key async for key in plane.keys.every(actor, now)]
+            found = [key async for key in plane.keys.every(actor, now, wanted)]
         if json:
             say_json({"keys": found})
             return
@@ -83,7 +91,8 @@ def list_keys(organization_id: Organization = None, json: Json = False) -> None:
             )
             for key in found
         ]
-        say_table("Keys", ("id", "name", "status", "type", "team", "user", "secret"), rows)
+        columns = ("id", "name", "status", "type", "team", "user", "secret")
+        say_table("Keys", columns, rows)
 
     run(work())
 
@@ -133,22 +142,11 @@ def revoke(
     run(work())
 
 
-def _lay_over(body: dict[str, Any], field: str, options: dict[str, Any]) -> None:
-    """Put options before what the body says; what is no object there is refused as it is."""
-    authored = body.get(field)
-    if authored is None or isinstance(authored, dict):
-        body[field] = {**(authored or {}), **options}
+_UNITS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 
 
-def _body(file: str) -> dict[str, Any]:
-    from pdp.control.body import decode_body
-
-    try:
-        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
-        reason = (error.strerror or "cannot be read").lower()
-        raise InvalidDocument([Problem(file, reason)]) from error
-    body = decode_body(data, file)
-    if not isinstance(body, dict):
-        raise InvalidDocument([Problem(file, "not a JSON object")])
-    return body
+def _seconds(text: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,9})([dhms])", text)
+    if found is None:
+        raise InvalidDocument([Problem("--older-than", "not an age: use 90d, 12h, 30m or 45s")])
+    return int(found[1]) * _UNITS[found[2]]

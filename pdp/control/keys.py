@@ -131,11 +131,13 @@ class Keys:
             rows = await key_list.list_keys(connection, reach_of(actor), query)
         return listing.page_of(rows, query, now)
 
-    async def every(self, actor: Actor, now: int) -> AsyncIterator[Resource]:
-        """Yield all keys that the actor manages, oldest first."""
+    async def every(
+        self, actor: Actor, now: int, wanted: KeyFilter | None = None
+    ) -> AsyncIterator[Resource]:
+        """Yield all keys that the actor manages, oldest first; `limit` is that of a page."""
         cursor: str | None = None
         while True:
-            page = await self.list(actor, now, KeyFilter(), cursor)
+            page = await self.list(actor, now, wanted, cursor)
             for key in page["keys"]:
                 yield key
             cursor = page["next_cursor"]
