@@ -18,8 +18,10 @@ def reach_of(actor: Actor) -> Reach:
     """Return what an actor's right to manage keys reaches, as rows of the database."""
     if actor.operator or actor.key_type == "organization":
         return Reach(actor.organization_id)
-    team_id = actor.team_id if actor.key_type == "team" else ""
-    return Reach(actor.organization_id, below=actor.key_id, team_id=team_id)
+    if actor.key_type == "team":
+        # What is below a team's key is the team's: it has inherited the team_id.
+        return Reach(actor.organization_id, team_id=actor.team_id)
+    return Reach(actor.organization_id, below=actor.key_id)
 
 
 async def reaches(connection: AsyncConnection, actor: Actor, row: KeyRow) -> bool:

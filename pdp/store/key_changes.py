@@ -12,6 +12,8 @@ async def update_key(connection: AsyncConnection, row: KeyRow) -> None:
     values = columns_of(row)
     # Another transaction may have set it since the row was read.
     del values["last_used_at"]
+    # SQLite would look through all keys for those that refer to an id which is set.
+    del values["id"]
     await connection.execute(sa.update(api_keys).where(api_keys.c.id == row.id).values(**values))
 
 

@@ -9,7 +9,7 @@ from pdp.store.schema import api_keys
 
 
 class Reach(Struct, frozen=True):
-    """Keys of an organization; with `below`, that key and those below it, and those of a team."""
+    """Keys of an organization; with `below`, that key and those below it, else of one team."""
 
     organization_id: str
     below: str = ""
@@ -40,10 +40,15 @@ async def list_keys(connection: AsyncConnection, reach: Reach, wanted: Wanted) -
         if value := getattr(wanted, name):
             query = query.where(api_keys.c[name] == value)
     if wanted.status:
-        query = query.where(_has_status(wanted.status, wanted.now))
+        query = query.where(
+            _has_status(wanted, few=bool(reach.team_id or wanted.team_id or wanted.user_id))
+        )
     if wanted.secret_before is not None:
         newest = sa.func.coalesce(api_keys.c.rotated_at, api_keys.c.created_at)
-        query = query.where(newest < wanted.secret_before)
+        # No secret is older than its key: what is younger is not even looked at.
+        query = query.where(
+            newest < wanted.secret_before, api_keys.c.created_at < wanted.secret_before
+        )
     if wanted.after is not None:
         query = query.where(sa.tuple_(api_keys.c.created_at, api_keys.c.id) > wanted.after)
     query = query.order_by(api_keys.c.created_at, api_keys.c.id).limit(wanted.limit)
@@ -52,20 +57,24 @@ async def list_keys(connection: AsyncConnection, reach: Reach, wanted: Wanted) -
 
 def _within(reach: Reach) -> sa.ColumnElement[bool]:
     mine = api_keys.c.organization_id == reach.organization_id
+    if reach.team_id:
+        return sa.and_(mine, api_keys.c.team_id == reach.team_id)
     if not reach.below:
         return mine
     walk = sa.select(api_keys.c.id).where(api_keys.c.id == reach.below).cte("walk", recursive=True)
     walk = walk.union(sa.select(api_keys.c.id).where(api_keys.c.parent_key_id == walk.c.id))
-    found: sa.ColumnElement[bool] = api_keys.c.id.in_(sa.select(walk.c.id))
-    if reach.team_id:
-        found = sa.or_(found, api_keys.c.team_id == reach.team_id)
-    return sa.and_(mine, found)
+    return sa.and_(mine, api_keys.c.id.in_(sa.select(walk.c.id)))
 
 
-def _has_status(status: str, now: int) -> sa.ColumnElement[bool]:
-    over = sa.and_(api_keys.c.expires_at.is_not(None), api_keys.c.expires_at <= now)
-    if status == "expired":
-        return sa.and_(api_keys.c.status == "active", over)
-    if status == "active":
-        return sa.and_(api_keys.c.status == "active", sa.not_(over))
-    return api_keys.c.status == status
+def _has_status(wanted: Wanted, *, few: bool) -> sa.ColumnElement[bool]:
+    """Return the condition of a status; of a `few` keys the index of those goes first."""
+    # What is computed has no index that the database could take instead.
+    stored = api_keys.c.status.concat("") if few else api_keys.c.status
+    end: sa.ColumnElement[int] = api_keys.c.expires_at
+    has_end = sa.true() if few else end.is_not(None)
+    over = sa.and_(has_end, sa.func.coalesce(end, wanted.now + 1) <= wanted.now)
+    if wanted.status == "expired":
+        return sa.and_(stored == "active", over)
+    if wanted.status == "active":
+        return sa.and_(stored == "active", sa.not_(over))
+    return stored == wanted.status

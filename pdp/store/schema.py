@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 metadata = MetaData(
@@ -32,6 +33,8 @@ def _count(name: str) -> Column[int]:
 def _text(name: str, length: int = 256) -> Column[str]:
     return Column(name, String(length), nullable=False, server_default="")
 
+
+_LISTED = ("team_id", "user_id", "status", "key_type")
 
 meta = Table(
     "meta",
@@ -74,20 +77,32 @@ api_keys = Table(
     Column("rotated_at", BigInteger),
     Column("last_used_at", BigInteger),
     Index(None, "organization_id", "created_at", "id"),
-    Index(None, "parent_key_id"),
+    Index(None, "parent_key_id", "organization_id"),
     Index(None, "team_id", "key_type"),
+    # A page of a list is read in its order from one of these, whatever it is filtered by.
+    *(
+        Index(f"ix_api_keys_{name}", "organization_id", name, "created_at", "id")
+        for name in _LISTED
+    ),
+    Index(
+        "ix_api_keys_ending",
+        *("organization_id", "created_at", "id"),
+        sqlite_where=text("expires_at IS NOT NULL"),
+        postgresql_where=text("expires_at IS NOT NULL"),
+    ),
 )
 
 secrets = Table(
     "secrets",
     metadata,
     Column("hash", LargeBinary(32), primary_key=True),
-    Column("key_id", ForeignKey("api_keys.id"), nullable=False, index=True),
+    Column("key_id", ForeignKey("api_keys.id"), nullable=False),
     Column("prefix", String(32), nullable=False),
     Column("last_four", String(4), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    Index(None, "key_id", "created_at"),
 )
 
 # Requests with an Idempotency-Key, for a day.
