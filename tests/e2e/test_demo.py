@@ -3,13 +3,24 @@
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 
-def test_the_demo_plays_every_step_and_cleans_up(tmp_path: Path) -> None:
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Give a folder with a short name: a unix socket's path has 107 characters."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def test_the_demo_plays_every_step_and_cleans_up(folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pdp", "demo", "--once"],
-        env={**os.environ, "TMPDIR": str(tmp_path), "COLUMNS": "200"},
+        env={**os.environ, "TMPDIR": str(folder), "COLUMNS": "200"},
         capture_output=True,
         text=True,
         timeout=100,
@@ -25,4 +36,4 @@ def test_the_demo_plays_every_step_and_cleans_up(tmp_path: Path) -> None:
         assert reason in done.stdout
     assert "NOT OK" not in done.stdout
     assert "vsk_" not in done.stdout + done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert list(folder.iterdir()) == []

@@ -1,6 +1,7 @@
 """A few thousand inputs for each entry point, and proof that broken invariants are noticed."""
 
 import json
+import os
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,8 +26,8 @@ from tests.fuzz.oracle import Violation
 from tests.fuzz.world import SECRETS, Sink
 
 EPISODES = 10
-SEEDS = ("1", secrets.token_hex(4))
-"""The second is new each time; it is a part of the test's name."""
+SEEDS = ("1", os.environ.get("PYTEST_XDIST_TESTRUNUID", secrets.token_hex(4))[:8])
+"""The second is new each time, the same for all workers; it is a part of the test's name."""
 
 
 @pytest.fixture
