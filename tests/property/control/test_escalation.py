@@ -289,7 +289,7 @@ def play(sqlite_store: Store) -> Iterator[Play]:
 EXAMPLES = 250
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES // 2)
 @given(worlds(), st.lists(calls(), min_size=2, max_size=5))
 def test_no_sequence_of_calls_gives_a_caller_more_than_it_has(
     play: Play, world: World, asked_for: list[Call]
