@@ -15,11 +15,10 @@ from pdp.control.resolve import resolve_within
 from pdp.errors import Forbidden, Unauthorized
 from pdp.key import CompiledKey
 from pdp.model import KeyRecord, Resolved
+from pdp.policy.permissions import RIGHTS
 from pdp.refusal import key_denial
 from pdp.secret import hash_secret, is_well_formed
 from pdp.store.database import Database
-
-RIGHTS: Final = ("manage_keys", "view_all_usage", "manage_billing")
 
 _WRITING: Final = frozenset({"manage_keys", "manage_billing"})
 

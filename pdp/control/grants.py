@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from pdp.policy.glob import matcher_of
+from pdp.policy.permissions import RIGHTS
 from pdp.store.keys import KeyRow
 from pdp.wording import named, shown
 
-_RIGHTS: Final = ("manage_keys", "view_all_usage", "manage_billing")
 _WILD: Final = frozenset("*?")
 _READ_ONLY: Final = ("models:list", "usage:read")
 
@@ -41,7 +41,7 @@ def _asked(row: KeyRow) -> Iterable[tuple[str, str]]:
     ]
     for what, names in (("model", models), ("action", actions)):
         yield from ((what, name) for name in dict.fromkeys(names) if not _WILD.intersection(name))
-    yield from (("right", right) for right in _RIGHTS if permissions.get(right) is True)
+    yield from (("right", right) for right in RIGHTS if permissions.get(right) is True)
 
 
 def _can_give(granter: KeyRow, what: str, name: str) -> bool:

@@ -9,13 +9,13 @@ from typing import Any, Final
 from msgspec import Struct
 
 from pdp.errors import Forbidden
+from pdp.policy.permissions import RIGHTS
 from pdp.problems import Problems
 from pdp.quota.calendar import Calendar
 from pdp.quota.compile import compile_scope
 from pdp.store.keys import KeyRow
 
 _LISTS: Final = ("models", "providers", "actions")
-_RIGHTS: Final = ("manage_keys", "view_all_usage", "manage_billing")
 _UTC: Final = Calendar("UTC")
 
 
@@ -63,7 +63,7 @@ def _permissions(old: dict[str, Any], new: dict[str, Any]) -> Iterable[str]:
         was, now = old.get(name), new.get(name)
         if was is not None and (now is None or not set(now) <= set(was)):
             yield f"permissions.{name}"
-    for name in _RIGHTS:
+    for name in RIGHTS:
         if new.get(name) is True is not old.get(name):
             yield f"permissions.{name}"
 

@@ -11,7 +11,7 @@ SHORTHANDS: Final = ("daily_budget", "monthly_budget", "rate_limit_per_minute", 
 """Limits beside the long forms; pdp/quota reads their values."""
 
 _GLOBS: Final = ("models", "providers", "actions")
-_RIGHTS: Final = ("manage_keys", "view_all_usage", "manage_billing")
+RIGHTS: Final = ("manage_keys", "view_all_usage", "manage_billing")
 
 
 class Permissions(Struct, frozen=True):
@@ -28,13 +28,13 @@ class Permissions(Struct, frozen=True):
 def parse_permissions(document: object, at: str, problems: Problems) -> Permissions | None:
     """Return the permissions, or None and what is wrong with them in `problems`."""
     before = len(problems)
-    fields = Cursor(document, at, problems).fields((*_GLOBS, *_RIGHTS, *SHORTHANDS)) or {}
+    fields = Cursor(document, at, problems).fields((*_GLOBS, *RIGHTS, *SHORTHANDS)) or {}
     globs: dict[str, tuple[str, ...] | None] = {
         name: fields[name].patterns()
         for name in _GLOBS
         if name in fields and fields[name].value is not None
     }
-    rights = {name: fields[name].flag() is True for name in _RIGHTS if name in fields}
+    rights = {name: fields[name].flag() is True for name in RIGHTS if name in fields}
     if len(problems) > before:
         return None
     return Permissions(
