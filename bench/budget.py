@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adapters.envoy.service import Authorization
-from adapters.envoy.translate import EnvoyOptions
 from adapters.envoy.v1 import wire_pb2
+from adapters.http.ask import HttpOptions
 from bench.engine import Desk
 from bench.stand import check_body, ext_authz_body
 from pdp import decide
@@ -83,7 +83,7 @@ async def budget(folder: Path) -> None:
     timed("engine.check, whole", lambda: engine.check(Request("", *asked_fields(asked))))
     timed("Check, decoded to encoded", lambda: whole(service, wire))
     envoy = ext_authz_body(raw)[_HEADER:]
-    authorization = Authorization(engine, EnvoyOptions(), 4096, Load())
+    authorization = Authorization(engine, HttpOptions("envoy"), 4096, Load())
     timed("ext_authz Check of 1 KB, decoded to encoded", lambda: whole_envoy(authorization, envoy))
     assert isinstance(decision, Decision)
 

@@ -8,20 +8,12 @@ from typing import Any, Protocol
 import grpc
 import structlog
 
-from adapters.envoy.translate import (
-    FORCE_USAGE,
-    STRIPPED,
-    Ask,
-    EnvoyOptions,
-    HttpRequest,
-    Refusal,
-    ask_of,
-    denial_of,
-    parse_reference,
-    reference_of,
-)
-from adapters.envoy.usage import Entry, usage_of
+from adapters.envoy.translate import FORCE_USAGE, PARTIAL_BODY, STRIPPED, Entry, usage_of
 from adapters.envoy.v1 import wire_pb2 as pb
+from adapters.http.ask import Ask, HttpOptions, HttpRequest, Refusal, ask_of
+from adapters.http.counts import COUNTS, MAX_COUNT
+from adapters.http.denial import denial_of
+from adapters.http.reference import parse_reference, reference_of
 from pdp.model import Decision, Reported, Request, Usage
 from pdp.serve.load import OVERLOADED, Load
 from pdp.serve.logs import log_defect
@@ -35,16 +27,6 @@ ACCESS_LOG = "envoy.service.accesslog.v3.AccessLogService"
 _EXT_AUTHZ = "envoy.filters.http.ext_authz"
 _USAGE = "llm.usage"
 _REFERENCE = "ref"
-_COUNTS = (
-    "prompt_tokens",
-    "completion_tokens",
-    "cached_tokens",
-    "input_tokens",
-    "output_tokens",
-    "cache_read_input_tokens",
-    "cache_creation_input_tokens",
-)
-_MAX_COUNT = 1_000_000_000
 _BREATH = 10
 """Entries that are taken in one go; then a Check may come in between."""
 
@@ -81,7 +63,7 @@ class Engine(Protocol):
 
 
 def register(
-    server: Any, engine: Engine, options: EnvoyOptions, default_output: int, load: Load
+    server: Any, engine: Engine, options: HttpOptions, default_output: int, load: Load
 ) -> None:
     """Add both services to a server, in the form that its fast path takes."""
     authorization = Authorization(engine, options, default_output, load)
@@ -112,7 +94,7 @@ class Authorization:
     """envoy.service.auth.v3.Authorization."""
 
     def __init__(
-        self, engine: Engine, options: EnvoyOptions, default_output: int, load: Load
+        self, engine: Engine, options: HttpOptions, default_output: int, load: Load
     ) -> None:
         self._engine = engine
         self._load = load
@@ -180,7 +162,7 @@ class Authorization:
             ok.headers_to_remove.extend(STRIPPED)
         for name, value in decision.response_headers.items():
             _add(ok.response_headers_to_add, name, value)
-        reference = reference_of(ask, decision, self._default_output)
+        reference = reference_of(ask.request, decision, self._default_output)
         response.dynamic_metadata.fields[_REFERENCE].string_value = reference
         response.status.code = 0
         return response
@@ -247,7 +229,8 @@ def _http_of(message: pb.CheckRequest) -> HttpRequest:
         http.headers,
         http.raw_body or http.body.encode(),
         attributes.source.address.socket_address.address,
-        attributes.context_extensions,
+        attributes.context_extensions.get("provider", ""),
+        http.headers.get(PARTIAL_BODY, "false") != "false",
     )
 
 
@@ -264,7 +247,7 @@ def _denied(decision: Decision, param: str | None) -> pb.CheckResponse:
     denied.status.code = status
     for name, value in headers.items():
         _add(denied.headers, name, value)
-    denied.body = body
+    denied.body = body.decode()
     return response
 
 
@@ -277,10 +260,10 @@ def _add(options: Any, name: str, value: str) -> None:
 def _told(usage: Any) -> dict[str, int]:
     """Return the counts that Envoy read out of the response; nonsense is not believed."""
     counts = {}
-    for name in _COUNTS:
+    for name in COUNTS:
         if name in usage.fields:
             value = usage.fields[name].number_value
-            if 0 <= value <= _MAX_COUNT:
+            if 0 <= value <= MAX_COUNT:
                 counts[name] = int(value)
     return counts
 

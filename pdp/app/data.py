@@ -10,7 +10,7 @@ import structlog
 from grpc_health.v1._async import HealthServicer
 
 from adapters.envoy.service import register as register_envoy
-from adapters.envoy.translate import EnvoyOptions
+from adapters.http.ask import HttpOptions
 from pdp.data.control import ControlClient
 from pdp.data.keycache import KeyCache
 from pdp.data.shipper import Shipper
@@ -139,7 +139,7 @@ def _add_services(
     pb_grpc.add_PolicyDecisionServiceServicer_to_server(service, server)
     server.offer(data_plane.DECISION_SERVICE, "Check", service.check_now)
     strict = settings.estimate == "strict"
-    options = EnvoyOptions(trusted_hops=settings.trusted_hops, strict_estimate=strict)
+    options = HttpOptions("envoy", settings.trusted_hops, strict_estimate=strict)
     register_envoy(server, engine, options, settings.default_output_tokens, load)
     return health
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from pdp.control import access, lifecycle, listing
-from pdp.control.access import RIGHTS, Actor
+from pdp.control.access import Actor
 from pdp.control.change import Change, changing
 from pdp.control.grants import warnings_of
 from pdp.control.idempotency import Once, begun, done
@@ -20,6 +20,7 @@ from pdp.control.rotation import end_old_secrets, grace_of, new_secret
 from pdp.control.temporary import parse_temporary
 from pdp.control.widening import check_narrower, widening_of
 from pdp.errors import Conflict, Forbidden, NotFound, PreconditionFailed
+from pdp.policy.permissions import RIGHTS
 from pdp.problems import Problems
 from pdp.store import key_list
 from pdp.store import keys as store

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import msgspec
 from google.protobuf.message import DecodeError
 
-from adapters.envoy.translate import parse_reference
 from adapters.envoy.v1 import wire_pb2 as pb
+from adapters.http.reference import parse_reference
 from pdp.records import Extended, Settled
 from tests.fuzz.oracle import expect
 from tests.fuzz.world import Context, Step, World

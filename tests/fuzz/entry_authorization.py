@@ -6,8 +6,9 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from adapters.envoy.translate import FORCE_USAGE, parse_reference
+from adapters.envoy.translate import FORCE_USAGE
 from adapters.envoy.v1 import wire_pb2 as pb
+from adapters.http.reference import parse_reference
 from pdp.reasons import REASONS
 from pdp.records import Denied, Held
 from pdp.serve.rpc import Answer, settled

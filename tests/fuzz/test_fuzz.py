@@ -12,10 +12,10 @@ import pytest
 from structlog.testing import capture_logs
 
 import adapters.envoy.service
-import adapters.envoy.translate
+import adapters.http.ask
 import pdp.serve.decision_service
-from adapters.envoy.body import BadBody, Body, parse_body
 from adapters.envoy.v1 import wire_pb2 as pb
+from adapters.http.body import BadBody, Body, parse_body
 from pdp.counters import memory
 from pdp.data.keycache import KeyCache
 from pdp.engine import Engine
@@ -111,7 +111,7 @@ _append = Sink.append
 DEFECTS: dict[str, tuple[str, Any, str, Any, str]] = {
     "the last of two models": (
         "ext_authz",
-        adapters.envoy.translate,
+        adapters.http.ask,
         "parse_body",
         _last_one_wins,
         "not clear",

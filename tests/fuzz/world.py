@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from adapters.envoy.service import AccessLog, Authorization
-from adapters.envoy.translate import EnvoyOptions
+from adapters.http.ask import HttpOptions
 from pdp.counters.account import Bucket
 from pdp.counters.memory import MemoryCounters
 from pdp.data.keycache import KeyCache
@@ -179,7 +179,7 @@ class World:
         self.counters: MemoryCounters = self.desk.counters
         engine = self.desk.engine
         self.decisions = DecisionService(engine, self.desk.stats, self.desk.load)
-        options = EnvoyOptions(trusted_hops=trusted_hops)
+        options = HttpOptions("envoy", trusted_hops)
         self.authorization = Authorization(engine, options, DEFAULT_OUTPUT, self.desk.load)
         self.access_log = AccessLog(engine)
         self.references: list[str] = []

@@ -9,12 +9,12 @@ import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from pdp.control.access import RIGHTS
 from pdp.control.ingest import ingest
 from pdp.control.initialize import Initialized, initialize
 from pdp.control.keys import Actor, Keys, Resource
 from pdp.control.sight import sight_of
 from pdp.errors import InvalidDocument
+from pdp.policy.permissions import RIGHTS
 from pdp.quota.hold import Hold, Window
 from pdp.records import Denied, Expired, Facts, Held, Record, Settled, encode
 from pdp.store.database import Database

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from adapters.envoy.service import AccessLog, Authorization
-from adapters.envoy.translate import EnvoyOptions
 from adapters.envoy.v1 import wire_pb2 as pb
+from adapters.http.ask import HttpOptions
 from pdp.records import Expired, Extended, Settled
 from tests.wire.harness import Desk, record
 
@@ -30,7 +30,7 @@ class Stream:
         self.desk = Desk(record("root"), record("leaf", parent_key_id="root", granted_by="root",
                                                  budget_limits={"daily": 1.0}))  # fmt: skip
         self.start = self.desk.clock.now
-        service = Authorization(self.desk.engine, EnvoyOptions(), 4096, self.desk.load)
+        service = Authorization(self.desk.engine, HttpOptions("envoy"), 4096, self.desk.load)
         message = pb.CheckRequest()
         http = message.attributes.request.http
         http.method, http.path, http.raw_body = "POST", "/v1/chat/completions", _BODY.encode()

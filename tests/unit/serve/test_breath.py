@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from adapters.envoy.service import AccessLog
-from adapters.envoy.translate import Reference
 from adapters.envoy.v1 import wire_pb2
+from adapters.http.reference import Reference
 from pdp.reporting import MOST_EXPIRED
 from pdp.serve.data_plane import sweep
 from pdp.serve.decision_service import DecisionService

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.envoy.body import MAX_CHOICES, BadBody, Body
-from adapters.envoy.body import parse_body as parse_with
+from adapters.http.body import MAX_CHOICES, BadBody, Body
+from adapters.http.body import parse_body as parse_with
 
 BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 

@@ -1,0 +1,1 @@
+"""What every proxy's adapter shares: routes, bodies, references, denials, usage. Pure."""
