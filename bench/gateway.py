@@ -76,6 +76,7 @@ def main() -> None:
         }
         for _ in range(chosen.rounds):
             for what, each in legs.items():
+                at.settle()
                 measure(figures, what, each, request(at.key["api_key"]), chosen.seconds)
     show(figures)
     figures.save(chosen.out, "gateway")

@@ -11,7 +11,10 @@ from typing import Any
 from adapters.envoy.v1 import wire_pb2
 from bench.load import frame
 from pdp.v1 import policy_decision_pb2 as pb
-from tests.stack import Stack
+from tests.stack import Stack, eventually
+
+_SHIPPED = 60
+"""Seconds in which the ledger has taken what one measurement leaves."""
 
 
 class Stand:
@@ -35,6 +38,14 @@ class Stand:
         self.check.write_bytes(check_body(self.key["api_key"]))
         self.ext_authz = folder / "ext_authz"
         self.ext_authz.write_bytes(ext_authz_body(self.key["api_key"]))
+
+    def settle(self) -> None:
+        """Wait until the ledger has everything: it ships afterwards, and not into the next one."""
+
+        def shipped() -> bool:
+            return "\npdp_spool_records 0.0\n" in self.stack.get("/metrics")[1]
+
+        eventually(shipped, "the ledger has every record", _SHIPPED)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ def run(transport: str, seconds: int, rounds: int) -> Figures:
         for _ in range(rounds):
             for streams in (1, 64):
                 for what, port, path, body, pid in targets:
+                    at.settle()
                     with Meter(pid) as meter:
                         rate = grpc_load(port, path, body, streams, seconds)
                     title = f"{transport} {what} x{streams}"

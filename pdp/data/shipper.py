@@ -1,11 +1,13 @@
 """From the spool to the ledger: batches, in order, until the control plane has committed them."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
 
+from pdp.data.pace import Look, is_busy, rest_after
 from pdp.errors import Refused, StartRefused, Unavailable
 
 _log = structlog.get_logger(__name__)
@@ -45,7 +47,8 @@ class Shipper:
 
     The ledger keeps the position, so a restarted data plane only has to ask: `placed` is
     set once it has. Make it before anything is appended. `idle`, `retry_delay` and
-    `refused_delay` are seconds between looks where there was nothing, nobody, or no way on.
+    `refused_delay` are seconds between looks where there was nothing, nobody, or no way on;
+    pdp/data/pace.py says how long it rests under load. `clock` counts seconds from any time.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Shipper:
         idle: float = 0.1,
         retry_delay: float = 0.5,
         refused_delay: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal = journal
         self._ledger = ledger
@@ -63,6 +67,8 @@ class Shipper:
         self._retry_delay = retry_delay
         self._end_at_start = journal.next_sequence
         self._refused_delay = refused_delay
+        self._clock = clock
+        self._looked = self._look()
         self.refusals = 0
         """How often the ledger has refused the same records; 0: it takes them."""
         self._next: int | None = None
@@ -77,6 +83,7 @@ class Shipper:
         """Ship until cancelled; the control plane may come and go. Raises `StartRefused`."""
         failures = 0
         while True:
+            start = self._clock()
             try:
                 await self.ship()
                 failures = 0
@@ -92,9 +99,19 @@ class Shipper:
                 # At the start, Checks wait for the place.
                 await asyncio.sleep(self._retry_delay if self.placed.is_set() else self._idle)
                 continue
-            if self.backlog < _BATCH:
-                # A call costs as much as a hundred records: let some gather.
-                await asyncio.sleep(self._idle)
+            await asyncio.sleep(self.rest(self._clock() - start))
+
+    def rest(self, took: float) -> float:
+        """Return the seconds to wait after a batch that took `took` seconds."""
+        before, self._looked = self._looked, self._look()
+        # A call costs as much as a hundred records: let some gather.
+        least = self._idle if self.backlog < _BATCH else 0.0
+        if not is_busy(before, self._looked):
+            return least
+        return max(least, rest_after(took, self.backlog))
+
+    def _look(self) -> Look:
+        return Look(self._clock(), self._journal.next_sequence)
 
     def _complain(self, error: Refused) -> None:
         if self.refusals % _REMINDER == 0:
