@@ -32,6 +32,13 @@ def _folder(path: object) -> object:
     return path
 
 
+def _file(path: object) -> object:
+    """An empty name would be the working directory."""
+    if isinstance(path, str) and not path.strip():
+        raise ValueError("is empty: name a file, or unset it")
+    return path
+
+
 def _pepper(secret: SecretStr) -> SecretStr:
     if len(secret.get_secret_value()) < MIN_PEPPER:
         raise ValueError(f"use {MIN_PEPPER} characters or more")
@@ -53,6 +60,7 @@ MIN_TOKEN = 16
 MOST_SECONDS = 30 * 86400
 
 Address = Annotated[str, AfterValidator(_address)]
+File = Annotated[Path, BeforeValidator(_file)]
 Seconds = Annotated[float, Field(le=MOST_SECONDS, allow_inf_nan=False)]
 
 
@@ -79,6 +87,18 @@ class Settings(BaseSettings):
     """Keys the hashes of API keys; the same on every plane."""
     caller_token: Annotated[SecretStr, AfterValidator(_token)] | None = None
     """What callers of Check and Report must present off loopback."""
+    tls_cert: File | None = None
+    """PEM: the gRPC port's certificate, with those that lead to its CA; unset: plaintext."""
+    tls_key: File | None = None
+    tls_client_ca: File | None = None
+    """PEM: callers of the gRPC port must show a certificate of one of these, and no token."""
+    control_tls_cert: File | None = None
+    """PEM: what this plane shows the other; with the key and the CA, or none of the three."""
+    control_tls_key: File | None = None
+    control_tls_ca: File | None = None
+    """PEM: whose certificates the other plane may show."""
+    control_tls_name: Annotated[str, Field(min_length=1)] | None = None
+    """The name in the control plane's certificate; default: the host of `control_url`."""
     workers: int = Field(default=1, ge=1, le=64)
     max_staleness: Seconds = Field(default=600, ge=0)
     """How long cached keys are served without the control plane."""

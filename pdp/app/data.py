@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+import grpc
 import structlog
 from grpc_health.v1._async import HealthServicer
 
 from adapters.envoy.service import register as register_envoy
 from adapters.http.ask import HttpOptions
+from pdp.certificates import Renewed, port_files, wall_clock
 from pdp.data.control import ControlClient
 from pdp.data.keycache import KeyCache
 from pdp.data.shipper import Shipper
@@ -34,6 +36,7 @@ from pdp.settings import Settings, engine_options
 from pdp.spool.keeper import SpoolKeeper
 from pdp.spool.recover import recover
 from pdp.stats import Stats
+from pdp.tls import server_credentials
 from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
 
 _log = structlog.get_logger(__name__)
@@ -59,9 +62,8 @@ async def run_data_plane(
 
 def join_data_plane(settings: Settings) -> data_plane.Parts:
     """Make a data plane's parts and bind its ports; nothing runs yet."""
-    token = _caller_token(settings)
-    server = make_server(settings.grpc_transport)
-    address = bind(server, settings.grpc_listen, "PDP_GRPC_LISTEN")
+    token = _grpc_token(settings)
+    server, address = _grpc_server(settings)
     counters, journal = recover(
         settings.spool_dir,
         new_spool_id=secrets.token_hex(8),
@@ -95,7 +97,7 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         revocation_age=keys.age,
         spool_records=lambda: shipper.backlog,
         spool_refusals=lambda: shipper.refusals,
-        transport=carrier(settings.grpc_transport),
+        transport=carrier(settings.grpc_transport, tls=settings.tls_cert is not None),
         late_spool_failures=lambda: sink.failures,
     )
     ops = _ops_of(settings, sources, watch)
@@ -112,6 +114,14 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         keeper=SpoolKeeper(journal, counters, time.time_ns),
         load=load,
     )
+
+
+def _grpc_server(settings: Settings) -> tuple[grpc.aio.Server, str]:
+    """Return the server of Check and Report, bound to its port, and the address of that."""
+    files = port_files(settings)
+    server = make_server(settings.grpc_transport, tls=files is not None)
+    credentials = None if files is None else server_credentials(Renewed(files, wall_clock))
+    return server, bind(server, settings.grpc_listen, "PDP_GRPC_LISTEN", credentials)
 
 
 def _line_of(settings: Settings) -> tuple[ControlClient, KeyCache]:
@@ -152,13 +162,19 @@ def _ops_of(settings: Settings, sources: Sources, watch: Watch) -> HttpServer:
     return HttpServer(app, settings.ops_listen, "PDP_OPS_LISTEN")
 
 
-def _caller_token(settings: Settings) -> str | None:
-    """Return what callers must present: nothing on loopback."""
+def _grpc_token(settings: Settings) -> str | None:
+    """Return what callers of the gRPC port must present: nothing on loopback.
+
+    Nothing either where they must show a certificate to come so far.
+    """
+    if settings.tls_client_ca is not None:
+        return None
     if settings.caller_token is not None:
         return settings.caller_token.get_secret_value()
     if is_local(settings.grpc_listen):
         return None
     raise StartRefused(
         "PDP_CALLER_TOKEN: needed because PDP_GRPC_LISTEN is not a loopback address or unix "
-        "socket: set a long random text, and give it to the proxy"
+        "socket: set a long random text, and give it to the proxy, or set PDP_TLS_CLIENT_CA, "
+        "and give the proxy a certificate"
     )

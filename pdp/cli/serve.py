@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
@@ -42,6 +43,13 @@ def serve(
     ops_listen: _Text = None,
     control_listen: _Text = None,
     control_url: _Text = None,
+    tls_cert: _Text = None,
+    tls_key: _Text = None,
+    tls_client_ca: _Text = None,
+    control_tls_cert: _Text = None,
+    control_tls_key: _Text = None,
+    control_tls_ca: _Text = None,
+    control_tls_name: _Text = None,
     workers: _Number = None,
     max_staleness: _Number = None,
     budget_status: _Number = None,
@@ -50,10 +58,15 @@ def serve(
     """Serve Check and Report until SIGTERM or Ctrl-C.
 
     Each option is the setting of the same name (PDP_DATA_DIR, ...). Secrets
-    come from the environment only: a command line is for everyone to read.
+    come from the environment or from files: a command line is for everyone to read.
     """
     options = dict(locals())
     options.pop("plane")
+    run_planes(plane, options)
+
+
+def run_planes(plane: Planes, options: Mapping[str, object]) -> None:
+    """Run planes with the settings of the environment, and `options` in their place."""
     for name, value in options.items():
         if value is not None:
             os.environ[f"PDP_{name.upper()}"] = str(value)

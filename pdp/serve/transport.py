@@ -1,5 +1,6 @@
 """Which gRPC server carries the calls: the one place that knows there are two."""
 
+import ipaddress
 import os
 import socket
 import stat
@@ -27,15 +28,24 @@ _OPTIONS = (
 )
 
 
-def carrier(transport: Transport) -> Literal["native", "grpcio"]:
-    """Return what carries the calls: `auto` is native."""
-    return "grpcio" if transport == "grpcio" else "native"
+def carrier(transport: Transport, *, tls: bool = False) -> Literal["native", "grpcio"]:
+    """Return what carries the calls: `auto` is native, which has no TLS.
+
+    Raises `StartRefused` where the two do not go together.
+    """
+    if tls and transport == "native":
+        raise StartRefused(
+            "PDP_GRPC_TRANSPORT: `native` has no TLS: unset it, or unset PDP_TLS_CERT"
+        )
+    return "grpcio" if tls or transport == "grpcio" else "native"
 
 
-def make_server(transport: Transport, *, max_message: int = MAX_MESSAGE) -> grpc.aio.Server:
+def make_server(
+    transport: Transport, *, tls: bool = False, max_message: int = MAX_MESSAGE
+) -> grpc.aio.Server:
     """Return a server without services and ports; `max_message` in bytes."""
     options = (("grpc.max_receive_message_length", max_message), *_OPTIONS)
-    if carrier(transport) == "grpcio":
+    if carrier(transport, tls=tls) == "grpcio":
         return grpc.aio.server(options=options)
     from pdp.serve.fast import FastServer  # noqa: PLC0415  The control plane does without.
 
@@ -50,17 +60,22 @@ def bracket(server: grpc.aio.Server, begin: Callable[[], None], end: Callable[[]
         server.bracket(begin, end)
 
 
-def bind(server: grpc.aio.Server, address: str, setting: str) -> str:
-    """Bind `host:port` or `unix:/path`; return the address with the real port.
+def bind(
+    server: grpc.aio.Server,
+    address: str,
+    setting: str,
+    credentials: grpc.ServerCredentials | None = None,
+) -> str:
+    """Bind `host:port` or `unix:/path`, for TLS with `credentials`; return it with the real port.
 
     Raises `StartRefused`, naming the setting, when that cannot be done.
     """
     path = unix_path(address)
     if path is not None:
-        return _bind_unix(server, address, path, setting)
+        return _bind_unix(server, address, path, setting, credentials)
     _probe(address, setting)
     try:
-        port = server.add_insecure_port(address)
+        port = _add_port(server, address, credentials)
     except (RuntimeError, ValueError) as error:
         raise StartRefused(f"{setting}: cannot listen on `{address}`: is it in use?") from error
     return f"{address.rpartition(':')[0]}:{port}"
@@ -74,16 +89,41 @@ def unix_path(address: str) -> Path | None:
 def is_local(address: str) -> bool:
     """Tell whether only this machine can reach an address."""
     host = address.rpartition(":")[0].strip("[]")
-    return address.startswith("unix:") or host in ("localhost", "::1") or host.startswith("127.")
+    if address.startswith("unix:") or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # A name, whoever may answer to it.
 
 
-def _bind_unix(server: grpc.aio.Server, address: str, path: Path, setting: str) -> str:
+def reachable(listen: str) -> str:
+    """Return where to find a server that listens on every address of this machine."""
+    host, _, port = listen.rpartition(":")
+    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else listen  # noqa: S104
+
+
+def _add_port(
+    server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None
+) -> int:
+    if credentials is None:
+        return server.add_insecure_port(address)
+    return server.add_secure_port(address, credentials)
+
+
+def _bind_unix(
+    server: grpc.aio.Server,
+    address: str,
+    path: Path,
+    setting: str,
+    credentials: grpc.ServerCredentials | None,
+) -> str:
     if len(os.fsencode(path)) > 107:
         raise StartRefused(f"{setting}: the path `{path}` is too long for a unix socket (107)")
     clear_socket(path, setting)
     before = os.umask(0o117)  # From its first moment the socket is mode 0660.
     try:
-        server.add_insecure_port(address)
+        _add_port(server, address, credentials)
     except (RuntimeError, ValueError) as error:
         raise StartRefused(f"{setting}: cannot listen on `{address}`: check the folder") from error
     finally:

@@ -15,6 +15,7 @@ import pytest
 from pdp.v1 import policy_decision_pb2 as pb
 from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
 from tests.e2e.conftest import fill
+from tests.pki import Authority
 from tests.stack import DEADLINE, Stack, eventually
 
 
@@ -93,6 +94,19 @@ def test_a_port_in_use_is_named(stack: Stack, name: str, transport: str) -> None
 def test_off_loopback_a_caller_token_is_needed(stack: Stack) -> None:
     stack.environment["PDP_GRPC_LISTEN"] = f"0.0.0.0:{stack.grpc_port}"
     assert "PDP_CALLER_TOKEN" in refused(stack)
+
+
+def test_half_of_tls_and_a_transport_without_it_are_named(stack: Stack, tmp_path: Path) -> None:
+    shown = Authority(tmp_path).issue("server", "127.0.0.1")
+    stack.environment["PDP_TLS_CERT"] = str(shown.cert)
+    assert "PDP_TLS_KEY: needed because PDP_TLS_CERT is set" in refused(stack)
+    given = ("--tls-key", str(shown.key))
+    stack.environment["PDP_GRPC_TRANSPORT"] = "native"
+    assert "PDP_GRPC_TRANSPORT: `native` has no TLS" in refused(stack, *given)
+    del stack.environment["PDP_GRPC_TRANSPORT"]
+    stack.environment["PDP_GRPC_LISTEN"] = f"0.0.0.0:{stack.grpc_port}"
+    assert "PDP_CALLER_TOKEN: needed because PDP_GRPC_LISTEN" in refused(stack, *given)
+    assert "PDP_TLS_KEY: is empty" in refused(stack, "--tls-key", "")
 
 
 def test_a_file_in_the_place_of_a_socket_is_left_alone(stack: Stack, tmp_path: Path) -> None:

@@ -1,0 +1,147 @@
+"""Who gets through to the gRPC port with TLS: certificates, and what they are renewed by."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from pdp.certificates import Pems, Renewed, port_files, wall_clock
+from pdp.errors import StartRefused
+from pdp.serve import data_plane
+from pdp.serve.decision_service import DecisionService
+from pdp.serve.rpc import MeteredServer
+from pdp.serve.transport import Transport, bind, carrier, make_server
+from pdp.settings import Settings
+from pdp.tls import handshake_fault, open_channel, server_credentials
+from pdp.v1 import policy_decision_pb2 as pb
+from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
+from tests.pki import Authority, Shown
+from tests.wire.harness import Desk, record
+
+TOKEN = "a token of some length"
+FRESH = (("grpc.use_local_subchannel_pool", 1),)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@asynccontextmanager
+async def secured(shown: Shown, client_ca: Path | None, token: str | None) -> AsyncIterator[str]:
+    """Serve Check and health with TLS; give the address."""
+    files = port_files(Settings(tls_cert=shown.cert, tls_key=shown.key, tls_client_ca=client_ca))
+    assert files is not None
+    server = make_server("auto", tls=True)
+    address = bind(
+        server, "127.0.0.1:0", "PDP_GRPC_LISTEN", server_credentials(Renewed(files, wall_clock))
+    )
+    desk = Desk(record("root"))
+    metered = MeteredServer(server, token)
+    data_plane.add_health(metered)
+    service = DecisionService(desk.engine, desk.stats, desk.load)
+    pb_grpc.add_PolicyDecisionServiceServicer_to_server(service, metered)
+    await server.start()
+    try:
+        yield address
+    finally:
+        await server.stop(None)
+
+
+def pems(ca: Path | None, shown: Shown | None = None) -> Pems:
+    return Pems(
+        None if shown is None else shown.cert.read_bytes(),
+        None if shown is None else shown.key.read_bytes(),
+        None if ca is None else ca.read_bytes(),
+        None,
+    )
+
+
+async def ask(
+    address: str, shows: Pems | None, token: str = "", server_name: str | None = None
+) -> str:
+    """Check over a connection of its own; return the reason, or the status and details."""
+    told = [("authorization", f"Bearer {token}")] if token else []
+    request = pb.CheckRequest(api_key="root", action="chat:completions", model="gpt-4o")
+    async with open_channel(address, shows, server_name=server_name, options=FRESH) as channel:
+        try:
+            stub = pb_grpc.PolicyDecisionServiceStub(channel)
+            answer = await stub.Check(request, timeout=10, metadata=told)
+        except grpc.aio.AioRpcError as error:
+            return f"{error.code().name} {error.details()}"
+        return str(answer.reason)
+
+
+async def test_a_certificate_of_the_ca_is_enough_and_needed(
+    authority: Authority, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stranger = Authority(tmp_path, "stranger")
+    shown, ca = authority.issue("server", "127.0.0.1"), authority.ca
+    async with secured(shown, ca, None) as address:
+        assert await ask(address, pems(ca, authority.issue("envoy"))) == "ok"
+        for shows in (
+            pems(ca),
+            pems(ca, stranger.issue("other")),
+            pems(ca, authority.issue("old", ends=-timedelta(days=1))),
+            None,
+        ):
+            refused = await ask(address, shows, token=TOKEN)
+            assert refused.startswith("UNAVAILABLE")
+        assert await ask(address, pems(ca, authority.issue("envoy"))) == "ok"
+    assert "Traceback" not in capfd.readouterr().err
+
+
+async def test_the_server_is_known_by_its_ca_and_its_name(
+    authority: Authority, tmp_path: Path
+) -> None:
+    stranger = Authority(tmp_path, "stranger")
+    shown = authority.issue("server", "pdp.test")
+    async with secured(shown, None, None) as address:
+        assert await ask(address, pems(authority.ca), server_name="pdp.test") == "ok"
+        other_name = await ask(address, pems(authority.ca))
+        other_ca = await ask(address, pems(stranger.ca), server_name="pdp.test")
+    assert handshake_fault(other_name) == "its certificate has another name"
+    assert "its certificate is not accepted" in handshake_fault(other_ca)
+
+
+async def test_without_a_client_ca_the_token_is_needed(authority: Authority) -> None:
+    async with secured(authority.issue("server", "127.0.0.1"), None, TOKEN) as address:
+        assert await ask(address, pems(authority.ca), token=TOKEN) == "ok"
+        assert (await ask(address, pems(authority.ca))).startswith("UNAUTHENTICATED")
+        async with open_channel(address, pems(authority.ca)) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=10)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_a_renewed_certificate_is_shown_to_who_comes_next(
+    authority: Authority, tmp_path: Path
+) -> None:
+    successor = Authority(tmp_path, "successor")
+    shown = authority.issue("server", "127.0.0.1")
+    async with secured(shown, None, None) as address:
+        assert await ask(address, pems(authority.ca)) == "ok"
+        assert successor.issue("server", "127.0.0.1") == shown
+        assert await ask(address, pems(successor.ca)) == "ok"
+        assert "not accepted" in handshake_fault(await ask(address, pems(authority.ca)))
+
+
+async def test_a_server_without_tls_is_told_from_one_that_is_away(tmp_path: Path) -> None:
+    server = make_server("grpcio")
+    address = bind(server, "127.0.0.1:0", "PDP_GRPC_LISTEN")
+    await server.start()
+    found = await ask(address, pems(Authority(tmp_path).ca))
+    await server.stop(None)
+    assert handshake_fault(found) == "it does not speak TLS"
+    assert handshake_fault(await ask(address, pems(Authority(tmp_path).ca))) == ""
+
+
+def test_only_grpcio_has_tls() -> None:
+    transports: tuple[Transport, ...] = ("auto", "grpcio")
+    assert [carrier(each, tls=True) for each in transports] == ["grpcio", "grpcio"]
+    with pytest.raises(StartRefused, match="PDP_GRPC_TRANSPORT: `native` has no TLS"):
+        make_server("native", tls=True)
