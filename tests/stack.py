@@ -70,6 +70,8 @@ class Stack:
             **settings,
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self.arguments: tuple[str, ...] = ()
+        """Of `pdp serve`."""
         self.root: dict[str, str] = {}
 
     # -- Commands
@@ -120,7 +122,7 @@ class Stack:
         """Start `pdp serve` without waiting."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "pdp", "serve"],
+                [sys.executable, "-m", "pdp", "serve", *self.arguments],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

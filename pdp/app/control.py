@@ -9,6 +9,7 @@ from functools import partial
 
 import structlog
 
+from pdp.app.line import line_tls
 from pdp.control.change_feed import ChangeFeed
 from pdp.control.current_prices import CurrentPrices
 from pdp.control.plane import open_control
@@ -16,7 +17,6 @@ from pdp.control.price_feed import PriceFeed
 from pdp.control.price_overrides import load_overrides
 from pdp.control.retention import SWEEP_INTERVAL, Retention
 from pdp.control.simulation import Rules
-from pdp.errors import StartRefused
 from pdp.ids import IdSource
 from pdp.internal.v1 import control_pb2_grpc
 from pdp.rest.app import Shell, rest_app
@@ -26,9 +26,10 @@ from pdp.serve.background import every
 from pdp.serve.control_service import ControlService
 from pdp.serve.http import HttpServer
 from pdp.serve.logs import log_defect
-from pdp.serve.transport import bind, is_local, make_server
+from pdp.serve.transport import bind, make_server
 from pdp.settings import Settings, engine_options
 from pdp.store.database import Database
+from pdp.tls import server_credentials
 
 _log = structlog.get_logger(__name__)
 
@@ -40,16 +41,13 @@ async def run_control_plane(
 
     Raises `StartRefused` with one line when it cannot start as configured.
     """
-    if not is_local(settings.control_address):
-        raise StartRefused(
-            "PDP_CONTROL_LISTEN: the planes can only meet on this machine in this version: "
-            "use `unix:/path` or a loopback address"
-        )
+    tls = line_tls(settings, "server", settings.control_address, "PDP_CONTROL_LISTEN")
     overrides = load_overrides(settings.prices_file) if settings.prices_file else ()
     prices = PriceFeed(overrides, partial(datetime.now, UTC))
     async with open_control(settings) as plane:
         server = make_server("grpcio", max_message=control_plane.MAX_MESSAGE)
-        address = bind(server, settings.control_address, "PDP_CONTROL_LISTEN")
+        credentials = None if tls is None else server_credentials(tls)
+        address = bind(server, settings.control_address, "PDP_CONTROL_LISTEN", credentials)
         feed = ChangeFeed(plane.database)
         control_pb2_grpc.add_ControlServiceServicer_to_server(
             ControlService(plane.database, feed, prices, fingerprint_of(plane.pepper)), server
@@ -57,7 +55,7 @@ async def run_control_plane(
         rest = HttpServer(
             rest_app(plane, _shell(settings, prices)), settings.http_listen, "PDP_HTTP_LISTEN"
         )
-        _log.info("control plane starting", control=address, http=rest.address)
+        _log.info("control plane starting", control=address, tls=tls is not None, http=rest.address)
         loops = loops_of(settings, plane.database)
         await control_plane.run(server, rest, feed, prices, stop, ready, *loops)
 

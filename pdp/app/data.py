@@ -12,6 +12,7 @@ from grpc_health.v1._async import HealthServicer
 
 from adapters.envoy.service import register as register_envoy
 from adapters.http.ask import HttpOptions
+from pdp.app.line import line_tls
 from pdp.certificates import Renewed, port_files, wall_clock
 from pdp.data.control import ControlClient
 from pdp.data.keycache import KeyCache
@@ -31,7 +32,7 @@ from pdp.serve.metrics import DataPlaneCollector, Sources
 from pdp.serve.ops import ops_app
 from pdp.serve.rpc import MeteredServer
 from pdp.serve.sink import JournalSink
-from pdp.serve.transport import bind, bracket, carrier, is_local, make_server
+from pdp.serve.transport import bind, bracket, carrier, is_local, make_server, reachable
 from pdp.settings import Settings, engine_options
 from pdp.spool.keeper import SpoolKeeper
 from pdp.spool.recover import recover
@@ -63,6 +64,7 @@ async def run_data_plane(
 def join_data_plane(settings: Settings) -> data_plane.Parts:
     """Make a data plane's parts and bind its ports; nothing runs yet."""
     token = _grpc_token(settings)
+    control, keys = _line_of(settings)
     server, address = _grpc_server(settings)
     counters, journal = recover(
         settings.spool_dir,
@@ -70,7 +72,6 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         now=time.time_ns(),
         wait=_PREDECESSOR_DIES,
     )
-    control, keys = _line_of(settings)
     watch = Watch(control, keys, journal.spool_id, clock=time.time_ns)
     sink = JournalSink(journal)
     bracket(server, sink.begin, sink.end)
@@ -127,8 +128,14 @@ def _grpc_server(settings: Settings) -> tuple[grpc.aio.Server, str]:
 def _line_of(settings: Settings) -> tuple[ControlClient, KeyCache]:
     """Return the line to the control plane, and the keys that come over it."""
     pepper = load_pepper(settings)
-    target = settings.control_url or settings.control_address
-    control = ControlClient(target, fingerprint_of(pepper))
+    target = settings.control_url or reachable(settings.control_address)
+    setting = "PDP_CONTROL_URL" if settings.control_url else "PDP_CONTROL_LISTEN"
+    control = ControlClient(
+        target,
+        fingerprint_of(pepper),
+        tls=line_tls(settings, "client", target, setting),
+        server_name=settings.control_tls_name,
+    )
     keys = KeyCache(
         control,
         partial(hash_secret, pepper=pepper),

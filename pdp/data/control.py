@@ -1,5 +1,6 @@
 """The line to the control plane: resolve, watch, prices, ingest. gRPC errors end here."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import grpc
@@ -7,12 +8,14 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from pdp.certificates import Renewed
 from pdp.data.quiet import Quiet
 from pdp.errors import UNDECIDED, Refused, StartRefused, Unavailable
 from pdp.internal.v1 import control_pb2 as pb
 from pdp.internal.v1 import control_pb2_grpc as pb_grpc
 from pdp.model import Resolved
 from pdp.quota.price import PriceList
+from pdp.tls import handshake_fault, open_channel
 
 _log = structlog.get_logger(__name__)
 
@@ -20,6 +23,14 @@ _RESOLVE_DEADLINE = 1.0
 _INGEST_DEADLINE = 30.0
 _PRICES_DEADLINE = 10.0
 _MAX_MESSAGE = 64 * 1024 * 1024
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", _MAX_MESSAGE),
+    ("grpc.max_send_message_length", _MAX_MESSAGE),
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 500),
+)
 
 _REFUSALS = (
     grpc.StatusCode.FAILED_PRECONDITION,
@@ -48,20 +59,42 @@ class ControlClient:
     It is `Refused` where the control plane has answered, and will answer the same again.
     """
 
-    def __init__(self, target: str, pepper_fingerprint: str) -> None:
+    def __init__(
+        self,
+        target: str,
+        pepper_fingerprint: str,
+        *,
+        tls: Renewed | None = None,
+        server_name: str | None = None,
+    ) -> None:
+        """`tls`: what is shown and believed, None: plaintext; `server_name`: as `open_channel`."""
         self._pepper_fingerprint = pepper_fingerprint
         self._quiet = Quiet()
-        self._channel = grpc.aio.insecure_channel(
-            target,
-            options=(
-                ("grpc.max_receive_message_length", _MAX_MESSAGE),
-                ("grpc.max_send_message_length", _MAX_MESSAGE),
-                ("grpc.initial_reconnect_backoff_ms", 50),
-                ("grpc.min_reconnect_backoff_ms", 50),
-                ("grpc.max_reconnect_backoff_ms", 500),
-            ),
+        self._target = target
+        self._tls = tls
+        self._server_name = server_name
+        self._watching = False
+        self._closing: set[asyncio.Task[None]] = set()
+        self._open()
+
+    def _open(self) -> None:
+        pems = None if self._tls is None else self._tls.pems
+        self._channel = open_channel(
+            self._target, pems, server_name=self._server_name, options=_OPTIONS
         )
         self._stub = pb_grpc.ControlServiceStub(self._channel)
+
+    def _renew(self) -> None:
+        """Where the line is broken, mend it with the certificates as they are by now.
+
+        Calls on the old line come to their own end: cancelled, they would end their loops.
+        """
+        if self._tls is None or self._watching or not self._tls.renew():
+            return
+        closing = asyncio.create_task(self._channel.close(_INGEST_DEADLINE + 1))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        self._open()
 
     async def by_hash(self, secret_hash: bytes) -> tuple[int, Resolved | None]:
         """Return (revision, the key of a secret or None)."""
@@ -77,7 +110,7 @@ class ControlClient:
         except grpc.aio.AioRpcError as error:
             # Who asks with a key is told what helps him; the rest is for the log.
             if self._quiet.over():
-                _log.error("a key cannot be looked up", reason=str(_unavailable(error)))
+                _log.error("a key cannot be looked up", reason=str(self._unavailable(error)))
             raise Unavailable(UNDECIDED) from error
         if not answer.found:
             return answer.revision, None
@@ -93,6 +126,8 @@ class ControlClient:
 
         Raises `StartRefused` when the control plane wants no part of this data plane.
         """
+        self._renew()
+        self._watching = True
         call = self._stub.WatchChanges(
             pb.WatchChangesRequest(
                 after_revision=after_revision,
@@ -112,8 +147,9 @@ class ControlClient:
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
                 raise StartRefused(error.details() or "the control plane refuses") from error
-            raise _unavailable(error) from error
+            raise self._unavailable(error) from error
         finally:
+            self._watching = False
             call.cancel()
 
     async def prices(self) -> tuple[str, PriceList]:
@@ -122,7 +158,7 @@ class ControlClient:
             answer = await self._stub.GetPrices(pb.GetPricesRequest(), timeout=_PRICES_DEADLINE)
             return answer.revision, _prices.decode(answer.prices_json)
         except grpc.aio.AioRpcError as error:
-            raise _unavailable(error) from error
+            raise self._unavailable(error) from error
         except msgspec.MsgspecError as error:
             raise Unavailable("the control plane sent prices that cannot be read") from error
 
@@ -134,16 +170,27 @@ class ControlClient:
                 timeout=_INGEST_DEADLINE,
             )
         except grpc.aio.AioRpcError as error:
-            raise _unavailable(error) from error
+            raise self._unavailable(error) from error
         following: int = answer.next_sequence
         return following
 
     async def close(self) -> None:
         """Close the line."""
+        for closing in self._closing:
+            closing.cancel()
         await self._channel.close(None)
 
-
-def _unavailable(error: grpc.aio.AioRpcError) -> Unavailable:
-    if error.code() in _REFUSALS:
-        return Refused(f"the control plane refuses: {error.details()}")
-    return Unavailable(f"the control plane does not answer ({error.code().name.lower()})")
+    def _unavailable(self, error: grpc.aio.AioRpcError) -> Unavailable:
+        details = error.details() or ""
+        if error.code() in _REFUSALS:
+            return Refused(f"the control plane refuses: {details}")
+        self._renew()
+        if fault := handshake_fault(details):
+            return Unavailable(f"`{self._target}` is not taken for the control plane: {fault}")
+        line = f"the control plane does not answer ({error.code().name.lower()})"
+        if self._tls is not None and "Socket closed" in details:
+            # All that TLS 1.3 shows of it on this side.
+            line += (
+                ": it closes the connection, maybe our certificate is not for its CA: see its log"
+            )
+        return Unavailable(line)

@@ -1,0 +1,128 @@
+"""`--plane data` and `--plane control` as processes of their own, over TCP with mutual TLS."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pdp.certificates import Renewed, line_files
+from pdp.data.control import ControlClient
+from pdp.errors import Unavailable
+from pdp.settings import Settings
+from tests.pki import Authority, Shown
+from tests.planes import PEPPER, Planes, data_plane_of, planes_apart
+from tests.stack import check, eventually, eventually_async, report
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planes]:
+    with planes_apart(tmp_path_factory.mktemp("planes")) as apart:
+        yield apart
+
+
+def port_of(planes: Planes) -> int:
+    return int(planes.control.environment["PDP_CONTROL_LISTEN"].rpartition(":")[2])
+
+
+async def test_a_request_goes_through_both(planes: Planes) -> None:
+    key = planes.control.create_key(name="App", budget_limits={"total": 10.0})
+    async with planes.data.channel() as channel:
+        hold = await check(channel, key["api_key"], request_id="apart-1")
+        assert hold.reason == "ok", hold.message
+        usage = {"reservation_id": hold.reservation_id, "prompt_tokens": 100}
+        assert (await report(channel, usage)).accepted == 1
+
+    def settled() -> bool:
+        entries = [each for each in planes.control.audit() if each["request_id"] == "apart-1"]
+        return [each["status"] for each in entries] == ["success"]
+
+    eventually(settled, "the ledger has it")
+    assert not list(planes.data.data_dir.glob("*.db"))
+
+
+async def test_a_revoked_key_stops_within_a_second(planes: Planes) -> None:
+    key = planes.control.create_key()
+    async with planes.data.channel() as channel:
+        assert (await check(channel, key["api_key"])).reason == "ok"
+        assert planes.control.run("keys", "revoke", key["id"]).returncode == 0
+
+        async def revoked() -> bool:
+            return (await check(channel, key["api_key"])).reason == "key_revoked"
+
+        await eventually_async(revoked, "the key is refused", deadline=1.0)
+
+
+@asynccontextmanager
+async def line(
+    planes: Planes, shown: Shown, ca: Path, server_name: str = "control.test"
+) -> AsyncIterator[ControlClient]:
+    """Give a line to the control plane, as a data plane would have it, also with old papers."""
+    settings = Settings(control_tls_cert=shown.cert, control_tls_key=shown.key, control_tls_ca=ca)
+    files = line_files(settings, "client")
+    assert files is not None
+    tls = Renewed(files, lambda: datetime.now(UTC) - timedelta(days=1, hours=12))
+    target = f"127.0.0.1:{port_of(planes)}"
+    client = ControlClient(target, PEPPER, tls=tls, server_name=server_name)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def test_strangers_are_refused_in_the_handshake(planes: Planes, tmp_path: Path) -> None:
+    authority, stranger = planes.authority, Authority(tmp_path, "stranger")
+    known = authority.issue("known")
+    async with line(planes, known, authority.ca) as client:
+        assert (await client.by_id("key_nobody"))[1] is None
+    for shown, ca, name, words in (
+        (stranger.issue("other"), authority.ca, "control.test", "maybe our certificate"),
+        (authority.issue("old", ends=-DAY), authority.ca, "control.test", "maybe our certificate"),
+        (known, stranger.ca, "control.test", "its certificate is not accepted"),
+        (known, authority.ca, "pdp.test", "its certificate has another name"),
+    ):
+        async with line(planes, shown, ca, name) as client:
+            with pytest.raises(Unavailable, match=words):
+                await client.ingest("spool", 0, ())
+
+
+async def test_a_stranger_without_tls_gets_nothing(planes: Planes) -> None:
+    client = ControlClient(f"127.0.0.1:{port_of(planes)}", PEPPER)
+    with pytest.raises(Unavailable, match="does not answer"):
+        await client.prices()
+    await client.close()
+
+
+def test_a_data_plane_of_strangers_waits_and_says_why(planes: Planes, tmp_path: Path) -> None:
+    stranger = Authority(tmp_path, "stranger")
+    data = data_plane_of(tmp_path / "data", port_of(planes), stranger.issue("data"), stranger.ca)
+    try:
+        data.launch()
+        eventually(lambda: "not accepted" in data.log(), "it says why")
+        assert data.get("/readyz")[0] == 503
+    finally:
+        assert data.stop() == 0
+    assert data.log().count("not accepted") == 1
+    assert "Traceback" not in data.log() + planes.control.log()
+
+
+async def test_a_control_plane_comes_back_with_other_certificates(planes: Planes) -> None:
+    """The last test of the module: there is another CA from here on."""
+    successor = Authority(planes.authority.ca.parent)
+    assert successor.ca == planes.authority.ca
+    planes.control.stop()
+    successor.issue("control", "control.test")
+    successor.issue("data")
+    planes.launch_control()
+    key = planes.control.create_key()
+    async with planes.data.channel() as channel:
+
+        async def allowed() -> bool:
+            return (await check(channel, key["api_key"])).reason == "ok"
+
+        await eventually_async(allowed, "the data plane is back")
+    assert "certificate renewed" in planes.data.log()
+    assert "Traceback" not in planes.data.log() + planes.control.log()
