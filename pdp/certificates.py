@@ -68,7 +68,7 @@ def port_files(settings: Settings) -> TlsFiles | None:
     found = _files("server", "TLS", settings.tls_cert, settings.tls_key)
     ca = _named("TLS_CLIENT_CA", settings.tls_client_ca)
     if found is None and ca is not None:
-        raise _needed("TLS_CERT", ca)
+        raise needed(f"{PREFIX}TLS_CERT", ca)
     return found and TlsFiles("server", found.cert, found.key, ca)
 
 
@@ -83,9 +83,9 @@ def line_files(settings: Settings, use: Use) -> TlsFiles | None:
     if found is None and ca is None:
         return None
     if found is None or found.cert is None:
-        raise _needed("CONTROL_TLS_CERT", ca)
+        raise needed(f"{PREFIX}CONTROL_TLS_CERT", ca)
     if ca is None:
-        raise _needed("CONTROL_TLS_CA", found.cert)
+        raise needed(f"{PREFIX}CONTROL_TLS_CA", found.cert)
     return TlsFiles(use, found.cert, found.key, ca)
 
 
@@ -94,9 +94,9 @@ def _files(use: Use, stem: str, cert: Path | None, key: Path | None) -> TlsFiles
     if shown is None and secret is None:
         return None
     if secret is None:
-        raise _needed(f"{stem}_KEY", shown)
+        raise needed(f"{PREFIX}{stem}_KEY", shown)
     if shown is None:
-        raise _needed(f"{stem}_CERT", secret)
+        raise needed(f"{PREFIX}{stem}_CERT", secret)
     return TlsFiles(use, shown, secret, None)
 
 
@@ -104,9 +104,10 @@ def _named(name: str, path: Path | None) -> PemFile | None:
     return None if path is None else PemFile(f"{PREFIX}{name}", path)
 
 
-def _needed(name: str, because: PemFile | None) -> StartRefused:
+def needed(name: str, because: PemFile | None) -> StartRefused:
+    """Return an error that says that a file is missing beside another."""
     given = because.setting if because else ""
-    return StartRefused(f"{PREFIX}{name}: needed because {given} is set: name a PEM file")
+    return StartRefused(f"{name}: needed because {given} is set: name a PEM file")
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:

@@ -99,6 +99,12 @@ class Settings(BaseSettings):
     """PEM: whose certificates the other plane may show."""
     control_tls_name: Annotated[str, Field(min_length=1)] | None = None
     """The name in the control plane's certificate; default: the host of `control_url`."""
+    check_tls_ca: File | None = None
+    """PEM: whom `pdp check` believes, over TLS; unset: it speaks plaintext."""
+    check_tls_cert: File | None = None
+    """PEM: what it shows, with its key."""
+    check_tls_key: File | None = None
+    check_tls_name: Annotated[str, Field(min_length=1)] | None = None
     workers: int = Field(default=1, ge=1, le=64)
     max_staleness: Seconds = Field(default=600, ge=0)
     """How long cached keys are served without the control plane."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pdp.cli.common import Json, run, say_json, say_table
+from pdp.cli.dial import Dial, Server, TlsCa, TlsCert, TlsKey, TlsName
 from pdp.errors import PdpError
 
 if TYPE_CHECKING:
@@ -46,9 +47,11 @@ def check(  # typer shows what each option is.
             "its cost, and is charged it when nobody reports.",
         ),
     ] = False,
-    server: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Default: PDP_GRPC_LISTEN.")
-    ] = None,
+    server: Server = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_name: TlsName = None,
     json: Json = False,
 ) -> None:
     """Ask a running server whether it allows a request: --dry-run, unless --reserve is given.
@@ -74,7 +77,7 @@ def check(  # typer shows what each option is.
         answers: list[CheckResponse] = []
 
         async def work() -> None:
-            answers.append(await _ask(request, server))
+            answers.append(await _ask(request, Dial(server, tls_ca, tls_cert, tls_key, tls_name)))
 
         run(work())
     except PdpError as error:
@@ -117,18 +120,18 @@ def _metadata(pairs: list[str]) -> dict[str, str]:
     return found
 
 
-async def _ask(request: "CheckRequest", server: str | None) -> "CheckResponse":
+async def _ask(request: "CheckRequest", dial: Dial) -> "CheckResponse":
     import grpc
 
     from pdp.settings import load_settings
     from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
 
     settings = load_settings()
-    address = server or _reachable(settings.grpc_listen)
+    address = dial.address(settings)
     token = settings.caller_token
     told = [("authorization", f"Bearer {token.get_secret_value()}")] if token else []
     try:
-        async with asyncio.timeout(_TIMEOUT + 1), grpc.aio.insecure_channel(address) as channel:
+        async with asyncio.timeout(_TIMEOUT + 1), dial.open(settings) as channel:
             stub = pb_grpc.PolicyDecisionServiceStub(channel)
             answer: CheckResponse = await stub.Check(request, timeout=_TIMEOUT, metadata=told)
             return answer
@@ -138,15 +141,18 @@ async def _ask(request: "CheckRequest", server: str | None) -> "CheckResponse":
         raise PdpError(_fault("UNAVAILABLE", "", address)) from error
 
 
-def _reachable(listen: str) -> str:
-    """Return where to find a server that listens on every address of this machine."""
-    host, _, port = listen.rpartition(":")
-    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else listen  # noqa: S104
-
-
 def _fault(code: str, details: str, address: str) -> str:
+    from pdp.tls import handshake_fault
+
     if code == "UNAUTHENTICATED":
         return f"`{address}` asks who calls: set PDP_CALLER_TOKEN as the server has it"
+    if fault := handshake_fault(details):
+        return f"`{address}` cannot be spoken to by TLS: {fault}: see --tls-ca and --tls-name"
+    if "Socket closed" in details:
+        return (
+            f"`{address}` closes the connection: it may want TLS (--tls-ca), or a certificate "
+            "(--tls-cert, --tls-key)"
+        )
     if code in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
         return f"no answer from `{address}`: does `pdp serve` run there? else say --server"
     return f"`{address}` did not decide: {details or code.lower()}"

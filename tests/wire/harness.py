@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 
+from pdp.certificates import Renewed, port_files, wall_clock
 from pdp.compile import Compiler
 from pdp.counters.memory import MemoryCounters
 from pdp.engine import Engine
@@ -16,12 +17,16 @@ from pdp.model import KeyRecord, Resolved
 from pdp.options import Options
 from pdp.quota.price import Price, Rates
 from pdp.records import Record
+from pdp.serve import data_plane
 from pdp.serve.decision_service import DecisionService
 from pdp.serve.load import Load
 from pdp.serve.rpc import MeteredServer, MethodStats
 from pdp.serve.transport import Transport, bind, make_server
+from pdp.settings import Settings
 from pdp.stats import Stats
+from pdp.tls import server_credentials
 from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
+from tests.pki import Shown
 
 NOON = 1_795_435_200 * 1_000_000_000
 """2026-11-23T12:00:00Z."""
@@ -163,6 +168,27 @@ async def serving(
             address, options=(("grpc.use_local_subchannel_pool", 1),)
         ) as channel:
             yield pb_grpc.PolicyDecisionServiceStub(channel)
+    finally:
+        await server.stop(None)
+
+
+@asynccontextmanager
+async def secured(shown: Shown, client_ca: Path | None, token: str | None) -> AsyncIterator[str]:
+    """Serve Check and health on loopback with TLS, for the key `root`; give the address."""
+    files = port_files(Settings(tls_cert=shown.cert, tls_key=shown.key, tls_client_ca=client_ca))
+    assert files is not None
+    server = make_server("auto", tls=True)
+    address = bind(
+        server, "127.0.0.1:0", "PDP_GRPC_LISTEN", server_credentials(Renewed(files, wall_clock))
+    )
+    desk = Desk(record("root"))
+    metered = MeteredServer(server, token)
+    data_plane.add_health(metered)
+    service = DecisionService(desk.engine, desk.stats, desk.load)
+    pb_grpc.add_PolicyDecisionServiceServicer_to_server(service, metered)
+    await server.start()
+    try:
+        yield address
     finally:
         await server.stop(None)
 

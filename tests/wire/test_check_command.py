@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from pdp.serve.transport import Transport
+from tests.pki import Authority
 from tests.unit.cli.conftest import Done
-from tests.wire.harness import Desk, record, serving
+from tests.wire.harness import Desk, record, secured, serving
 
 KEY = "vsk_test_leaf"
 TOKEN = "a token of some length"
@@ -83,6 +84,27 @@ async def test_the_caller_token_is_presented(transport: Transport, tmp_path: Pat
     assert taken.status == 0
 
 
+async def test_it_speaks_tls_and_shows_a_certificate(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    shown = authority.issue("operator")
+    mine = {"MINE": "root", "PDP_CHECK_TLS_CERT": str(shown.cert)}
+    async with secured(authority.issue("pdp"), authority.ca, None) as address:
+        options = ("--model", "gpt-4o", "--api-key-env", "MINE", "--server", address)
+        ca, named = ("--tls-ca", str(authority.ca)), ("--tls-name", "pdp")
+        key = ("--tls-key", str(shown.key))
+        allowed, other_name, half, plain = await asyncio.gather(
+            run(tmp_path, *options, *ca, *named, *key, **mine),
+            run(tmp_path, *options, *ca, *key, **mine),
+            run(tmp_path, *options, *ca, **mine),
+            run(tmp_path, *options, MINE="root"),
+        )
+    assert "allow (200)" in allowed.out
+    assert [done.status for done in (allowed, other_name, half, plain)] == [0, 2, 2, 2]
+    assert "its certificate has another name: see --tls-ca and --tls-name" in other_name.err
+    assert "--tls-key: needed because PDP_CHECK_TLS_CERT is set" in half.err
+    assert "it may want TLS (--tls-ca)" in plain.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -96,6 +118,8 @@ async def test_the_caller_token_is_presented(transport: Transport, tmp_path: Pat
         (("--max-tokens", "-1"), "--max-tokens"),
         (("--prompt-tokens", "1" * 30), "--prompt-tokens"),
         (("--api-key", KEY), "No such option"),
+        (("--tls-cert", "x.crt", "--tls-key", "x.key"), "--tls-ca: needed because --tls-cert"),
+        (("--tls-ca", "nowhere.crt"), "--tls-ca: cannot read `nowhere.crt`"),
     ],
 )
 async def test_without_an_answer_the_status_is_2(

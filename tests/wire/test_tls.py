@@ -1,7 +1,5 @@
 """Who gets through to the gRPC port with TLS: certificates, and what they are renewed by."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,18 +7,14 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from pdp.certificates import Pems, Renewed, port_files, wall_clock
+from pdp.certificates import Pems
 from pdp.errors import StartRefused
-from pdp.serve import data_plane
-from pdp.serve.decision_service import DecisionService
-from pdp.serve.rpc import MeteredServer
 from pdp.serve.transport import Transport, bind, carrier, make_server
-from pdp.settings import Settings
-from pdp.tls import handshake_fault, open_channel, server_credentials
+from pdp.tls import handshake_fault, open_channel
 from pdp.v1 import policy_decision_pb2 as pb
 from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
 from tests.pki import Authority, Shown
-from tests.wire.harness import Desk, record
+from tests.wire.harness import secured
 
 TOKEN = "a token of some length"
 FRESH = (("grpc.use_local_subchannel_pool", 1),)
@@ -29,27 +23,6 @@ FRESH = (("grpc.use_local_subchannel_pool", 1),)
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
-
-
-@asynccontextmanager
-async def secured(shown: Shown, client_ca: Path | None, token: str | None) -> AsyncIterator[str]:
-    """Serve Check and health with TLS; give the address."""
-    files = port_files(Settings(tls_cert=shown.cert, tls_key=shown.key, tls_client_ca=client_ca))
-    assert files is not None
-    server = make_server("auto", tls=True)
-    address = bind(
-        server, "127.0.0.1:0", "PDP_GRPC_LISTEN", server_credentials(Renewed(files, wall_clock))
-    )
-    desk = Desk(record("root"))
-    metered = MeteredServer(server, token)
-    data_plane.add_health(metered)
-    service = DecisionService(desk.engine, desk.stats, desk.load)
-    pb_grpc.add_PolicyDecisionServiceServicer_to_server(service, metered)
-    await server.start()
-    try:
-        yield address
-    finally:
-        await server.stop(None)
 
 
 def pems(ca: Path | None, shown: Shown | None = None) -> Pems:
