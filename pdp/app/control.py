@@ -17,6 +17,7 @@ from pdp.control.price_feed import PriceFeed
 from pdp.control.price_overrides import load_overrides
 from pdp.control.retention import SWEEP_INTERVAL, Retention
 from pdp.control.simulation import Rules
+from pdp.datadir import make_data_dir
 from pdp.ids import IdSource
 from pdp.internal.v1 import control_pb2_grpc
 from pdp.rest.app import Shell, rest_app
@@ -42,6 +43,8 @@ async def run_control_plane(
     Raises `StartRefused` with one line when it cannot start as configured.
     """
     tls = line_tls(settings, "server", settings.control_address, "PDP_CONTROL_LISTEN")
+    if settings.control_listen is None:
+        make_data_dir(settings.data_dir)  # On PostgreSQL nobody else needs it.
     overrides = load_overrides(settings.prices_file) if settings.prices_file else ()
     prices = PriceFeed(overrides, partial(datetime.now, UTC))
     async with open_control(settings) as plane:

@@ -29,6 +29,11 @@ class Change:
             self._number = await changes.bump(self.connection)
         return self._number
 
+    @property
+    def is_numbered(self) -> bool:
+        """Whether anything has changed."""
+        return self._number > 0
+
     async def update(
         self,
         action: str,
@@ -72,4 +77,7 @@ async def changing(database: Database, actor: Actor, now: int) -> AsyncIterator[
         actor = await renewed(connection, actor, now)
         if actor.read_only and not actor.operator:
             raise Forbidden("this key is `read_only`, or a granter of it is: it only looks")
-        yield Change(connection, actor, now)
+        change = Change(connection, actor, now)
+        yield change
+    if change.is_numbered:
+        database.changed.set()

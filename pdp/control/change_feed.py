@@ -1,6 +1,7 @@
 """Tell watchers of changes, whoever made them: one look at the change counter finds them all."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 from pdp.errors import Unavailable
@@ -9,7 +10,8 @@ from pdp.store.changes import Changes
 from pdp.store.database import Database
 
 POLL_INTERVAL = 0.2
-"""Seconds: how late a change can be noticed, by this process or another (the CLI)."""
+"""Seconds: how late a change by another process (the CLI, another control plane) is noticed.
+What this process changes it notices at once."""
 
 HEARTBEAT = 1.0
 """Seconds between two messages to a watcher when nothing changes."""
@@ -26,6 +28,8 @@ class ChangeFeed:
     async def run(self) -> None:
         """Poll until cancelled; a database that is away is asked again."""
         while True:
+            # Before the look: what is committed during it may not be in it.
+            self._database.changed.clear()
             try:
                 async with self._database.reading() as connection:
                     revision = await changes.current(connection)
@@ -36,7 +40,9 @@ class ChangeFeed:
             async with self._moved:
                 self._revision = revision
                 self._moved.notify_all()
-            await asyncio.sleep(POLL_INTERVAL)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_INTERVAL):
+                    await self._database.changed.wait()
 
     async def watch(self, after: int) -> AsyncIterator[Changes]:
         """Yield what changed after a revision, the first answer at once; empty: a heartbeat.

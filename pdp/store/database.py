@@ -66,6 +66,8 @@ class Database:
     ) -> None:
         self._backend = _backend(url, patience)
         self._setting = setting
+        self.changed = asyncio.Event()
+        """Set when a change of keys has been committed here: nobody need poll for it."""
 
     @property
     def place(self) -> str:

@@ -6,6 +6,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 
 import pytest
 
+from pdp.control import change_feed
 from pdp.control.change_feed import ChangeFeed
 from pdp.control.initialize import initialize
 from pdp.errors import InvalidDocument, Unavailable
@@ -183,6 +184,18 @@ async def test_a_change_by_another_process_is_heard(desk: Desk) -> None:
             assert [each.key_ids for each in await watcher] == [(made["id"],)]
     finally:
         await other.close()
+
+
+async def test_what_changes_here_is_told_without_waiting_for_the_next_look(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change_feed, "POLL_INTERVAL", 3600)
+    monkeypatch.setattr(change_feed, "HEARTBEAT", 3600)
+    async with running(desk) as feed:
+        watcher = asyncio.create_task(follow(feed, 1, 4))
+        made = [(await desk.create())["id"] for _ in range(3)]
+        heard = await watcher
+    assert [key_id for each in heard for key_id in each.key_ids] == made
 
 
 async def test_a_watcher_that_begins_late_catches_up_at_once(desk: Desk) -> None:
