@@ -15,7 +15,7 @@ from tests.postgres import Postgres
 from tests.stack import Stack, check, eventually, eventually_async
 
 PEPPER = "the pepper of these planes, one for all"
-DELETES, AT_ONCE = 100, 5
+DELETES, AT_ONCE = 100, 2
 
 
 class Plant:
@@ -92,8 +92,8 @@ async def channels(plant: Plant) -> AsyncIterator[list[grpc.aio.Channel]]:
 
 
 async def reasons(channels: list[grpc.aio.Channel], api_key: str) -> set[str]:
-    """Return what all data planes say of a key."""
-    answers = await asyncio.gather(*(check(each, api_key) for each in channels))
+    """Return what all data planes say of a key, without anything for the ledger to take."""
+    answers = await asyncio.gather(*(check(each, api_key, dry_run=True) for each in channels))
     return {answer.reason for answer in answers}
 
 
@@ -111,6 +111,7 @@ async def test_a_deleted_key_is_denied_everywhere_within_a_second(
             await asyncio.to_thread(plant.ask, number % 2, "DELETE", f"/{key['id']}")
             while await reasons(channels, key["api_key"]) != {"key_revoked"}:
                 assert time.monotonic() - began < 20
+                await asyncio.sleep(0.01)
             return time.monotonic() - began
 
     took = sorted(await asyncio.gather(*(delete(*each) for each in enumerate(made))))
