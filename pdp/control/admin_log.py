@@ -25,6 +25,9 @@ ADMIN_ACTIONS: Final = (
 )
 """What administrators do, as the log names it."""
 
+Settings = tuple[dict[str, Any], dict[str, Any]]
+"""What changed of what is not a key's own, before and after."""
+
 _CREATING: Final = ("keys.create", "organizations.create")
 _NOT_TOLD: Final = ("id", "effective_limits", "version", "rotation_age_days")
 """Fields that are said elsewhere, follow from others, or change by themselves."""
@@ -38,12 +41,14 @@ async def log_change(
     now: int,
     before: Sequence[KeyRow] | None = None,
     reason: str = "",
+    settings: Settings | None = None,
 ) -> None:
     """Note who changed which keys, an entry for each, in the transaction of the change.
 
     Its `metadata` says which key it was and, of the fields that changed, what they were
     `before` and are `after`, without secrets; of a new key, all that it has. `action` is
-    one of `ADMIN_ACTIONS`, `reason` what the administrator said.
+    one of `ADMIN_ACTIONS`, `reason` what the administrator said, `settings` what is told in
+    place of the key's fields.
     """
     assert action in ADMIN_ACTIONS, "the log can be asked for it"
     actor = await get_key(connection, actor_key_id)
@@ -61,14 +66,28 @@ async def log_change(
             action=action,
             status="success",
             http_status=200,
-            metadata=_metadata(action, old.get(target.id), target, now, reason),
+            metadata=_metadata(
+                target, reason, settings or _difference(action, old.get(target.id), target, now)
+            ),
         )
         for target in targets
     ]
     await ledger.save(connection, rows)
 
 
-def _metadata(action: str, old: KeyRow | None, target: KeyRow, now: int, reason: str) -> str:
+def _metadata(target: KeyRow, reason: str, changed: Settings) -> str:
+    facts: dict[str, Any] = {
+        "target_key_id": target.id,
+        "target_key_name": target.name,
+        "target_status": target.status,
+        **({"reason": reason} if reason else {}),
+        "before": changed[0],
+        "after": changed[1],
+    }
+    return msgspec.json.encode(facts).decode()
+
+
+def _difference(action: str, old: KeyRow | None, target: KeyRow, now: int) -> Settings:
     became = resource_of(target, now)
     was = dict.fromkeys(became) if old is None else resource_of(old, now)
     changed: list[str] = []
@@ -77,12 +96,5 @@ def _metadata(action: str, old: KeyRow | None, target: KeyRow, now: int, reason:
     # Two secrets look the same from here, and that one took the other's place must be told.
     if old is not None and old.document.webhooks != target.document.webhooks:
         changed = [*(name for name in changed if name != "webhooks"), "webhooks"]
-    facts: dict[str, Any] = {
-        "target_key_id": target.id,
-        "target_key_name": target.name,
-        "target_status": target.status,
-        **({"reason": reason} if reason else {}),
-        "before": {} if old is None else {name: was[name] for name in changed},
-        "after": {name: became[name] for name in changed},
-    }
-    return msgspec.json.encode(facts).decode()
+    before = {} if old is None else {name: was[name] for name in changed}
+    return before, {name: became[name] for name in changed}

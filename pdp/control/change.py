@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pdp.control.access import Actor, renewed
-from pdp.control.admin_log import log_change
+from pdp.control.admin_log import Settings, log_change
 from pdp.errors import Forbidden
 from pdp.store import changes, key_changes
 from pdp.store.database import Database
@@ -55,14 +55,18 @@ class Change:
         before: Sequence[KeyRow] = (),
         secret_hash: bytes | None = None,
         reason: str = "",
+        settings: Settings | None = None,
     ) -> None:
         """Note which keys changed, for data planes and the audit log.
 
-        `secret_hash` is that of a new secret of the first of them.
+        `secret_hash` is that of a new secret of the first of them; `settings` are those of
+        the organization that changed, before and after.
         """
         key_ids = [row.id for row in rows]
         await changes.note(self.connection, await self.number(), key_ids, secret_hash)
-        await log_change(self.connection, self.actor.key_id, action, rows, self.now, before, reason)
+        await log_change(
+            self.connection, self.actor.key_id, action, rows, self.now, before, reason, settings
+        )
 
 
 @asynccontextmanager

@@ -221,13 +221,17 @@ class Keys:
         async with changing(self._database, actor, now) as change:
             return await lifecycle.suspend(change, key_id, "keys.report_compromised", reason)
 
-    async def revoke(self, actor: Actor, key_id: str, now: int, *, cascade: bool) -> Resource:
+    async def revoke(
+        self, actor: Actor, key_id: str, now: int, *, cascade: bool, if_match: int | None = None
+    ) -> Resource:
         """Kill a key's secrets and its temporary descendants; with `cascade`, all descendants.
 
         Revoking again changes nothing. The answer adds `live_children`: how many
-        keys below go on working.
+        keys below go on working. Raises `PreconditionFailed` as `update` does.
         """
         async with changing(self._database, actor, now) as change:
+            if if_match is not None:
+                _match(await managed(change.connection, change.actor, key_id), if_match)
             return await lifecycle.revoke(change, key_id, cascade=cascade)
 
 

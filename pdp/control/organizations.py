@@ -1,13 +1,15 @@
 """An organization's own settings: its name, and where its days and months begin."""
 
+import hashlib
 from typing import Any
 
 import msgspec
 
 from pdp.control.access import Actor
+from pdp.control.admin_log import Settings
 from pdp.control.change import changing
 from pdp.control.initialize import name_fault, timezone_fault
-from pdp.errors import Forbidden
+from pdp.errors import Forbidden, PreconditionFailed
 from pdp.problems import Problems
 from pdp.store import organizations as store
 from pdp.store.database import Database
@@ -23,12 +25,18 @@ async def get_settings(database: Database, actor: Actor) -> dict[str, Any]:
         return _shown(await store.organization_of(connection, actor.organization_id))
 
 
-async def update_settings(
-    database: Database, actor: Actor, patch: object, now: int
-) -> dict[str, Any]:
-    """Change the settings by a JSON Merge Patch. Raises `InvalidDocument` with every fault.
+def tag_of(settings: dict[str, Any]) -> str:
+    """Return what tells these settings from others."""
+    return hashlib.blake2b(msgspec.json.encode(settings), digest_size=8).hexdigest()
 
-    Windows that have begun keep the timezone of their start (docs/adr/0005).
+
+async def update_settings(
+    database: Database, actor: Actor, patch: object, now: int, if_match: str | None = None
+) -> dict[str, Any]:
+    """Change the settings by a JSON Merge Patch; `if_match` is the tag that the caller has seen.
+
+    Windows that have begun keep the timezone of their start (docs/adr/0005). Raises
+    `InvalidDocument` with every fault, `PreconditionFailed` for other settings.
     """
     _check(actor)
     problems = Problems()
@@ -47,6 +55,11 @@ async def update_settings(
     async with changing(database, actor, now) as change:
         _check(change.actor)
         before = await store.organization_of(change.connection, actor.organization_id)
+        if if_match is not None and if_match != tag_of(_shown(before)):
+            raise PreconditionFailed(
+                "the settings have changed meanwhile: get them again and repeat what you want "
+                "to change"
+            )
         after = msgspec.structs.replace(
             before,
             name=(name or "") if "name" in fields else before.name,
@@ -57,7 +70,8 @@ async def update_settings(
             # Every key has the root above it: all of them are read again.
             root = await store.root_key_id(change.connection, after.id)
             rows = await get_keys(change.connection, [root])
-            await change.tell("organizations.update", list(rows.values()))
+            told = _difference(before, after)
+            await change.tell("organizations.update", list(rows.values()), settings=told)
         return _shown(after)
 
 
@@ -66,6 +80,12 @@ def _check(actor: Actor) -> None:
     actor.require("manage_billing")
     if not actor.operator and actor.key_type != "organization":
         raise Forbidden("these settings are the whole organization's: use a key of its level")
+
+
+def _difference(before: store.Organization, after: store.Organization) -> Settings:
+    was, became = _shown(before), _shown(after)
+    changed = [name for name in _FIELDS if was[name] != became[name]]
+    return {name: was[name] for name in changed}, {name: became[name] for name in changed}
 
 
 def _shown(organization: store.Organization) -> dict[str, Any]:

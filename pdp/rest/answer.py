@@ -35,6 +35,6 @@ def response_of(answer: Answer) -> Response:
     )
 
 
-def etag_of(version: int) -> str:
-    """Return the entity tag of a version."""
+def etag_of(version: int | str) -> str:
+    """Return the entity tag of a version, whatever names it."""
     return f'"{version}"'

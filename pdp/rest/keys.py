@@ -3,10 +3,10 @@
 from typing import Any
 
 from pdp.control.keys import KeyFilter
-from pdp.errors import PreconditionFailed
 from pdp.problems import Problems
 from pdp.rest.answer import Answer, etag_of
 from pdp.rest.operation import Call
+from pdp.rest.preconditions import version_of
 from pdp.wording import printable
 
 _FILTERS = ("status", "key_type", "team_id", "user_id", "older_than", "limit")
@@ -38,16 +38,20 @@ async def get(call: Call) -> Answer:
 
 async def update(call: Call) -> Answer:
     """Change a key."""
+    if_match = version_of(call.if_match)
     return _shown(
-        await call.plane.keys.update(call.actor, call.key_id, call.body, call.now, call.if_match)
+        await call.plane.keys.update(call.actor, call.key_id, call.body, call.now, if_match)
     )
 
 
 async def revoke(call: Call) -> Answer:
     """Revoke a key."""
-    await _match(call)
-    cascade = call.query.get("cascade", False)
-    return _shown(await call.plane.keys.revoke(call.actor, call.key_id, call.now, cascade=cascade))
+    cascade, if_match = call.query.get("cascade", False), version_of(call.if_match)
+    return _shown(
+        await call.plane.keys.revoke(
+            call.actor, call.key_id, call.now, cascade=cascade, if_match=if_match
+        )
+    )
 
 
 async def rotate(call: Call) -> Answer:
@@ -73,21 +77,6 @@ async def report_compromised(call: Call) -> Answer:
     """Stop a key that somebody has seen."""
     keys = call.plane.keys
     return _shown(await keys.report_compromised(call.actor, call.key_id, call.body, call.now))
-
-
-async def _match(call: Call) -> None:
-    """Hold `If-Match` against what is to be revoked.
-
-    Looked at before, not within: whoever changes the key in between is not overwritten by
-    its end, for a revocation keeps all fields.
-    """
-    if call.if_match is None:
-        return
-    found = await call.plane.keys.get(call.actor, call.key_id, call.now)
-    if found["version"] != call.if_match:
-        raise PreconditionFailed(
-            f"the key has changed meanwhile, to version {found['version']}: get it again"
-        )
 
 
 def _refuse_fields(call: Call) -> None:

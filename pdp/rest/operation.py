@@ -21,7 +21,7 @@ class Call(Struct, frozen=True):
 
     `rules` is what simulations decide by; `query` has the parameters that were given,
     parsed; `body` the JSON object, if the operation takes one; `key_id` comes from the
-    path; `now` in ns.
+    path; `if_match` is the entity tag that the request is bound to; `now` in ns.
     """
 
     plane: ControlPlane
@@ -33,7 +33,7 @@ class Call(Struct, frozen=True):
     body: dict[str, Any]
     key_id: str
     once: Once | None
-    if_match: int | None
+    if_match: str | None
 
     def __repr__(self) -> str:
         """Say nothing of headers and body: a repr may end up anywhere."""

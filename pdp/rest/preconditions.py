@@ -9,8 +9,8 @@ from starlette.requests import Request
 from pdp.control.idempotency import Once
 from pdp.errors import InvalidDocument, PreconditionFailed, Problem
 
-_OURS: Final = re.compile(r'"([0-9]{1,18})"')
-_TAG: Final = re.compile(r'(?:W/)?"[!#-~\x80-\xff]*"')
+_VERSION: Final = re.compile("[0-9]{1,18}")
+_TAG: Final = re.compile(r'(W/)?"([!#-~\x80-\xff]*)"')
 _NAME: Final = re.compile("[!-~]{1,255}")
 
 
@@ -33,22 +33,38 @@ def once_of(request: Request, content: bytes) -> Once | None:
     return Once(name, told.digest())
 
 
-def if_match_of(request: Request) -> int | None:
-    """Return the version that `If-Match` names, None for any.
+def if_match_of(request: Request) -> str | None:
+    """Return the tag that `If-Match` names, without its quotes; None for any.
 
-    Raises `PreconditionFailed` for a tag that was never ours, `InvalidDocument` for what is
-    no tag, and for more than one.
+    Raises `PreconditionFailed` for a weak one, which ours are not, `InvalidDocument` for
+    what is no tag, and for more than one.
     """
     tag = _single(request, "If-Match")
     if tag is None or tag == "*":
         return None
-    if not _TAG.fullmatch(tag):
+    match = _TAG.fullmatch(tag)
+    if match is None:
         message = 'not one entity tag: send the ETag of a GET as it was, `"7"`, or `*`'
         raise InvalidDocument([Problem("If-Match", message)])
-    match = _OURS.fullmatch(tag)
-    if match is None:
-        raise PreconditionFailed("`If-Match` is no ETag of this resource: send the one of a GET")
-    return int(match[1])
+    if match[1]:
+        raise _never_ours()
+    return match[2]
+
+
+def version_of(tag: str | None) -> int | None:
+    """Return the version of a key that a tag names, None for any.
+
+    Raises `PreconditionFailed` for a tag that no key ever had.
+    """
+    if tag is None:
+        return None
+    if not _VERSION.fullmatch(tag):
+        raise _never_ours()
+    return int(tag)
+
+
+def _never_ours() -> PreconditionFailed:
+    return PreconditionFailed("`If-Match` is no ETag of this resource: send the one of a GET")
 
 
 def _single(request: Request, name: str) -> str | None:

@@ -191,19 +191,23 @@ _ORGANIZATION_OPERATIONS: Final = (
         answer="Organization",
         tag="organization",
         examples={"organization": examples.ORGANIZATION},
+        versioned=True,
     ),
     Operation(
         method="PATCH",
         path="/v1/organization",
         name="updateOrganization",
         summary="Change the organization's settings",
-        description="Needs `manage_billing`. Windows that have begun keep their timezone.",
+        description="Needs `manage_billing`. Windows that have begun keep their timezone. "
+        "`If-Match` as for keys.",
         endpoint=organization.update,
         answer="Organization",
         tag="organization",
         content=Content("OrganizationPatch", examples.ORGANIZATION_PATCH, PATCH_TYPES),
         answers=("forbidden",),
         examples={"organization": examples.ORGANIZATION},
+        guarded=True,
+        versioned=True,
     ),
 )
 

@@ -40,7 +40,7 @@ _IF_MATCH: Final = {
     "name": "If-Match",
     "in": "header",
     "description": "The ETag of the resource as you have seen it; `*` or absent: any.",
-    "schema": {"type": "string", "pattern": r'^(\*|"[0-9]{1,18}")$'},
+    "schema": {"type": "string", "pattern": r'^(\*|"[0-9a-f]{1,18}")$'},
 }
 HEADERS: Final[dict[str, dict[str, Any]]] = {
     "X-API-Key-ID": {
@@ -56,7 +56,9 @@ _EVERY_ANSWER: Final = {
     "x-request-id": {"description": "Yours, or made here.", **_TEXT},
     "cache-control": {"description": "Always `no-store`.", **_TEXT},
 }
-_ETAG: Final = {"etag": {"description": "The version, for `If-Match`.", **_TEXT}}
+_ETAG: Final = {
+    "etag": {"description": "What tells this state from others, for `If-Match`.", **_TEXT}
+}
 _LOCATION: Final = {"location": {"description": "The path of the new key.", **_TEXT}}
 _BY_STATUS: Final[dict[int, dict[str, Any]]] = {
     401: {"www-authenticate": {"description": "Always `Bearer`.", **_TEXT}},

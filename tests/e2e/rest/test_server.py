@@ -137,6 +137,16 @@ def test_two_editors_do_not_overwrite_each_other(proxied: Admin) -> None:
     assert last.json()["status"] == "revoked"
 
 
+def test_two_editors_of_the_organization_do_not_overwrite_each_other(proxied: Admin) -> None:
+    path = "/v1/organization"
+    seen = proxied.ask("GET", path).headers["etag"]
+    first = proxied.ask("PATCH", path, json={"name": "A"}, headers={"if-match": seen})
+    assert (first.status_code, first.json()["name"]) == (200, "A")
+    late = proxied.ask("PATCH", path, json={"name": "B"}, headers={"if-match": seen})
+    assert (late.status_code, late.json()["error"]["code"]) == (412, "precondition_failed")
+    assert proxied.ask("GET", path).headers["etag"] == first.headers["etag"] != seen
+
+
 def test_a_request_sent_again_makes_one_key(proxied: Admin) -> None:
     headers = {"idempotency-key": "once"}
     first = proxied.ask("POST", "/v1/api-keys", json={"name": "one"}, headers=headers)

@@ -1,14 +1,18 @@
 """An organization's own settings."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from pdp.control.audit import audit_log
 from pdp.control.initialize import initialize
-from pdp.control.organizations import get_settings, update_settings
+from pdp.control.organizations import get_settings, tag_of, update_settings
 from pdp.control.resolve import resolve
-from pdp.errors import Forbidden, InvalidDocument
+from pdp.errors import Forbidden, InvalidDocument, PreconditionFailed
+from pdp.store.audit import AuditFilter
 from pdp.store.changes import current, since
+from pdp.store.sight import Sight
 from tests.unit.control.callers import actor_of, manager
 from tests.unit.control.desk import PEPPER, Desk, operator_of, rows
 
@@ -90,3 +94,30 @@ async def test_a_change_is_in_the_log(desk: Desk) -> None:
     found = (await rows(desk.database)).values()
     (entry,) = [row for row in found if row["action"] == "organizations.update"]
     assert (entry["key_id"], entry["organization_id"]) == (actor.key_id, "org")
+
+
+async def test_the_log_tells_what_changed_before_and_after(desk: Desk) -> None:
+    patch = {"name": "New", "timezone": "Asia/Tokyo"}
+    await update_settings(desk.database, desk.actor, patch, desk.now)
+    await update_settings(desk.database, desk.actor, {"name": None}, desk.now + 1)
+    sight, wanted = Sight("org"), AuditFilter(action="organizations.update")
+    entries = (await audit_log(desk.database, sight, wanted))["logs"]
+    told = [(each["metadata"]["before"], each["metadata"]["after"]) for each in entries]
+    assert told == [
+        ({"name": "New"}, {"name": ""}),
+        ({"name": "Org", "timezone": "UTC"}, patch),
+    ]
+
+
+async def test_of_those_who_saw_the_same_settings_one_changes_them(desk: Desk) -> None:
+    seen = tag_of(await get_settings(desk.database, desk.actor))
+    calls = [
+        update_settings(desk.database, desk.actor, {"name": f"N{number}"}, desk.now, seen)
+        for number in range(4)
+    ]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    (done,) = [each for each in answers if isinstance(each, dict)]
+    assert sum(isinstance(each, PreconditionFailed) for each in answers) == 3
+    assert await get_settings(desk.database, desk.actor) == done
+    again = {"name": "Org"}
+    assert await update_settings(desk.database, desk.actor, again, desk.now, tag_of(done)) == SHOWN

@@ -71,6 +71,27 @@ async def test_of_those_who_saw_one_version_one_changes_it(desk: Desk, others: l
     assert (await desk.keys.get(desk.actor, made["id"], desk.now))["name"] == done[0]["name"]
 
 
+async def test_a_key_that_changed_meanwhile_is_not_revoked_unseen(
+    desk: Desk, others: list[Keys]
+) -> None:
+    """`If-Match` is held against the key within the revocation, not before it."""
+    for _ in range(5):
+        made = await desk.create()
+        seen, key_id = made["version"], made["id"]
+        answers = await at_once(
+            others[0].update(desk.actor, key_id, {"name": "needed"}, desk.now),
+            others[1].revoke(desk.actor, key_id, desk.now, cascade=False, if_match=seen),
+        )
+        shown = await desk.keys.get(desk.actor, key_id, desk.now)
+        if isinstance(answers[1], PreconditionFailed):
+            assert (shown["name"], shown["status"]) == ("needed", "active")
+        else:
+            assert isinstance(answers[0], Conflict)
+            assert (shown["name"], shown["status"]) == ("key", "revoked")
+        last = shown["version"]
+        await desk.keys.revoke(desk.actor, key_id, desk.now, cascade=False, if_match=last)
+
+
 async def test_a_revoked_key_keeps_no_living_secret_whoever_rotates_it_meanwhile(
     desk: Desk, others: list[Keys]
 ) -> None:

@@ -10,7 +10,7 @@ from pdp.errors import InvalidDocument, PreconditionFailed
 from pdp.rest.caller import address_of, raw_key_of
 from pdp.rest.faults import HttpFault
 from pdp.rest.operation import Table
-from pdp.rest.preconditions import if_match_of, once_of
+from pdp.rest.preconditions import if_match_of, once_of, version_of
 from pdp.rest.routes import OPERATIONS
 
 
@@ -73,13 +73,21 @@ def test_the_address_is_the_peer_unless_proxies_are_trusted() -> None:
 def test_if_match() -> None:
     assert if_match_of(request()) is None
     assert if_match_of(request(("if-match", "*"))) is None
-    assert if_match_of(request(("if-match", '"7"'))) == 7
-    for foreign in ('W/"7"', '"x"', '""', '"9999999999999999999"'):
-        with pytest.raises(PreconditionFailed):
-            if_match_of(request(("if-match", foreign)))
+    assert if_match_of(request(("if-match", '"7"'))) == "7"
+    assert if_match_of(request(("if-match", '"0f3a"'))) == "0f3a"
+    with pytest.raises(PreconditionFailed):
+        if_match_of(request(("if-match", 'W/"7"')))
     for wrong in ("7", '"7", "8"', "", '"7'):
         with pytest.raises(InvalidDocument):
             if_match_of(request(("if-match", wrong)))
+
+
+def test_the_tag_of_a_key_is_its_version() -> None:
+    assert version_of(None) is None
+    assert version_of("7") == 7
+    for foreign in ("x", "", "9999999999999999999", "-7", "0f3a"):
+        with pytest.raises(PreconditionFailed):
+            version_of(foreign)
 
 
 def test_an_idempotency_key_names_method_path_and_body() -> None:
