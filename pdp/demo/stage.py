@@ -18,6 +18,20 @@ from pdp.errors import StartRefused
 
 _DEADLINE = 30.0
 _POLL = 0.05
+_LONGEST = 60
+"""Bytes of a folder for temporary files: the path of a unix socket below it has 107."""
+
+
+def short_folder() -> str:
+    """Return where temporary files go, or another place if its name is too long for sockets."""
+    usual = tempfile.gettempdir()
+    places = (usual, "/tmp", "/var/tmp", "/dev/shm")  # noqa: S108  mkdtemp makes a folder there
+    short = (
+        place
+        for place in places
+        if len(os.fsencode(place)) <= _LONGEST and os.access(place, os.W_OK | os.X_OK)
+    )
+    return next(short, usual)
 
 
 class Stage:
@@ -25,7 +39,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.ports: Ports = choose_ports()
-        self.folder = Path(tempfile.mkdtemp(prefix="pdp-demo-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="pdp-demo-", dir=short_folder()))
         self.data_dir = self.folder / "data"
         self._processes: list[tuple[str, subprocess.Popen[bytes], IO[bytes]]] = []
         self._environment = {
@@ -34,6 +48,7 @@ class Stage:
             "PDP_GRPC_LISTEN": f"127.0.0.1:{self.ports.grpc}",
             "PDP_OPS_LISTEN": f"127.0.0.1:{self.ports.ops}",
             "PDP_HTTP_LISTEN": f"127.0.0.1:{self.ports.admin}",
+            "PDP_HTTP_TRUSTED_HOPS": "1",  # Envoy
             "PROVIDER_API_KEY": "sk-of-the-provider",
         }
 
