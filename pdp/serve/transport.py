@@ -119,7 +119,9 @@ def _bind_unix(
     credentials: grpc.ServerCredentials | None,
 ) -> str:
     if len(os.fsencode(path)) > 107:
-        raise StartRefused(f"{setting}: the path `{path}` is too long for a unix socket (107)")
+        raise StartRefused(
+            f"{setting}: the path `{path}` is too long for a unix socket (107): use a shorter one"
+        )
     clear_socket(path, setting)
     before = os.umask(0o117)  # From its first moment the socket is mode 0660.
     try:
