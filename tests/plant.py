@@ -1,0 +1,73 @@
+"""Control planes `a` and `b` on one PostgreSQL, with data planes of their own."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import grpc
+import requests
+
+from tests.stack import Stack, check, eventually
+
+_PEPPER = "the pepper of these planes, one for all"
+
+
+class Plant:
+    """`a` has two data planes, `b` one; they meet on unix sockets and serve on them."""
+
+    def __init__(self, folder: Path, database_url: str) -> None:
+        pepper = {"PDP_KEY_PEPPER": _PEPPER}
+        own = {**pepper, "PDP_DATABASE_URL": database_url}
+        self.controls = [Stack(folder / name, **own) for name in ("a", "b")]
+        self.data = []
+        for name, control in (("1", 0), ("2", 0), ("3", 1)):
+            line = f"unix:{self.controls[control].data_dir}/control.sock"
+            own = {"PDP_CONTROL_URL": line, "PDP_GRPC_LISTEN": f"unix:{folder / name}/grpc.sock"}
+            self.data.append(Stack(folder / name, **pepper, **own))
+        for stack in (*self.controls, *self.data):
+            stack.folder.mkdir()
+        self._headers: dict[str, str] = {}
+
+    def start(self) -> None:
+        """Make the organization, start all, and wait until they are ready."""
+        self._headers["authorization"] = f"Bearer {self.controls[0].init()['api_key']}"
+        for stack in self.controls:
+            stack.launch("--plane", "control")
+        for stack in self.controls:
+            eventually(lambda at=stack: self._answers(at), "the admin API answers")
+        for stack in self.data:
+            stack.launch("--plane", "data")
+        for stack in self.data:
+            stack.wait_ready()
+
+    def stop(self) -> None:
+        """Stop all, the data planes first."""
+        for stack in (*self.data, *self.controls):
+            stack.stop()
+
+    def ask(self, control: int, method: str, path: str, **options: Any) -> Any:
+        """Ask the admin API of a control plane about keys."""
+        url = f"http://127.0.0.1:{self.controls[control].http_port}/v1/api-keys{path}"
+        answer = requests.request(method, url, headers=self._headers, timeout=20, **options)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def channels(self) -> list[grpc.aio.Channel]:
+        """Return a line to each data plane."""
+        addresses = [stack.environment["PDP_GRPC_LISTEN"] for stack in self.data]
+        return [grpc.aio.insecure_channel(address) for address in addresses]
+
+    def _answers(self, stack: Stack) -> bool:
+        assert stack.process is not None
+        assert stack.process.poll() is None, stack.log()
+        try:
+            url = f"http://127.0.0.1:{stack.http_port}/v1/organization"
+            return requests.get(url, headers=self._headers, timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+
+async def reasons(channels: list[grpc.aio.Channel], api_key: str) -> set[str]:
+    """Return what all data planes say of a key, without anything for the ledger to take."""
+    answers = await asyncio.gather(*(check(each, api_key, dry_run=True) for each in channels))
+    return {answer.reason for answer in answers}
