@@ -37,7 +37,7 @@ async def measured(plant: Plant, deletes: int) -> list[float]:
 
     found = await asyncio.gather(*map(delete, range(deletes)))
     for channel in channels:
-        await channel.close()
+        await channel.close(None)
     return found
 
 

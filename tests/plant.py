@@ -32,11 +32,13 @@ class Plant:
         """Make the organization, start all, and wait until they are ready."""
         self._headers["authorization"] = f"Bearer {self.controls[0].init()['api_key']}"
         for stack in self.controls:
-            stack.launch("--plane", "control")
+            stack.arguments = ("--plane", "control")
+            stack.launch()
         for stack in self.controls:
             eventually(lambda at=stack: self._answers(at), "the admin API answers")
         for stack in self.data:
-            stack.launch("--plane", "data")
+            stack.arguments = ("--plane", "data")
+            stack.launch()
         for stack in self.data:
             stack.wait_ready()
 

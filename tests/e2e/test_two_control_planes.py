@@ -31,7 +31,7 @@ async def channels(plant: Plant) -> AsyncIterator[list[grpc.aio.Channel]]:
     lines = plant.channels()
     yield lines
     for line in lines:
-        await line.close()
+        await line.close(None)
 
 
 async def told(channels: list[grpc.aio.Channel], secret: str, reason: str) -> None:
