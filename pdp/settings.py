@@ -78,6 +78,8 @@ class Settings(BaseSettings):
     grpc_listen: Address = "127.0.0.1:9191"
     http_listen: Address = "127.0.0.1:8080"
     nginx_listen: Address = "127.0.0.1:9292"
+    nginx_max_body: int = Field(default=8_388_608, ge=1024, le=134_217_728)
+    """Bytes of a request's body that NGINX may pass; a longer one is refused."""
     ops_listen: Address = "0.0.0.0:9464"
     control_listen: Address | None = None
     """Where the planes meet; default: `control.sock` in the data dir."""
@@ -86,7 +88,7 @@ class Settings(BaseSettings):
     key_pepper: Annotated[SecretStr, AfterValidator(_pepper)] | None = None
     """Keys the hashes of API keys; the same on every plane."""
     caller_token: Annotated[SecretStr, AfterValidator(_token)] | None = None
-    """What callers of Check and Report must present off loopback."""
+    """What callers of Check and Report, and NGINX, must present off loopback."""
     tls_cert: File | None = None
     """PEM: the gRPC port's certificate, with those that lead to its CA; unset: plaintext."""
     tls_key: File | None = None
@@ -110,7 +112,7 @@ class Settings(BaseSettings):
     """How long cached keys are served without the control plane."""
     budget_status: Annotated[Literal[403, 402, 429], BeforeValidator(_number)] = 403
     trusted_hops: int = Field(default=0, ge=0, le=32)
-    """How many proxies in front of Envoy append to X-Forwarded-For."""
+    """How many proxies in front of Envoy or NGINX append to X-Forwarded-For."""
     http_trusted_hops: int = Field(default=0, ge=0, le=32)
     """How many proxies in front of the admin API append to X-Forwarded-For."""
     default_output_tokens: int = Field(default=4096, ge=0, le=10_000_000)

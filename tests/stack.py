@@ -59,6 +59,7 @@ class Stack:
         self.grpc_port = free_port()
         self.ops_port = free_port()
         self.http_port = free_port()
+        self.nginx_port = free_port()
         self.log_path = folder / "serve.log"
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith("PDP_")
@@ -67,6 +68,7 @@ class Stack:
             "PDP_GRPC_LISTEN": f"127.0.0.1:{self.grpc_port}",
             "PDP_OPS_LISTEN": f"127.0.0.1:{self.ops_port}",
             "PDP_HTTP_LISTEN": f"127.0.0.1:{self.http_port}",
+            "PDP_NGINX_LISTEN": f"127.0.0.1:{self.nginx_port}",
             **settings,
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -13,8 +13,9 @@ from adapters.envoy.v1 import wire_pb2 as pb
 from adapters.http.ask import Ask, HttpOptions, HttpRequest, Refusal, ask_of
 from adapters.http.counts import COUNTS, MAX_COUNT
 from adapters.http.denial import denial_of
+from adapters.http.engine import Decider
 from adapters.http.reference import parse_reference, reference_of
-from pdp.model import Decision, Reported, Request, Usage
+from pdp.model import Decision, Reported, Usage
 from pdp.serve.load import OVERLOADED, Load
 from pdp.serve.logs import log_defect
 from pdp.serve.rpc import Answer, is_gone, settled
@@ -34,24 +35,8 @@ _OVERWRITE = 2
 _PERMISSION_DENIED = 7
 
 
-class Engine(Protocol):
+class Engine(Decider, Protocol):
     """The part of the engine that Envoy needs."""
-
-    def check(self, request: Request) -> Decision | Awaitable[Decision]:
-        """Decide a request."""
-        ...
-
-    def deny(self, reason: str, message: str, request_id: str, adapter: str) -> Decision:
-        """Make a denial of a request that has no key yet."""
-        ...
-
-    def undecided(self, request_id: str, adapter: str, message: str = ...) -> Decision:
-        """Deny a request that cannot be decided."""
-        ...
-
-    def withdraw(self, decision: Decision) -> Awaitable[Reported] | Reported | None:
-        """Take a permission back that did not reach its caller."""
-        ...
 
     def report(self, usage: Usage) -> Reported | Awaitable[Reported]:
         """Settle a usage."""

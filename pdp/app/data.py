@@ -12,6 +12,9 @@ from grpc_health.v1._async import HealthServicer
 
 from adapters.envoy.service import register as register_envoy
 from adapters.http.ask import HttpOptions
+from adapters.nginx.bounds import Bounds
+from adapters.nginx.server import NginxServer
+from adapters.nginx.service import NginxService
 from pdp.app.line import line_tls
 from pdp.certificates import Renewed, port_files, wall_clock
 from pdp.data.control import ControlClient
@@ -90,6 +93,8 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
     metered = MeteredServer(server, token)
     load = Load()
     health = _add_services(metered, settings, engine, stats, load)
+    asked = _nginx_service(settings, engine, load)
+    nginx = NginxServer(settings.nginx_listen, asked, Bounds(settings.nginx_max_body))
     data_plane.add_reflection(server)
     sources = Sources(
         stats=stats,
@@ -100,11 +105,19 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         spool_refusals=lambda: shipper.refusals,
         transport=carrier(settings.grpc_transport, tls=settings.tls_cert is not None),
         late_spool_failures=lambda: sink.failures,
+        http_checks=[asked.seconds],
     )
     ops = _ops_of(settings, sources, watch)
-    _log.info("data plane starting", grpc=address, ops=ops.address, spool=journal.spool_id)
+    _log.info(
+        "data plane starting",
+        grpc=address,
+        nginx=nginx.address,
+        ops=ops.address,
+        spool=journal.spool_id,
+    )
     return data_plane.Parts(
         server=server,
+        nginx=nginx,
         health=health,
         ops=ops,
         control=control,
@@ -155,10 +168,20 @@ def _add_services(
     service = DecisionService(engine, stats, load)
     pb_grpc.add_PolicyDecisionServiceServicer_to_server(service, server)
     server.offer(data_plane.DECISION_SERVICE, "Check", service.check_now)
-    strict = settings.estimate == "strict"
-    options = HttpOptions("envoy", settings.trusted_hops, strict_estimate=strict)
+    options = _http_options(settings, "envoy")
     register_envoy(server, engine, options, settings.default_output_tokens, load)
     return health
+
+
+def _http_options(settings: Settings, adapter: str) -> HttpOptions:
+    strict = settings.estimate == "strict"
+    return HttpOptions(adapter, settings.trusted_hops, strict_estimate=strict)
+
+
+def _nginx_service(settings: Settings, engine: Engine, load: Load) -> NginxService:
+    options = _http_options(settings, "nginx")
+    token = _nginx_token(settings)
+    return NginxService(engine, options, settings.default_output_tokens, load, token)
 
 
 def _ops_of(settings: Settings, sources: Sources, watch: Watch) -> HttpServer:
@@ -184,4 +207,16 @@ def _grpc_token(settings: Settings) -> str | None:
         "PDP_CALLER_TOKEN: needed because PDP_GRPC_LISTEN is not a loopback address or unix "
         "socket: set a long random text, and give it to the proxy, or set PDP_TLS_CLIENT_CA, "
         "and give the proxy a certificate"
+    )
+
+
+def _nginx_token(settings: Settings) -> str | None:
+    """Return what NGINX must present: nothing on loopback."""
+    if settings.caller_token is not None:
+        return settings.caller_token.get_secret_value()
+    if is_local(settings.nginx_listen):
+        return None
+    raise StartRefused(
+        "PDP_CALLER_TOKEN: needed because PDP_NGINX_LISTEN is not a loopback address or unix "
+        "socket: set a long random text, and give it to NGINX"
     )

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import structlog
@@ -40,10 +40,27 @@ _PLACE_DEADLINE = 2.0
 DECISION_SERVICE = "pdp.v1.PolicyDecisionService"
 
 
+class HttpPort(Protocol):
+    """A port that an adapter answers on."""
+
+    async def start(self) -> None:
+        """Answer."""
+        ...
+
+    async def watch(self) -> None:
+        """Look after its connections until cancelled."""
+        ...
+
+    async def stop(self) -> None:
+        """Answer what is there, and close."""
+        ...
+
+
 class Parts(Struct, frozen=True):
     """Everything that runs in a data plane, already joined."""
 
     server: grpc.aio.Server
+    nginx: HttpPort
     health: health_aio.HealthServicer
     ops: HttpServer
     control: ControlClient
@@ -79,6 +96,7 @@ async def run(parts: Parts, stop: asyncio.Event, ready: Callable[[], None]) -> N
             parts.shipper.run(),
             parts.sink.sync_forever(),
             parts.load.watch(),
+            parts.nginx.watch(),
             _after_placed(parts, parts.watch.run),
             _after_placed(parts, partial(every, _SWEEP_INTERVAL, partial(sweep, parts.engine))),
             every(_KEEP_INTERVAL, parts.keeper.keep),
@@ -97,6 +115,7 @@ async def _serve(parts: Parts) -> None:
         async with asyncio.timeout(_PLACE_DEADLINE):
             await parts.shipper.placed.wait()
     await parts.server.start()
+    await parts.nginx.start()
     await asyncio.Event().wait()
 
 
@@ -130,7 +149,7 @@ async def _set_health(parts: Parts, *, serving: bool) -> None:
 
 async def _stop(parts: Parts) -> None:
     await _set_health(parts, serving=False)
-    await parts.server.stop(_GRACE)
+    await asyncio.gather(parts.server.stop(_GRACE), parts.nginx.stop())
     await _drain(parts)
     try:
         parts.keeper.close()

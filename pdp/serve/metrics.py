@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from pdp import __version__
 from pdp.data.keycache import CacheStats
-from pdp.serve.histogram import merge
+from pdp.serve.histogram import Histogram, merge
 from pdp.serve.rpc import MethodStats
 from pdp.stats import Stats
 
@@ -26,7 +26,8 @@ class Sources(Struct, frozen=True):
     """Where the figures come from.
 
     `revocation_age` in ns, `spool_records` and `spool_refusals` counts;
-    `late_spool_failures` are those that came after the engine had gone on.
+    `late_spool_failures` are those that came after the engine had gone on; `http_checks`
+    the times of Checks that came over HTTP.
     """
 
     stats: Stats
@@ -37,6 +38,7 @@ class Sources(Struct, frozen=True):
     spool_refusals: Callable[[], int]
     transport: str
     late_spool_failures: Callable[[], int]
+    http_checks: Sequence[Histogram]
 
 
 class DataPlaneCollector(Collector):
@@ -110,11 +112,12 @@ def _decisions(sources: Sources) -> Iterator[Metric]:
     yield checks
     duration = HistogramMetricFamily("pdp_check_duration_seconds", "Time of a Check.")
     # Over whatever adapter it came.
-    merged = merge(
+    called = [
         method.seconds
         for method in sources.methods
         if method.method == "Check" and not method.service.startswith("grpc.")
-    )
+    ]
+    merged = merge([*called, *sources.http_checks])
     duration.add_metric((), list(merged.buckets()), merged.sum_ns / 1e9)
     yield duration
     reports = CounterMetricFamily("pdp_reports", "Usages reported.", labels=("result",))

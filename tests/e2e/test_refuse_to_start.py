@@ -51,6 +51,8 @@ def refused(stack: Stack, *arguments: str) -> str:
         ("PDP_GRPC_LISTEN", "127.0.0.1:99999"),
         ("PDP_OPS_LISTEN", "127.0.0.1:http"),
         ("PDP_HTTP_LISTEN", "8080"),
+        ("PDP_NGINX_LISTEN", "9292"),
+        ("PDP_NGINX_MAX_BODY", "8m"),
         ("PDP_HTTP_TRUSTED_HOPS", "-1"),
         ("PDP_REDIS_URL", "redis://127.0.0.1:1"),
         ("PDP_DATABASE_URL", "mysql://nobody@127.0.0.1:1/x"),
@@ -79,7 +81,9 @@ def test_a_server_where_nobody_is_is_named_without_its_password(stack: Stack) ->
     assert "hush" not in line
 
 
-@pytest.mark.parametrize("name", ["PDP_GRPC_LISTEN", "PDP_OPS_LISTEN", "PDP_HTTP_LISTEN"])
+@pytest.mark.parametrize(
+    "name", ["PDP_GRPC_LISTEN", "PDP_OPS_LISTEN", "PDP_HTTP_LISTEN", "PDP_NGINX_LISTEN"]
+)
 @pytest.mark.parametrize("transport", ["native", "grpcio"])
 def test_a_port_in_use_is_named(stack: Stack, name: str, transport: str) -> None:
     stack.environment["PDP_GRPC_TRANSPORT"] = transport
@@ -92,9 +96,12 @@ def test_a_port_in_use_is_named(stack: Stack, name: str, transport: str) -> None
     assert "in use" in line
 
 
-def test_off_loopback_a_caller_token_is_needed(stack: Stack) -> None:
-    stack.environment["PDP_GRPC_LISTEN"] = f"0.0.0.0:{stack.grpc_port}"
-    assert "PDP_CALLER_TOKEN" in refused(stack)
+@pytest.mark.parametrize("name", ["PDP_GRPC_LISTEN", "PDP_NGINX_LISTEN"])
+def test_off_loopback_a_caller_token_is_needed(stack: Stack, name: str) -> None:
+    stack.environment[name] = f"0.0.0.0:{stack.grpc_port}"
+    line = refused(stack)
+    assert "PDP_CALLER_TOKEN" in line
+    assert name in line
 
 
 def test_half_of_tls_and_a_transport_without_it_are_named(stack: Stack, tmp_path: Path) -> None:
@@ -127,7 +134,13 @@ def test_planes_do_not_meet_in_the_open(stack: Stack, tmp_path: Path) -> None:
 def test_a_file_in_the_place_of_a_socket_is_left_alone(stack: Stack, tmp_path: Path) -> None:
     precious = tmp_path / "precious.txt"
     precious.write_text("mine")
-    for name in ("PDP_OPS_LISTEN", "PDP_GRPC_LISTEN", "PDP_CONTROL_LISTEN", "PDP_HTTP_LISTEN"):
+    for name in (
+        "PDP_OPS_LISTEN",
+        "PDP_GRPC_LISTEN",
+        "PDP_CONTROL_LISTEN",
+        "PDP_HTTP_LISTEN",
+        "PDP_NGINX_LISTEN",
+    ):
         before = stack.environment.get(name)
         stack.environment[name] = f"unix:{precious}"
         assert name in refused(stack)
