@@ -1,4 +1,7 @@
-"""The process of one plane: `python -m pdp.serve.child PLANE PARENT_PID READY_FD`."""
+"""The process of one plane: `python -m pdp.serve.child PLANE PARENT_PID READY_FD LOG_FD`.
+
+Its stderr is a pipe, for what libraries write there by themselves; its log goes to LOG_FD.
+"""
 
 import sys
 
@@ -58,6 +61,7 @@ def main(arguments: list[str]) -> int:
     """Run a plane to its end; return the exit status."""
     plane, parent, ready_fd = arguments[0], int(arguments[1]), int(arguments[2])
     die_with(parent)
+    sys.stderr = os.fdopen(int(arguments[3]), "w", errors="backslashreplace", buffering=1)
     if plane == "control":
         os.nice(_CONTROL_NICENESS)
     try:

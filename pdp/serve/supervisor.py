@@ -16,6 +16,7 @@ from typing import Final, Literal
 import structlog
 
 from pdp.errors import StartRefused
+from pdp.serve.foreign import ForeignLines, hear
 
 _log = structlog.get_logger(__name__)
 
@@ -72,6 +73,7 @@ class Child:
     async def _run_once(self, stopping: asyncio.Event) -> int:
         self._refusal = ""
         readable, writable = os.pipe()
+        log = os.dup(sys.stderr.fileno())
         try:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -80,19 +82,24 @@ class Child:
                 self.plane,
                 str(os.getpid()),
                 str(writable),
+                str(log),
                 env=self._environment,
-                pass_fds=(writable,),
+                pass_fds=(writable, log),
                 stdin=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,  # What is not of its log, but of libraries.
                 # Ctrl-C is for this process; it stops the children in order.
                 start_new_session=True,
             )
         finally:
             os.close(writable)
+            os.close(log)
+        assert self.process.stderr is not None, "it is a pipe"
+        hearing = asyncio.create_task(hear(self.process.stderr, ForeignLines(self.plane)))
         watching = asyncio.create_task(self._listen(readable))
         if stopping.is_set():  # It came while the process was made, and found none to stop.
             self.process.terminate()
         status = await self.process.wait()
-        await watching
+        await asyncio.gather(watching, hearing)
         return status
 
     async def _listen(self, readable: int) -> None:

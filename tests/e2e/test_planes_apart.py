@@ -87,6 +87,8 @@ async def test_strangers_are_refused_in_the_handshake(planes: Planes, tmp_path: 
         async with line(planes, shown, ca, name) as client:
             with pytest.raises(Unavailable, match=words):
                 await client.ingest("spool", 0, ())
+    for reason in ("certificate has expired", "unable to get local issuer certificate"):
+        eventually(lambda reason=reason: reason in planes.control.log(), "the log says why")
 
 
 async def test_a_stranger_without_tls_gets_nothing(planes: Planes) -> None:
@@ -94,6 +96,8 @@ async def test_a_stranger_without_tls_gets_nothing(planes: Planes) -> None:
     with pytest.raises(Unavailable, match="does not answer"):
         await client.prices()
     await client.close()
+    eventually(lambda: "wrong version number" in planes.control.log(), "the log says why")
+    assert all(line.startswith("{") for line in planes.control.log().splitlines())
 
 
 def test_a_data_plane_of_strangers_waits_and_says_why(planes: Planes, tmp_path: Path) -> None:
