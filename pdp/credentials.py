@@ -24,10 +24,14 @@ def api_key_of(headers: Mapping[str, str], query: str) -> str:
     """
     if query and _has_key(query):
         raise BadCredentials("the URL may hold an API key, and URLs end up in logs: use a header")
-    found = {key for name in CREDENTIAL_HEADERS if (key := _presented(name, headers.get(name, "")))}
-    if len(found) > 1:
-        raise BadCredentials("the request presents two different API keys: send one")
-    return found.pop() if found else ""
+    found = ""
+    for name in CREDENTIAL_HEADERS:
+        value = headers.get(name)
+        key = _presented(name, value) if value else ""
+        if found and key and key != found:
+            raise BadCredentials("the request presents two different API keys: send one")
+        found = found or key
+    return found
 
 
 def _presented(name: str, value: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import grpc
 import structlog
 
-from adapters.envoy.translate import FORCE_USAGE, PARTIAL_BODY, STRIPPED, Entry, usage_of
+from adapters.envoy.allowed import REFERENCE, allowed
+from adapters.envoy.translate import PARTIAL_BODY, Entry, usage_of
 from adapters.envoy.v1 import wire_pb2 as pb
 from adapters.http.ask import Ask, HttpOptions, HttpRequest, Refusal, ask_of
 from adapters.http.counts import COUNTS, MAX_COUNT
@@ -18,7 +19,7 @@ from adapters.http.reference import parse_reference, reference_of
 from pdp.model import Decision, Reported, Usage
 from pdp.serve.load import OVERLOADED, Load
 from pdp.serve.logs import log_defect
-from pdp.serve.rpc import Answer, is_gone, settled
+from pdp.serve.rpc import Answer, encoded, is_gone, settled
 
 _log = structlog.get_logger(__name__)
 
@@ -27,7 +28,6 @@ ACCESS_LOG = "envoy.service.accesslog.v3.AccessLogService"
 
 _EXT_AUTHZ = "envoy.filters.http.ext_authz"
 _USAGE = "llm.usage"
-_REFERENCE = "ref"
 _BREATH = 10
 """Entries that are taken in one go; then a Check may come in between."""
 
@@ -58,7 +58,7 @@ def register(
             "Check": grpc.unary_unary_rpc_method_handler(
                 authorization.check,
                 request_deserializer=pb.CheckRequest.FromString,
-                response_serializer=pb.CheckResponse.SerializeToString,
+                response_serializer=encoded,
             )
         },
     )
@@ -86,14 +86,14 @@ class Authorization:
         self._options = options
         self._default_output = default_output
 
-    async def check(self, message: pb.CheckRequest, context: Any) -> pb.CheckResponse:
-        """Decide one request."""
+    async def check(self, message: pb.CheckRequest, context: Any) -> pb.CheckResponse | bytes:
+        """Decide one request; a permission is a CheckResponse that is encoded already."""
         answer = self.check_now(message)
         found = answer if isinstance(answer, Answer) else await answer
         if found.undo is not None and (found.void or is_gone(context)):
             # Envoy has refused the request already: it gave up waiting.
             await settled(found.undo())
-        response: pb.CheckResponse = found.message
+        response: pb.CheckResponse | bytes = found.message
         return response
 
     def check_now(self, message: pb.CheckRequest) -> Answer | Awaitable[Answer]:
@@ -137,20 +137,9 @@ class Authorization:
         except Exception as error:
             return Answer(self._failed(message, error).message, undo, void=True)
 
-    def _allowed(self, ask: Ask, decision: Decision) -> pb.CheckResponse:
-        response = pb.CheckResponse()
-        ok = response.ok_response
-        if ask.force_usage:
-            _add(ok.headers, FORCE_USAGE, "1")
-            ok.headers_to_remove.extend(STRIPPED[:-1])  # A removal would win over the addition.
-        else:
-            ok.headers_to_remove.extend(STRIPPED)
-        for name, value in decision.response_headers.items():
-            _add(ok.response_headers_to_add, name, value)
+    def _allowed(self, ask: Ask, decision: Decision) -> bytes:
         reference = reference_of(ask.request, decision, self._default_output)
-        response.dynamic_metadata.fields[_REFERENCE].string_value = reference
-        response.status.code = 0
-        return response
+        return allowed(decision.response_headers, reference, force_usage=ask.force_usage)
 
 
 class AccessLog:
@@ -178,7 +167,7 @@ class AccessLog:
         found = common.metadata.filter_metadata
         if _EXT_AUTHZ not in found:
             return
-        reference = parse_reference(found[_EXT_AUTHZ].fields[_REFERENCE].string_value)
+        reference = parse_reference(found[_EXT_AUTHZ].fields[REFERENCE].string_value)
         if reference is None:
             return
         if common.intermediate_log_entry:

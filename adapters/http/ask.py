@@ -84,18 +84,23 @@ def ask_of(http: HttpRequest, options: HttpOptions) -> Ask | Refusal:
 
 
 def _body_of(http: HttpRequest, route: Route) -> Body:
-    kind, _, parameters = http.headers.get("content-type", _JSON).lower().partition(";")
-    if kind.strip() != _JSON or (parameters and not _is_utf8(parameters)):
+    kind = http.headers.get("content-type", _JSON)
+    if kind != _JSON and not _is_json(kind):
         raise BadBody("the body is not JSON: send `content-type: application/json`, in UTF-8")
     if http.partial:
         raise BadBody("the proxy sends only a part of the body: set allow_partial_message to false")
-    encoding = http.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
+    encoding = http.headers.get("content-encoding")
+    if encoding and encoding.strip().lower() not in ("", "identity"):
         raise BadBody("the body is compressed: send it without content-encoding")
     body = parse_body(http.body, route.output_bounds)
     if not body.model:
         raise BadBody("the body names no model: add `model`", "model")
     return body
+
+
+def _is_json(content_type: str) -> bool:
+    kind, _, parameters = content_type.lower().partition(";")
+    return kind.strip() == _JSON and (not parameters or _is_utf8(parameters))
 
 
 def _is_utf8(parameters: str) -> bool:

@@ -27,6 +27,14 @@ _DECISIVE: Final = frozenset(
         "service_tier",
     }
 )
+_HARMLESS: Final = frozenset(
+    {
+        *("messages", "temperature", "top_p", "stop", "user", "tools", "tool_choice", "metadata"),
+        *("response_format", "seed", "system", "top_k", "input", "instructions", "reasoning"),
+    }
+)
+"""Names that are not spelt almost like a decisive one: most members have one of them."""
+
 MAX_CHOICES: Final = 1024
 MAX_MEMBERS: Final = 1000
 
@@ -52,35 +60,47 @@ class Body(Struct, frozen=True, gc=False):
 class _Name:
     """A member's name, equal only to itself: a dict of them keeps every duplicate."""
 
-    __slots__ = ("text",)
+    __slots__ = ()
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+
+class _Text(Struct, _Name, frozen=True, eq=False, gc=False):
+    """A name with its text. msgspec decodes a `Struct` itself, so `_Name` is none."""
+
+    type: type
+    text: str
 
 
 class _Members:
     """Reads the members of an object, every duplicate kept. For one thread.
 
-    A name costs a call of Python, so there is a bound: 8 MB hold a million names.
+    A name costs a call, so there is a bound: 8 MB hold a million names. It is counted only
+    where there is room for as many.
     """
 
     def __init__(self) -> None:
         self._left = 0
-        self._decoder: msgspec.json.Decoder[dict[_Name, msgspec.Raw]] = msgspec.json.Decoder(
-            dict[_Name, msgspec.Raw], dec_hook=self._name
+        self._few: _Decoder = msgspec.json.Decoder(dict[_Name, msgspec.Raw], dec_hook=_Text)
+        self._many: _Decoder = msgspec.json.Decoder(
+            dict[_Name, msgspec.Raw], dec_hook=self._counted
         )
 
-    def __call__(self, data: bytes | msgspec.Raw) -> dict[_Name, msgspec.Raw]:
+    def __call__(self, data: bytes | msgspec.Raw) -> dict[_Text, msgspec.Raw]:
         """Return the members; raises `MsgspecError` or `RecursionError`."""
+        if memoryview(data).nbytes < MAX_MEMBERS * _SHORTEST:
+            return self._few.decode(data)
         self._left = MAX_MEMBERS
-        return self._decoder.decode(data)
+        return self._many.decode(data)
 
-    def _name(self, _: type, text: str) -> _Name:
+    def _counted(self, type_: type, text: str) -> _Text:
         self._left -= 1
         if self._left < 0:
             raise ValueError("too many members")
-        return _Name(text)
+        return _Text(type_, text)
 
+
+_Decoder = msgspec.json.Decoder[dict[_Text, msgspec.Raw]]
+
+_SHORTEST: Final = len('"":0,')
 
 _members: Final = _Members()
 
@@ -104,17 +124,18 @@ def parse_body(body: bytes, output_bounds: Sequence[str]) -> Body:
     decisive = _decisive(members)
     options = decisive.pop("stream_options", None)
     values = {name: _value(raw) for name, raw in decisive.items()}
-    _refuse_unseen(values)
+    if not _UNSEEN.isdisjoint(values):
+        _refuse_unseen(values)
     return Body(
         _model(values.get("model")),
         _flag(values.get("stream"), "stream"),
         options is not None and _includes_usage(options),
         _max_output(values, output_bounds),
-        _choices(values.get("n")),
+        _choices(values["n"]) if "n" in values else 1,
     )
 
 
-def _decisive(members: dict[_Name, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+def _decisive(members: dict[_Text, msgspec.Raw]) -> dict[str, msgspec.Raw]:
     """Return the decisive members; refuse one that comes twice or is spelt almost like one."""
     found: dict[str, msgspec.Raw] = {}
     for name, raw in members.items():
@@ -123,7 +144,7 @@ def _decisive(members: dict[_Name, msgspec.Raw]) -> dict[str, msgspec.Raw]:
             if text in found:
                 raise BadBody(f"the body has `{text}` more than once: send it once", text)
             found[text] = raw
-        elif (known := _loosely(text)) in _DECISIVE:
+        elif text not in _HARMLESS and (known := _loosely(text)) in _DECISIVE:
             message = f"the body has a field spelt almost like `{known}`: write `{known}`"
             raise BadBody(message, known)
     return found
@@ -145,6 +166,7 @@ def _refuse_unseen(values: dict[str, Any]) -> None:
         raise BadBody(message, "service_tier")
 
 
+_UNSEEN: Final = frozenset({"background", "models", "service_tier"})
 _USUAL_TIERS: Final = (None, "auto", "default", "flex", "standard_only")
 
 
@@ -162,9 +184,12 @@ def _includes_usage(options: msgspec.Raw) -> bool:
     return len(asked) == 1 and asked[0][0] == "include_usage" and asked[0][1] is True
 
 
+_decode: Final = msgspec.json.Decoder().decode
+
+
 def _value(raw: msgspec.Raw) -> Any:
     try:
-        return msgspec.json.decode(raw)
+        return _decode(raw)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise BadBody("the body has a field that cannot be read") from error
 
@@ -191,8 +216,12 @@ def _flag(value: Any, name: str) -> bool:
 
 def _max_output(values: dict[str, Any], names: Sequence[str]) -> int | None:
     """Return the largest output that any reading of the body allows, of one choice."""
-    bounds = [_count(values.get(name), name, least=0) for name in names]
-    return max((bound for bound in bounds if bound is not None), default=None)
+    most = None
+    for name in names:
+        bound = _count(values[name], name, least=0) if name in values else None
+        if bound is not None and (most is None or bound > most):
+            most = bound
+    return most
 
 
 def _choices(value: Any) -> int:

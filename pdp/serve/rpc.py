@@ -39,7 +39,7 @@ class MethodStats:
 
 
 class Answer(Struct, frozen=True, gc=False):
-    """A response message, and what to undo (None: nothing) if its caller is gone.
+    """A response message, or its bytes, and what to undo (None: nothing) if its caller is gone.
 
     `void`: the message does not say what was decided, so that is undone in any case.
     """
@@ -47,6 +47,14 @@ class Answer(Struct, frozen=True, gc=False):
     message: Any
     undo: Callable[[], Any] | None = None
     void: bool = False
+
+
+def encoded(message: Any) -> bytes:
+    """Return the bytes of a response message, which may be made already: a serializer."""
+    if isinstance(message, bytes):
+        return message
+    data: bytes = message.SerializeToString()
+    return data
 
 
 class Shortcut(Struct, frozen=True):

@@ -11,7 +11,7 @@ from adapters.envoy.v1 import wire_pb2 as pb
 from adapters.http.reference import parse_reference
 from pdp.reasons import REASONS
 from pdp.records import Denied, Held
-from pdp.serve.rpc import Answer, settled
+from pdp.serve.rpc import Answer, encoded, settled
 from tests.fuzz import oracle
 from tests.fuzz.bodies import CHAT
 from tests.fuzz.oracle import expect
@@ -29,7 +29,7 @@ async def feed_authorization(world: World, step: Step) -> str:
     if isinstance(answer, Awaitable):
         answer = await answer
     expect(isinstance(answer, Answer), "no answer")
-    data = answer.message.SerializeToString()
+    data = encoded(answer.message)
     response = pb.CheckResponse.FromString(data)
     kind = response.WhichOneof("http_response")
     if kind == "ok_response":

@@ -36,7 +36,7 @@ class Stream:
         http.method, http.path, http.raw_body = "POST", "/v1/chat/completions", _BODY.encode()
         http.headers.update({"authorization": "Bearer leaf", "content-type": "application/json"})
         answer = service.check_now(message).message  # type: ignore[union-attr]
-        self._metadata = answer.dynamic_metadata
+        self._metadata = pb.CheckResponse.FromString(answer).dynamic_metadata
 
     async def minute(self) -> None:
         """Let a minute pass, a second at a time, as the data plane's sweep does."""

@@ -26,7 +26,7 @@ def test_what_envoy_cut_off_is_refused() -> None:
     service = Authorization(desk.engine, HttpOptions("envoy"), 100, desk.load)
     whole, cut = service.check_now(chat("false")), service.check_now(chat("true"))
     assert isinstance(whole, Answer)
-    assert whole.message.HasField("ok_response")
+    assert wire_pb2.CheckResponse.FromString(whole.message).HasField("ok_response")
     assert isinstance(cut, Answer)
     assert "a part of the body" in cut.message.denied_response.body
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.http.body import MAX_CHOICES, BadBody, Body
+from adapters.http.body import _DECISIVE, _HARMLESS, MAX_CHOICES, BadBody, Body, _loosely
 from adapters.http.body import parse_body as parse_with
 
 BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
@@ -218,3 +218,7 @@ def test_what_runs_in_the_background_is_refused() -> None:
     assert parse_body(body(background=False)).model == "gpt-4o"
     with pytest.raises(BadBody, match="background"):
         parse_body(body(background=True))
+
+
+def test_names_that_are_not_looked_at_twice_are_not_spelt_like_a_decisive_one() -> None:
+    assert not {_loosely(name) for name in _HARMLESS} & _DECISIVE
