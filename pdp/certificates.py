@@ -4,6 +4,7 @@ Cryptography is imported late: who does without TLS does without its 10 MB.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -139,20 +140,19 @@ class Renewed:
         self._seen = files.state()
         self.pems = load(files, clock())
 
-    def renew(self) -> bool:
-        """Look whether the files have changed; tell whether `pems` has."""
+    def renew(self) -> None:
+        """Look whether the files have changed: `pems` is another object then."""
         seen = self.files.state()
         if seen == self._seen:
-            return False
+            return
         self._seen = seen
         try:
             self.pems = load(self.files, self._clock())
         except StartRefused as error:
             _log.warning("certificate not renewed, the one before stays", reason=str(error))
-            return False
+            return
         expires = self.pems.expires
         _log.info("certificate renewed", use=self.files.use, expires=expires and str(expires))
-        return True
 
 
 def wall_clock() -> datetime:
@@ -167,9 +167,8 @@ def _checked(files: TlsFiles, now: datetime) -> Pems:
         shown = _certificates(files.cert, cert)[0]  # Those that follow lead to the CA.
         _check_times(files.cert, shown, now)
         _check_use(files.cert, shown, files.use)
-        if _public_key(files.key, key) != shown.public_key():
+        if _public_key(files.key, key) != _usable_key(files.cert, shown):
             raise files.key.refuse(f"is not the key of the certificate in {files.cert.setting}")
-        _check_kind(files.cert, shown)
         expires = shown.not_valid_after_utc
     if files.ca is not None:
         ca = files.ca.read()
@@ -210,16 +209,19 @@ def _check_use(file: PemFile, shown: "Certificate", use: Use) -> None:
         raise file.refuse(f"is not for a {use}: its extended key usage lacks `{use}Auth`")
 
 
-def _check_kind(file: PemFile, shown: "Certificate") -> None:
+def _usable_key(file: PemFile, shown: "Certificate") -> Any:
     """BoringSSL, which gRPC and Envoy have inside, takes no signature of other keys (tried)."""
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ec, rsa  # noqa: PLC0415
 
-    key = shown.public_key()
     curves = (ec.SECP256R1, ec.SECP384R1)
-    if not isinstance(key, rsa.RSAPublicKey) and not (
-        isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, curves)
-    ):
-        raise file.refuse("is for a key that gRPC cannot use: make one of P-256, P-384 or RSA")
+    with suppress(UnsupportedAlgorithm, ValueError):
+        key = shown.public_key()
+        if isinstance(key, rsa.RSAPublicKey):
+            return key
+        if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, curves):
+            return key
+    raise file.refuse("is for a key that gRPC cannot use: make one of P-256, P-384 or RSA")
 
 
 def _public_key(file: PemFile, data: bytes) -> Any:

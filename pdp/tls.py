@@ -20,12 +20,18 @@ def server_credentials(tls: Renewed) -> grpc.ServerCredentials:
 
     Where there is a CA, who shows no certificate of it gets no further than the handshake.
     """
+    shown = tls.pems
 
     def renewed() -> Any:  # gRPC calls this in a thread of its own.
-        return _shown(tls.pems) if tls.renew() else None
+        nonlocal shown
+        tls.renew()
+        if shown is tls.pems:
+            return None
+        shown = tls.pems
+        return _configuration(shown)
 
     return grpc.dynamic_ssl_server_credentials(
-        _shown(tls.pems), renewed, require_client_authentication=tls.pems.ca is not None
+        _configuration(shown), renewed, require_client_authentication=shown.ca is not None
     )
 
 
@@ -63,7 +69,7 @@ def handshake_fault(details: str) -> str:
     return ""
 
 
-def _shown(pems: Pems) -> grpc.ServerCertificateConfiguration:
+def _configuration(pems: Pems) -> grpc.ServerCertificateConfiguration:
     assert pems.key is not None, "a server has both"
     assert pems.cert is not None, "a server has both"
     return grpc.ssl_server_certificate_configuration([(pems.key, pems.cert)], pems.ca)

@@ -9,7 +9,7 @@ from functools import partial
 
 import structlog
 
-from pdp.app.line import line_tls
+from pdp.app.tls import line_tls
 from pdp.control.change_feed import ChangeFeed
 from pdp.control.current_prices import CurrentPrices
 from pdp.control.plane import open_control

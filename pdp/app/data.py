@@ -9,14 +9,15 @@ from functools import partial
 import grpc
 import structlog
 from grpc_health.v1._async import HealthServicer
+from prometheus_client.registry import Collector
 
 from adapters.envoy.service import register as register_envoy
 from adapters.http.ask import HttpOptions
 from adapters.nginx.bounds import Bounds
 from adapters.nginx.server import NginxServer
 from adapters.nginx.service import NginxService
-from pdp.app.line import line_tls
-from pdp.certificates import Renewed, port_files, wall_clock
+from pdp.app.tls import control_target, line_tls, port_tls
+from pdp.certificates import Renewed
 from pdp.data.control import ControlClient
 from pdp.data.keycache import KeyCache
 from pdp.data.shipper import Shipper
@@ -29,13 +30,14 @@ from pdp.pepper import load_pepper, pepper_made
 from pdp.secret import fingerprint_of, hash_secret
 from pdp.serve import data_plane
 from pdp.serve.decision_service import DecisionService
+from pdp.serve.expiry import CertificateCollector
 from pdp.serve.http import HttpServer
 from pdp.serve.load import Load
 from pdp.serve.metrics import DataPlaneCollector, Sources
 from pdp.serve.ops import ops_app
 from pdp.serve.rpc import MeteredServer
 from pdp.serve.sink import JournalSink
-from pdp.serve.transport import bind, bracket, carrier, is_local, make_server, reachable
+from pdp.serve.transport import bind, bracket, carrier, is_local, make_server
 from pdp.settings import Settings, engine_options
 from pdp.spool.keeper import SpoolKeeper
 from pdp.spool.recover import recover
@@ -67,8 +69,10 @@ async def run_data_plane(
 def join_data_plane(settings: Settings) -> data_plane.Parts:
     """Make a data plane's parts and bind its ports; nothing runs yet."""
     token = _grpc_token(settings)
-    control, keys = _line_of(settings)
-    server, address = _grpc_server(settings)
+    port = port_tls(settings)
+    line = line_tls(settings, "client", *control_target(settings))
+    control, keys = _line_of(settings, line)
+    server, address = _grpc_server(settings, port)
     counters, journal = recover(
         settings.spool_dir,
         new_spool_id=secrets.token_hex(8),
@@ -103,11 +107,12 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         revocation_age=keys.age,
         spool_records=lambda: shipper.backlog,
         spool_refusals=lambda: shipper.refusals,
-        transport=carrier(settings.grpc_transport, tls=settings.tls_cert is not None),
+        transport=carrier(settings.grpc_transport, tls=port is not None),
         late_spool_failures=lambda: sink.failures,
         http_checks=[asked.seconds],
     )
-    ops = _ops_of(settings, sources, watch)
+    certificates = CertificateCollector({"grpc": port, "control": line})
+    ops = _ops_of(settings, [DataPlaneCollector(sources), certificates], watch)
     _log.info(
         "data plane starting",
         grpc=address,
@@ -130,24 +135,19 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
     )
 
 
-def _grpc_server(settings: Settings) -> tuple[grpc.aio.Server, str]:
+def _grpc_server(settings: Settings, tls: Renewed | None) -> tuple[grpc.aio.Server, str]:
     """Return the server of Check and Report, bound to its port, and the address of that."""
-    files = port_files(settings)
-    server = make_server(settings.grpc_transport, tls=files is not None)
-    credentials = None if files is None else server_credentials(Renewed(files, wall_clock))
+    server = make_server(settings.grpc_transport, tls=tls is not None)
+    credentials = None if tls is None else server_credentials(tls)
     return server, bind(server, settings.grpc_listen, "PDP_GRPC_LISTEN", credentials)
 
 
-def _line_of(settings: Settings) -> tuple[ControlClient, KeyCache]:
+def _line_of(settings: Settings, tls: Renewed | None) -> tuple[ControlClient, KeyCache]:
     """Return the line to the control plane, and the keys that come over it."""
     pepper = load_pepper(settings)
-    target = settings.control_url or reachable(settings.control_address)
-    setting = "PDP_CONTROL_URL" if settings.control_url else "PDP_CONTROL_LISTEN"
+    target, _ = control_target(settings)
     control = ControlClient(
-        target,
-        fingerprint_of(pepper),
-        tls=line_tls(settings, "client", target, setting),
-        server_name=settings.control_tls_name,
+        target, fingerprint_of(pepper), tls=tls, server_name=settings.control_tls_name
     )
     keys = KeyCache(
         control,
@@ -184,11 +184,11 @@ def _nginx_service(settings: Settings, engine: Engine, load: Load) -> NginxServi
     return NginxService(engine, options, settings.default_output_tokens, load, token)
 
 
-def _ops_of(settings: Settings, sources: Sources, watch: Watch) -> HttpServer:
+def _ops_of(settings: Settings, collectors: list[Collector], watch: Watch) -> HttpServer:
     def unready() -> str:
         return "" if watch.ready.is_set() else "the control plane has not been reached yet"
 
-    app = ops_app([DataPlaneCollector(sources)], unready)
+    app = ops_app(collectors, unready)
     return HttpServer(app, settings.ops_listen, "PDP_OPS_LISTEN")
 
 

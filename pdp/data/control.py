@@ -78,9 +78,9 @@ class ControlClient:
         self._open()
 
     def _open(self) -> None:
-        pems = None if self._tls is None else self._tls.pems
+        self._pems = None if self._tls is None else self._tls.pems
         self._channel = open_channel(
-            self._target, pems, server_name=self._server_name, options=_OPTIONS
+            self._target, self._pems, server_name=self._server_name, options=_OPTIONS
         )
         self._stub = pb_grpc.ControlServiceStub(self._channel)
 
@@ -89,7 +89,10 @@ class ControlClient:
 
         Calls on the old line come to their own end: cancelled, they would end their loops.
         """
-        if self._tls is None or self._watching or not self._tls.renew():
+        if self._tls is None or self._watching:
+            return
+        self._tls.renew()
+        if self._pems is self._tls.pems:
             return
         closing = asyncio.create_task(self._channel.close(_INGEST_DEADLINE + 1))
         self._closing.add(closing)

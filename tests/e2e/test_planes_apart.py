@@ -42,6 +42,7 @@ async def test_a_request_goes_through_both(planes: Planes) -> None:
 
     eventually(settled, "the ledger has it")
     assert not list(planes.data.data_dir.glob("*.db"))
+    assert 'certificate_expiry_timestamp_seconds{port="control"}' in planes.data.get("/metrics")[1]
 
 
 async def test_a_revoked_key_stops_within_a_second(planes: Planes) -> None:

@@ -33,6 +33,7 @@ def test_the_commands_of_the_page_work(tmp_path: Path) -> None:
             "PDP_GRPC_LISTEN": f"127.0.0.1:{free_port()}",
             "PDP_OPS_LISTEN": f"127.0.0.1:{ops}",
             "PDP_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
+            "PDP_NGINX_LISTEN": f"127.0.0.1:{free_port()}",
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -40,7 +41,7 @@ def test_the_commands_of_the_page_work(tmp_path: Path) -> None:
         start_new_session=True,
     )
     try:
-        told, _ = running.communicate(timeout=60)
+        told, _ = running.communicate(timeout=100)
     finally:
         if running.poll() is None:
             os.killpg(running.pid, signal.SIGTERM)

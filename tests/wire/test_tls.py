@@ -103,6 +103,18 @@ async def test_a_renewed_certificate_is_shown_to_who_comes_next(
         assert "not accepted" in handshake_fault(await ask(address, pems(authority.ca)))
 
 
+async def test_another_client_ca_counts_for_who_comes_next(
+    authority: Authority, tmp_path: Path
+) -> None:
+    shown, trusted = authority.issue("server", "127.0.0.1"), Authority(tmp_path, "callers")
+    before = pems(authority.ca, trusted.issue("envoy"))
+    async with secured(shown, trusted.ca, None) as address:
+        assert await ask(address, before) == "ok"
+        successor = Authority(tmp_path, "callers")
+        assert await ask(address, pems(authority.ca, successor.issue("envoy"))) == "ok"
+        assert (await ask(address, before)).startswith("UNAVAILABLE")
+
+
 async def test_a_server_without_tls_is_told_from_one_that_is_away(tmp_path: Path) -> None:
     server = make_server("grpcio")
     address = bind(server, "127.0.0.1:0", "PDP_GRPC_LISTEN")

@@ -20,9 +20,11 @@ from structlog.testing import capture_logs
 
 from pdp.certificates import Pems, Renewed, TlsFiles, Use, line_files, load, port_files
 from pdp.errors import StartRefused
+from pdp.serve.expiry import CertificateCollector
 from pdp.settings import Settings
 from tests.pki import Authority, Shown
 
+EXPIRY = "pdp_tls_certificate_expiry_timestamp_seconds"
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
 Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
@@ -187,11 +189,14 @@ def test_without_settings_there_is_no_tls() -> None:
 def test_files_that_change_are_read_again(authority: Authority) -> None:
     renewed = Renewed(files_of(authority.issue("server"), authority.ca), lambda: NOW)
     before = renewed.pems
-    assert not renewed.renew()
+    renewed.renew()
+    assert renewed.pems is before
     authority.issue("server")
-    assert renewed.renew()
-    assert renewed.pems.cert != before.cert
-    assert not renewed.renew()
+    renewed.renew()
+    after = renewed.pems
+    assert after.cert != before.cert
+    renewed.renew()
+    assert renewed.pems is after
 
 
 def test_a_change_for_the_worse_is_told_once_and_passed_over(authority: Authority) -> None:
@@ -200,11 +205,23 @@ def test_a_change_for_the_worse_is_told_once_and_passed_over(authority: Authorit
     before = renewed.pems
     shown.key.write_text("half a ke")
     with capture_logs() as log:
-        assert not renewed.renew()
-        assert not renewed.renew()
+        renewed.renew()
+        renewed.renew()
     assert [each["log_level"] for each in log] == ["warning"]
     assert "PDP_TLS_KEY" in log[0]["reason"]
     assert "half a ke" not in str(log)
     assert renewed.pems is before
     authority.issue("server")
-    assert renewed.renew()
+    renewed.renew()
+    assert renewed.pems is not before
+
+
+def test_when_certificates_expire_is_a_metric(authority: Authority) -> None:
+    renewed = Renewed(files_of(authority.issue("server")), lambda: NOW)
+    (family,) = CertificateCollector({"grpc": renewed, "control": None}).collect()
+    before = family.samples
+    authority.issue("server", ends=9 * DAY)
+    (family,) = CertificateCollector({"grpc": renewed, "control": None}).collect()
+    (sample,) = family.samples
+    assert (sample.name, sample.labels) == (EXPIRY, {"port": "grpc"})
+    assert sample.value - before[0].value == pytest.approx(7 * DAY.total_seconds(), abs=60)

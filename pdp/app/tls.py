@@ -1,9 +1,22 @@
-"""TLS of the line between the planes, from either end."""
+"""TLS of the gRPC port, and of the line between the planes from either end."""
 
-from pdp.certificates import Renewed, Use, line_files, wall_clock
+from pdp.certificates import Renewed, Use, line_files, port_files, wall_clock
 from pdp.errors import StartRefused
-from pdp.serve.transport import is_local, unix_path
+from pdp.serve.transport import is_local, reachable, unix_path
 from pdp.settings import Settings
+
+
+def port_tls(settings: Settings) -> Renewed | None:
+    """Return the gRPC port's certificates, None: it is plaintext. Raises `StartRefused`."""
+    files = port_files(settings)
+    return None if files is None else Renewed(files, wall_clock)
+
+
+def control_target(settings: Settings) -> tuple[str, str]:
+    """Return where a data plane finds the control plane, and the setting that says so."""
+    if settings.control_url:
+        return settings.control_url, "PDP_CONTROL_URL"
+    return reachable(settings.control_address), "PDP_CONTROL_LISTEN"
 
 
 def line_tls(settings: Settings, use: Use, address: str, setting: str) -> Renewed | None:
