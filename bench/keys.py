@@ -3,10 +3,12 @@
     .venv/bin/python -m bench.keys [KEYS ...]
 
 Prints ms of each call, the median of several, at every number of keys (default 1,000,
-100,000 and 1,000,000; about 1 GB of SQLite at the last).
+100,000 and 1,000,000; about 1 GB at the last). It fills the database of PDP_DATABASE_URL,
+which is to be empty, or else a new SQLite in a temporary folder.
 """
 
 import asyncio
+import os
 import secrets
 import statistics
 import sys
@@ -57,6 +59,8 @@ class Store:
                     sa.insert(secret_table), [self._secret(n) for n in numbers]
                 )
             self.filled = numbers.stop
+        async with self.database.writing() as connection:
+            await connection.exec_driver_sql("ANALYZE")  # PostgreSQL does so by itself, later.
 
     def _key(self, number: int) -> dict[str, Any]:
         team, place = divmod(number, _TEAM)
@@ -134,9 +138,9 @@ async def measured(store: Store, keys: Keys, admin: Actor, team: Actor) -> dict[
     return found
 
 
-async def play(folder: Path, numbers: list[int]) -> None:
+async def play(url: str, numbers: list[int]) -> None:
     """Fill and measure."""
-    database = Database(default_url(folder))
+    database = Database(url)
     await migrate(database)
     root = await initialize(database, _PEPPER, _NOW, "org", "Org", "UTC")
     store, keys = Store(database, root.key_id), Keys(database, _PEPPER)
@@ -156,4 +160,5 @@ async def play(folder: Path, numbers: list[int]) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="pdp-bench-") as made:
-        asyncio.run(play(Path(made), list(map(int, sys.argv[1:])) or list(_NUMBERS)))
+        address = os.environ.get("PDP_DATABASE_URL", default_url(Path(made)))
+        asyncio.run(play(address, list(map(int, sys.argv[1:])) or list(_NUMBERS)))

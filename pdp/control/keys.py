@@ -17,7 +17,7 @@ from pdp.control.placing import check_compiles, place
 from pdp.control.reach import has_granted, is_bound_alike, managed, reach_of, seen
 from pdp.control.resource import resource_of
 from pdp.control.rotation import end_old_secrets, grace_of, new_secret
-from pdp.control.temporary import parse_temporary
+from pdp.control.temporary import expires_in, parse_temporary
 from pdp.control.widening import check_narrower, widening_of
 from pdp.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 from pdp.policy.permissions import RIGHTS
@@ -73,10 +73,15 @@ class Keys:
     async def create_temporary(
         self, actor: Actor, body: object, now: int, once: Once | None = None
     ) -> Resource:
-        """Make a key below the one that asks, which dies with it; `expires_in` is in seconds."""
+        """Make a key below the one that asks, which dies with it.
+
+        `expires_in` is in seconds; the answer has those that there are, for the key does not
+        outlive the one that asks.
+        """
         problems = Problems()
         document = parse_temporary(body, now, problems)
-        return await self._create(actor, document, problems, now, once, temporary=True)
+        made = await self._create(actor, document, problems, now, once, temporary=True)
+        return {**made, "expires_in": expires_in(made["expires_at"], now)}
 
     async def _create(
         self,

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from pdp.control.key_document import KeyDocument, parse_key_document
+from pdp.policy.moment import parse_instant
 from pdp.problems import Problems
 
 LONGEST: Final = 30 * 86_400
@@ -16,6 +17,13 @@ _NOT_HERE: Final = {
     "expires_at": "a temporary key has `expires_in`, in seconds: use that",
     "parent_key_id": "a temporary key goes below the key that asks: leave it out",
 }
+
+
+def expires_in(expires_at: str, now: int) -> int:
+    """Return the whole seconds from `now` until a key ends, as its resource says when."""
+    end = parse_instant(expires_at)
+    assert end is not None, "a temporary key has an end, which we have written"
+    return max(0, -(-(end - now) // _SECOND))
 
 
 def parse_temporary(body: object, now: int, problems: Problems) -> KeyDocument | None:

@@ -180,6 +180,10 @@ _API_KEY: Final[dict[str, Schema]] = {
     }
 }
 
+_ENDS: Final[dict[str, Schema]] = {
+    "expires_in": {**COUNT, "description": "Of a temporary key that is made: its seconds."}
+}
+
 KEY_SCHEMAS: Final[dict[str, Schema]] = {
     "Permissions": PERMISSIONS,
     "NewKey": closed({**_NEW, **_PARENT, "expires_at": _EXPIRES}),
@@ -217,7 +221,9 @@ KEY_SCHEMAS: Final[dict[str, Schema]] = {
         ["name", "unit", "period", "limit"],
     ),
     "Key": _shown("A key, without its secret.", **_WARNINGS),
-    "KeyWithSecret": _shown("A key with its new secret.", **_API_KEY, **_WARNINGS, **_REPLAYED),
+    "KeyWithSecret": _shown(
+        "A key with its new secret.", **_API_KEY, **_ENDS, **_WARNINGS, **_REPLAYED
+    ),
     "RevokedKey": _shown(
         "A revoked key.",
         live_children={**COUNT, "description": "Keys below that go on working."},

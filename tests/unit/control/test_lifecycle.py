@@ -114,7 +114,7 @@ async def test_the_temporary_key_of_the_seed(desk: Desk) -> None:
         },
         desk.now,
     )
-    assert made["temporary"]
+    assert (made["temporary"], made["expires_in"]) == (True, 3600)
     assert (made["parent_key_id"], made["granted_by"]) == (actor.key_id, actor.key_id)
     assert {"name": "permissions.max_requests", "limit": 100}.items() <= made["effective_limits"][
         0
@@ -169,6 +169,7 @@ async def test_a_temporary_key_does_not_outlive_who_made_it(desk: Desk) -> None:
     first = await desk.keys.create_temporary(actor, body, desk.now)
     desk.now += 500 * SECOND
     second = await desk.keys.create_temporary(await actor_of(desk, first), body, desk.now)
+    assert (first["expires_in"], second["expires_in"]) == (600, 100)
     assert second["expires_at"] == first["expires_at"]
     desk.now += 100 * SECOND
     assert await decided(desk, second["api_key"]) == "key_expired"
