@@ -1,0 +1,70 @@
+"""The commands of the README and of docs/keys.md and docs/audit.md, run as they stand there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pdp.demo.envoy import configure, example_config
+from pdp.demo.ports import Ports
+from tests.stack import Stack, free_port
+
+ROOT = Path(__file__).parents[2]
+_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_SET_UP = re.compile(r"^(make |export PATH=).*\n", re.MULTILINE)
+
+
+def blocks(page: str, start: str = "", end: str = "") -> str:
+    """Return the shell blocks of a page, between two headings if they are given."""
+    text = (ROOT / page).read_text("utf-8")
+    text = text[text.index(start) : text.index(end) if end else None]
+    return "\n".join(_BLOCK.findall(text))
+
+
+def run(stack: Stack, script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script in a folder, with `pdp` in the PATH; what it starts ends with it."""
+    programs = Path(sys.executable).parent
+    ending = "trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n"
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", ending + script],
+        cwd=folder,
+        env={**stack.environment, "PATH": f"{programs}:{stack.environment['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def test_the_readme_s_way_from_nothing_to_a_revoked_key(tmp_path: Path) -> None:
+    stack = Stack(tmp_path)
+    ports = Ports(free_port(), free_port(), stack.grpc_port, stack.ops_port, stack.http_port)
+    config = tmp_path / "envoy.yaml"
+    config.write_text(configure(example_config(), ports))
+    script = blocks("README.md", "## Put it beside your Envoy", "## Run it")
+    script = _SET_UP.sub("", script)
+    for usual, here in (
+        ("examples/envoy/envoy.yaml", str(config)),
+        ("localhost:10000", f"localhost:{ports.envoy}"),
+        ("upstream 11000", f"upstream {ports.upstream}"),
+        ("localhost:9464", f"localhost:{ports.ops}"),
+    ):
+        assert usual in script
+        script = script.replace(usual, here)
+    done = run(stack, script, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"HTTP/1.1 (\d+)", done.stdout) == ["200", "403"]
+    assert "model_not_allowed" in done.stdout
+    assert re.search(r"^key_\w+ is revoked$", done.stdout, re.MULTILINE)
+    assert re.search(r"^key +key_\w+  marketing$", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("page", "words"), [("keys.md", "is revoked"), ("audit.md", "Usage")])
+def test_the_commands_of_a_page(stack: Stack, tmp_path: Path, page: str, words: str) -> None:
+    stack.environment["ID"] = stack.root["key_id"]
+    done = run(stack, blocks(f"docs/{page}"), tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert words in done.stdout
+    assert done.stderr.strip().replace("keep the secret: it is not shown again", "").strip() == ""
