@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Each sets up what it lacks.
 .DEFAULT_GOAL := help
-.PHONY: help venv xds demo test lint protos requirements bench fuzz explore clean
+.PHONY: help venv xds demo test lint protos requirements bench fuzz explore escalate clean
 BIN := .venv/bin
 
 help:  ## say what there is
@@ -44,6 +44,9 @@ fuzz: venv  ## feed 10^6 random and mutated inputs to every entry point (ARGS="-
 
 explore: venv  ## let schemathesis look for what OpenAPI promises and the admin API does not keep
 	@$(BIN)/python -m tests.e2e.rest.explore $(ARGS)
+
+escalate: venv  ## search long for calls by which a key gets more than it has (ARGS=10000)
+	@$(BIN)/python -m tests.property.control.escalate $(ARGS)
 
 clean:  ## remove what was built
 	rm -rf .venv .venv-xds .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .fuzz
