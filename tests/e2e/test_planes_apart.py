@@ -5,15 +5,19 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import grpc
 import pytest
 
-from pdp.certificates import Renewed, line_files
+from pdp.certificates import Pems, Renewed, line_files
 from pdp.data.control import ControlClient
 from pdp.errors import Unavailable
+from pdp.internal.v1 import control_pb2 as pb
+from pdp.internal.v1 import control_pb2_grpc as pb_grpc
 from pdp.settings import Settings
+from pdp.tls import open_channel
 from tests.pki import Authority, Shown
-from tests.planes import PEPPER, Planes, data_plane_of, planes_apart
-from tests.stack import check, eventually, eventually_async, report
+from tests.planes import PEPPER, Planes, data_plane_of, planes_apart, shows
+from tests.stack import Stack, check, eventually, eventually_async, free_port, report
 
 DAY = timedelta(days=1)
 
@@ -92,12 +96,16 @@ async def test_strangers_are_refused_in_the_handshake(planes: Planes, tmp_path: 
         eventually(lambda reason=reason: reason in planes.control.log(), "the log says why")
 
 
-async def test_a_stranger_without_tls_gets_nothing(planes: Planes) -> None:
-    client = ControlClient(f"127.0.0.1:{port_of(planes)}", PEPPER)
-    with pytest.raises(Unavailable, match="does not answer"):
-        await client.prices()
-    await client.close()
-    eventually(lambda: "wrong version number" in planes.control.log(), "the log says why")
+async def test_strangers_without_a_certificate_get_nothing(planes: Planes) -> None:
+    target, options = f"127.0.0.1:{port_of(planes)}", (("grpc.use_local_subchannel_pool", 1),)
+    nothing = Pems(None, None, planes.authority.ca.read_bytes(), None)
+    for pems, name in ((nothing, "control.test"), (None, None)):
+        async with open_channel(target, pems, server_name=name, options=options) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await pb_grpc.ControlServiceStub(channel).GetPrices(pb.GetPricesRequest())
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    for reason in ("peer did not return a certificate", "wrong version number"):
+        eventually(lambda reason=reason: reason in planes.control.log(), "the log says why")
     assert all(line.startswith("{") for line in planes.control.log().splitlines())
 
 
@@ -131,3 +139,30 @@ async def test_a_control_plane_comes_back_with_other_certificates(planes: Planes
         await eventually_async(allowed, "the data plane is back")
     assert "certificate renewed" in planes.data.log()
     assert "Traceback" not in planes.data.log() + planes.control.log()
+
+
+def test_both_planes_of_a_serve_meet_by_tls_where_others_may_come(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    pdp, operator = authority.issue("pdp", "pdp.test"), authority.issue("operator")
+    stack = Stack(
+        tmp_path,
+        PDP_CONTROL_LISTEN=f"0.0.0.0:{free_port()}",
+        PDP_CONTROL_TLS_NAME="control.test",
+        PDP_GRPC_LISTEN=f"unix:{tmp_path}/pdp.sock",
+        PDP_TLS_CERT=str(pdp.cert),
+        PDP_TLS_KEY=str(pdp.key),
+        PDP_TLS_CLIENT_CA=str(authority.ca),
+        PDP_CHECK_TLS_CA=str(authority.ca),
+        PDP_CHECK_TLS_CERT=str(operator.cert),
+        PDP_CHECK_TLS_KEY=str(operator.key),
+        PDP_CHECK_TLS_NAME="pdp.test",
+    )
+    shows(stack, authority.issue("control", "control.test"), authority.ca)
+    stack.init()
+    stack.environment["VISCA_API_KEY"] = stack.create_key()["api_key"]
+    try:
+        stack.start()
+        done = stack.run("check", "--model", "gpt-4o")
+    finally:
+        stack.stop()
+    assert "allow (200)" in done.stdout, done.stderr

@@ -114,15 +114,11 @@ def test_half_of_tls_and_a_transport_without_it_are_named(stack: Stack, tmp_path
     del stack.environment["PDP_GRPC_TRANSPORT"]
     stack.environment["PDP_GRPC_LISTEN"] = f"0.0.0.0:{stack.grpc_port}"
     assert "PDP_CALLER_TOKEN: needed because PDP_GRPC_LISTEN" in refused(stack, *given)
-    assert "PDP_TLS_KEY: is empty" in refused(stack, "--tls-key", "")
 
 
 def test_planes_do_not_meet_in_the_open(stack: Stack, tmp_path: Path) -> None:
     line = refused(stack, "--plane", "control", "--control-listen", "0.0.0.0:0")
     assert "PDP_CONTROL_LISTEN: `0.0.0.0:0` can be reached from elsewhere" in line
-    shown = ("--control-tls-cert", "x.crt", "--control-tls-key", "x.key")
-    line = refused(stack, "--plane", "control", *shown)
-    assert "PDP_CONTROL_TLS_CA: needed because PDP_CONTROL_TLS_CERT is set" in line
     line = refused(stack, "--plane", "data", "--control-url", "127.example:9300")
     assert "PDP_CONTROL_URL: `127.example:9300` can be reached from elsewhere" in line
     old = Authority(tmp_path).issue("old", ends=-timedelta(days=1))

@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from pdp.certificates import Pems, Renewed, TlsFiles, Use, line_files, load, port_files
 from pdp.errors import StartRefused
 from pdp.serve.expiry import CertificateCollector
-from pdp.settings import Settings
+from pdp.settings import Settings, load_settings
 from tests.pki import Authority, Shown
 
 EXPIRY = "pdp_tls_certificate_expiry_timestamp_seconds"
@@ -184,6 +184,12 @@ def test_half_of_it_is_refused(given: tuple[str, ...], missing: str) -> None:
 def test_without_settings_there_is_no_tls() -> None:
     assert port_files(Settings()) is None
     assert line_files(Settings(), "client") is None
+
+
+def test_an_empty_name_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PDP_TLS_KEY", "")
+    with pytest.raises(StartRefused, match="PDP_TLS_KEY: is empty: name a file, or unset it"):
+        load_settings()
 
 
 def test_files_that_change_are_read_again(authority: Authority) -> None:
