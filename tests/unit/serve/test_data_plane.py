@@ -38,6 +38,11 @@ class Stage:
         self.shipper = Shipper()
         self.parts: Any = SimpleNamespace(
             server=SimpleNamespace(start=self.says("serve"), stop=self.says("serve no more")),
+            nginx=SimpleNamespace(
+                watch=self.runs("nginx"),
+                start=self.says("serve nginx"),
+                stop=self.says("nginx closed"),
+            ),
             health=SimpleNamespace(set=self.says("health")),
             ops=SimpleNamespace(start=lambda: None, stop=self.says("ops closed")),
             control=SimpleNamespace(close=self.says("control closed")),
