@@ -1,5 +1,7 @@
 """Who gets through to the gRPC port with TLS: certificates, and what they are renewed by."""
 
+import asyncio
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from tests.pki import Authority, Shown
 from tests.wire.harness import secured
 
 TOKEN = "a token of some length"
+PAGE = (Path(__file__).parents[2] / "docs" / "grpc.md").read_text("utf-8")
 FRESH = (("grpc.use_local_subchannel_pool", 1),)
 
 
@@ -113,6 +116,23 @@ async def test_another_client_ca_counts_for_who_comes_next(
         successor = Authority(tmp_path, "callers")
         assert await ask(address, pems(authority.ca, successor.issue("envoy"))) == "ok"
         assert (await ask(address, before)).startswith("UNAVAILABLE")
+
+
+async def test_the_lines_of_the_page_connect(authority: Authority, tmp_path: Path) -> None:
+    (lines,) = re.findall(r"^```python\n(credentials = .*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    caller = authority.issue("caller")
+    ready = "grpc.channel_ready_future(channel).result(10)"
+    async with secured(authority.issue("server", "localhost"), authority.ca, None) as address:
+        for there, here in (
+            ("pdp.example:9191", f"localhost:{address.rpartition(':')[2]}"),
+            ("caller.crt", str(caller.cert)),
+            ("caller.key", str(caller.key)),
+            ("ca.pem", str(authority.ca)),
+            ("    ...\n", f"    {ready}\n"),
+        ):
+            assert there in lines
+            lines = lines.replace(there, here)
+        await asyncio.to_thread(exec, lines, {"grpc": grpc, "Path": Path})
 
 
 async def test_a_server_without_tls_is_told_from_one_that_is_away(tmp_path: Path) -> None:

@@ -222,6 +222,23 @@ def test_a_change_for_the_worse_is_told_once_and_passed_over(authority: Authorit
     assert renewed.pems is not before
 
 
+def test_files_that_are_just_being_replaced_are_read_again(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, other = authority.issue("server"), authority.issue("other")
+    files = files_of(Shown(shown.cert, other.key))
+    states = iter([1, 2, 2, 2])
+
+    def state(_: TlsFiles) -> int:
+        now = next(states)
+        if now == 2:
+            other.key.write_bytes(shown.key.read_bytes())
+        return now
+
+    monkeypatch.setattr(TlsFiles, "state", state)
+    assert load(files, NOW).key == shown.key.read_bytes()
+
+
 def test_when_certificates_expire_is_a_metric(authority: Authority) -> None:
     renewed = Renewed(files_of(authority.issue("server")), lambda: NOW)
     (family,) = CertificateCollector({"grpc": renewed, "control": None}).collect()

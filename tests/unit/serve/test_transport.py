@@ -1,0 +1,31 @@
+"""Addresses: which of them only this machine can reach, and where a server is found."""
+
+import pytest
+
+from pdp.serve.transport import is_local, reachable
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["unix:/run/pdp.sock", "localhost:1", "127.0.0.1:1", "127.8.9.1:1", "[::1]:1"],
+)
+def test_loopback_is_local(address: str) -> None:
+    assert is_local(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[2001:db8::1]:1"),
+        *("pdp.example:1", "127.pdp.example:1", "localhost.pdp.example:1"),
+    ],
+)
+def test_all_else_is_not(address: str) -> None:
+    assert not is_local(address)
+
+
+def test_who_listens_everywhere_is_found_on_loopback() -> None:
+    assert [reachable(each) for each in ("0.0.0.0:9", "[::]:9", "10.0.0.1:9", "unix:/x")] == [
+        *("127.0.0.1:9", "127.0.0.1:9"),
+        *("10.0.0.1:9", "unix:/x"),
+    ]
