@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from pdp.v1 import policy_decision_pb2 as pb
 from tests.postgres import Postgres, running_postgres
@@ -31,6 +32,13 @@ def stack(server: Postgres, tmp_path: Path) -> Iterator[Stack]:
 
 def environment(stack: Stack, plane: str) -> bytes:
     return Path(f"/proc/{stack.child_pid(plane)}/environ").read_bytes()
+
+
+def admin(stack: Stack) -> requests.Response:
+    """Ask the admin API; whoever waits for its database gives up before this does."""
+    url = f"http://127.0.0.1:{stack.http_port}/v1/api-keys"
+    headers = {"authorization": f"Bearer {stack.root['api_key']}"}
+    return requests.get(url, headers=headers, timeout=30)
 
 
 async def reason(stack: Stack, api_key: str) -> str:
@@ -77,6 +85,10 @@ async def test_the_gateway_outlives_its_database_and_heals_by_itself(
         assert await reason(stack, cached["api_key"]) == "ok"
         assert await reason(stack, unknown["api_key"]) == "unavailable"
         assert "the database does not answer" in stack.run("keys", "list").stderr
+        refused = admin(stack)
+        assert refused.status_code == 503
+        assert refused.json()["error"]["code"] == "unavailable"
+        assert int(refused.headers["retry-after"]) >= 1
         assert await reason(stack, cached["api_key"]) == "ok"
     finally:
         server.start()
@@ -85,6 +97,7 @@ async def test_the_gateway_outlives_its_database_and_heals_by_itself(
         return await reason(stack, unknown["api_key"]) == "ok"
 
     await eventually_async(healed, "an unknown key is known again")
+    assert admin(stack).status_code == 200
 
     def ledger() -> int:
         return sum(each["status"] == "pending" for each in stack.audit())
@@ -101,3 +114,27 @@ async def test_the_gateway_outlives_its_database_and_heals_by_itself(
     assert stack.child_pid("control") == control
     assert "Traceback" not in stack.log()
     assert server.password not in stack.log()
+
+
+async def test_a_database_that_hangs_holds_nobody_up_for_long(
+    stack: Stack, server: Postgres
+) -> None:
+    cached, unknown = stack.create_key(), stack.create_key()
+    stack.start()
+    assert await reason(stack, cached["api_key"]) == "ok"
+    server.freeze()
+    try:
+        waiting = asyncio.create_task(asyncio.to_thread(admin, stack))
+        assert await reason(stack, cached["api_key"]) == "ok"
+        assert await reason(stack, unknown["api_key"]) == "unavailable"
+        refused = await waiting
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+        assert int(refused.headers["retry-after"]) >= 1
+    finally:
+        server.thaw()
+
+    async def healed() -> bool:
+        return await reason(stack, unknown["api_key"]) == "ok"
+
+    await eventually_async(healed, "an unknown key is known again")
+    assert admin(stack).status_code == 200
