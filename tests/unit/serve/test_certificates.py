@@ -205,6 +205,27 @@ def test_files_that_change_are_read_again(authority: Authority) -> None:
     assert renewed.pems is after
 
 
+def test_a_secret_that_kubernetes_swaps_is_read_again(authority: Authority, tmp_path: Path) -> None:
+    """Files are links over a link to a folder, and that one is replaced."""
+    for each in ("one", "two"):
+        (tmp_path / each).mkdir()
+        shown = authority.issue(each)
+        shown.cert.rename(tmp_path / each / "tls.crt")
+        shown.key.rename(tmp_path / each / "tls.key")
+    (tmp_path / "..data").symlink_to("one")
+    mounted = Shown(tmp_path / "tls.crt", tmp_path / "tls.key")
+    for path in mounted:
+        path.symlink_to(Path("..data") / path.name)
+    renewed = Renewed(files_of(mounted), lambda: NOW)
+    before = renewed.pems
+    (tmp_path / "next").symlink_to("two")
+    (tmp_path / "next").rename(tmp_path / "..data")
+    renewed.renew()
+    assert (before.cert, renewed.pems.cert) == tuple(
+        (tmp_path / each / "tls.crt").read_bytes() for each in ("one", "two")
+    )
+
+
 def test_a_change_for_the_worse_is_told_once_and_passed_over(authority: Authority) -> None:
     shown = authority.issue("server")
     renewed = Renewed(files_of(shown), lambda: NOW)
