@@ -2,7 +2,9 @@
 
 Rules, on which revocation rests:
 - An entry is used only while the watch has been alive within `max_staleness`.
-- A change drops every entry whose chains hold the changed key.
+- A change makes every entry stale whose chains hold the changed key: at once, for it may
+  be thousands. What is stale is not used; to forget and to free it takes longer, and is
+  done a few at a time.
 - A fill that was in flight when a change to its chains came in is thrown away and
   done again, so that an old answer cannot resurrect what the change dropped.
 - "Certainly unknown" is only said while the watch is alive; else it is a 503.
@@ -30,7 +32,10 @@ _SECOND = 1_000_000_000
 _FILL_ATTEMPTS = 5
 """Each lost attempt means that this key changed within one look-up; five in a row is a storm."""
 
+_FORGOTTEN_AT_ONCE = 10
 _FREED_AT_ONCE = 20
+_PAUSE = 0.001
+"""Seconds from one lot to the next. Checks come between, and have most of the processor."""
 _FILLS_AT_ONCE = 64
 _MOST_FILLS = 2048
 """Look-ups in flight and waiting. The form of a key is public: anybody can make up many."""
@@ -100,12 +105,13 @@ class KeyCache:
         self._compiler = Compiler()
         self._entries: OrderedDict[bytes | str, CompiledKey] = OrderedDict()
         self._unknown: OrderedDict[bytes | str, None] = OrderedDict()
+        self._stale: set[bytes | str] = set()
         self._below: dict[str, set[bytes | str]] = {}
         self._fills: dict[bytes | str, asyncio.Task[CompiledKey | None]] = {}
         self._in_flight: set[_Fill] = set()
         self._room = asyncio.Semaphore(_FILLS_AT_ONCE)
-        self._dropped: list[CompiledKey] = []
-        self._freeing = False
+        self._dropped: list[object] = []
+        self._tidying = False
         self._verified_at = clock()
         self._good_until = self._verified_at
         self._alive = False
@@ -113,7 +119,7 @@ class KeyCache:
         self.stats = CacheStats()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._entries) - len(self._stale)
 
     # -- KeySource
 
@@ -123,7 +129,7 @@ class KeyCache:
             return None
         secret_hash = self._hash_of(api_key)
         entry = self._entries.get(secret_hash)
-        if entry is not None:
+        if entry is not None and secret_hash not in self._stale:
             return self._known(secret_hash, entry)
         # What is known was well-formed when it was made: only strangers are looked at.
         return self._unseen(secret_hash) if is_well_formed(api_key) else None
@@ -131,7 +137,7 @@ class KeyCache:
     def by_id(self, key_id: str) -> CompiledKey | None | Awaitable[CompiledKey | None]:
         """Return a key by its id, for usages that name no reservation."""
         entry = self._entries.get(key_id)
-        if entry is not None:
+        if entry is not None and key_id not in self._stale:
             return self._known(key_id, entry)
         return self._unseen(key_id)
 
@@ -192,18 +198,20 @@ class KeyCache:
             if self._quiet.over():
                 _log.error("a key cannot be read here", key=resolved.key_id, reason=str(error))
             raise Unavailable(UNDECIDED) from error
+        self._forget(name)
         self._entries[name] = entry
         for key_id in entry.scope_of:
             self._below.setdefault(key_id, set()).add(name)
         if len(self._entries) > self._size:
             self._forget(next(iter(self._entries)))
-            self._free_later()
+        self._tidy_later()
         return entry
 
     def _forget(self, name: bytes | str) -> None:
         entry = self._entries.pop(name, None)
         if entry is None:
             return
+        self._stale.discard(name)
         self._dropped.append(entry)
         for key_id in entry.scope_of:
             names = self._below.get(key_id)
@@ -212,16 +220,18 @@ class KeyCache:
                 if not names:
                     del self._below[key_id]
 
-    def _free_later(self) -> None:
-        """Let go of dropped keys a few at a time: it takes 20 us each, and Checks wait for it."""
-        if self._dropped and not self._freeing:
-            self._freeing = True
-            asyncio.get_running_loop().call_soon(self._free)
+    def _tidy_later(self) -> None:
+        if (self._stale or self._dropped) and not self._tidying:
+            self._tidying = True
+            asyncio.get_running_loop().call_later(_PAUSE, self._tidy)
 
-    def _free(self) -> None:
+    def _tidy(self) -> None:
+        """Forget and free a few: that takes 5 and 20 us each, and Checks wait for it."""
+        for _ in range(min(_FORGOTTEN_AT_ONCE, len(self._stale))):
+            self._forget(next(iter(self._stale)))
         del self._dropped[-_FREED_AT_ONCE:]
-        self._freeing = False
-        self._free_later()
+        self._tidying = False
+        self._tidy_later()
 
     # -- What the watch tells
 
@@ -244,20 +254,22 @@ class KeyCache:
                 fill.changed.update(key_ids, secret_hashes)
         for key_id in key_ids:
             self._unknown.pop(key_id, None)
-            for name in list(self._below.get(key_id, ())):
-                self._forget(name)
+            self._stale.update(self._below.get(key_id, ()))
         for secret_hash in secret_hashes:
             self._unknown.pop(secret_hash, None)
-            self._forget(secret_hash)
-        self._free_later()
+            if secret_hash in self._entries:
+                self._stale.add(secret_hash)
+        self._tidy_later()
 
     def reset(self) -> None:
         """Forget everything: what changed is not known."""
         for fill in self._in_flight:
             fill.changed = None
         self._dropped += self._entries.values()
-        self._free_later()
+        self._dropped += self._below.values()
+        self._tidy_later()
         self._entries.clear()
+        self._stale.clear()
         self._unknown.clear()
         self._below.clear()
 

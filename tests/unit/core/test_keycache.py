@@ -316,10 +316,10 @@ async def test_by_id_serves_reports(cache: KeyCache) -> None:
 
 
 @pytest.mark.parametrize("all_of_them", [lambda c: c.changed(["root"], []), KeyCache.reset])
-async def test_many_keys_are_forgotten_at_once_and_freed_little_by_little(
+async def test_many_keys_are_stale_at_once_and_freed_little_by_little(
     directory: Directory, clock: Clock, all_of_them: Callable[[KeyCache], None]
 ) -> None:
-    """Freeing takes ten times as long as forgetting, and Checks wait while it is done."""
+    """Forgetting and freeing take longer than to know, and Checks wait while it is done."""
     cache = cache_of(directory, clock)
     for number in range(10, 60):
         name = f"key{number}"
@@ -328,8 +328,35 @@ async def test_many_keys_are_forgotten_at_once_and_freed_little_by_little(
         await get(cache, secret(number))
     all_of_them(cache)
     assert len(cache) == 0
-    left = []
-    while cache._dropped:
-        left.append(len(cache._dropped))
-        await asyncio.sleep(0)
-    assert left == [50, 30, 10]
+    assert not isinstance(cache.lookup(secret(10)), CompiledKey)
+    turns = 0
+    while cache._dropped or cache._stale:
+        before = len(cache._entries)
+        cache._tidy()
+        assert before - len(cache._entries) <= 10
+        assert len(cache._dropped) <= 120
+        turns += 1
+    assert turns >= 3
+    assert cache._below.keys() <= {"root", "key10"}, "nothing is left of what was forgotten"
+
+
+async def test_what_was_stale_is_used_again_once_it_is_looked_up_anew(
+    cache: KeyCache, directory: Directory
+) -> None:
+    first = await get(cache, secret(1))
+    cache.changed(["root"], [])
+    second = await get(cache, secret(1))
+    assert second is not first
+    cache._tidy()
+    assert cache.lookup(secret(1)) is second, "what is tidied up is the old one"
+    cache.changed(["a"], [])
+    assert cache.lookup(secret(1)) is not second
+
+
+async def test_stale_keys_are_tidied_up_by_themselves(cache: KeyCache) -> None:
+    await get(cache, secret(1))
+    cache.changed(["root"], [])
+    async with asyncio.timeout(10):
+        while cache._dropped or cache._entries:  # noqa: ASYNC110  It knows nothing of events.
+            await asyncio.sleep(0)
+    assert not cache._below

@@ -185,3 +185,14 @@ async def test_a_control_plane_that_wants_another_pepper_ends_it(parts: Parts) -
     control.changes.put_nowait(StartRefused("PDP_KEY_PEPPER: another one"))
     with pytest.raises(StartRefused, match="another one"):
         await asyncio.wait_for(asyncio.shield(task), 5)
+
+
+async def test_of_many_changes_the_cache_is_told_some_at_a_time(parts: Parts) -> None:
+    control, keys, _, _ = parts
+    ids = tuple(f"key{number}" for number in range(1200))
+    control.changes.put_nowait(change(1, *ids))
+    control.changes.put_nowait(change(2, "last"))
+    await settle(keys, ("last",))
+    told = [each for each in keys.told if isinstance(each, tuple)]
+    assert [len(each) for each in told] == [500, 500, 200, 1]
+    assert sum(told[:3], ()) == ids
