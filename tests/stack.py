@@ -23,11 +23,18 @@ from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
 DEADLINE = 20.0
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that was free a moment ago, and that nobody here has been given before."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 def eventually(condition: Any, what: str, deadline: float = DEADLINE) -> Any:

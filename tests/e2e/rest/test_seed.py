@@ -9,7 +9,7 @@ import requests
 
 from tests.e2e.rest.admin import Admin
 from tests.e2e.rest.page import SEED, blocks
-from tests.stack import check, eventually, report
+from tests.stack import check, eventually, eventually_async, report
 
 PYTHON = blocks(SEED, "python")
 JSON = blocks(SEED, "json")
@@ -177,3 +177,95 @@ async def test_the_audit_log_by_the_page_s_curl_line(admin: Admin) -> None:
     shape = json.loads(JSON["Log Contents"])
     own = {"timestamp": found["timestamp"], "api_key_id": key["id"]}
     assert {name: found[name] for name in shape} == {**shape, **own}
+
+
+TROUBLES: list[tuple[dict[str, Any], dict[str, Any], int, str, str]] = [
+    # What the key has, what is asked, then the status, the reason, and what decided.
+    ({"expires_at": "2024-12-31T23:59:59Z"}, {}, 401, "key_expired", "2024-12-31T23:59:59Z"),
+    ({"permissions": {"actions": ["embeddings:create"]}}, {}, 403, "action_not_allowed", "actions"),
+    ({"permissions": {"models": ["gpt-4o-mini"]}}, {}, 403, "model_not_allowed", "models"),
+    ({"budget_limits": {"daily": 0.000001}}, {}, 403, "budget_exceeded", "budget_limits.daily"),
+    ({"budget_limits": {"monthly": 0.000001}}, {}, 403, "budget_exceeded", "budget_limits.monthly"),
+    ({"token_limits": {"daily": 10}}, {}, 403, "token_quota_exceeded", "token_limits.daily"),
+    (
+        {"token_limits": {"per_request_max": 10}},
+        {"estimated_prompt_tokens": 11},
+        403,
+        "request_too_large",
+        "token_limits.per_request_max",
+    ),
+    ({"max_requests": 1}, {}, 403, "request_quota_exceeded", "max_requests"),
+    ({"rate_limits": {"per_minute": 1}}, {}, 429, "rate_limit_exceeded", "rate_limits.per_minute"),
+    (
+        {"rate_limits": {"per_minute": 60, "burst": 1}},
+        {},
+        429,
+        "rate_limit_exceeded",
+        "rate_limits.per_minute",
+    ),
+    (
+        {"policy": {"version": "2024-01-01", "statements": []}},
+        {},
+        403,
+        "action_not_allowed",
+        "policy",
+    ),
+]
+"""The causes under `Troubleshooting`, of 401, 403 and 429."""
+
+
+@pytest.mark.parametrize(("has", "asked", "status", "reason", "told"), TROUBLES)
+async def test_each_trouble_says_which_limit_of_which_key_and_what_to_do(
+    admin: Admin, has: dict[str, Any], asked: dict[str, Any], status: int, reason: str, told: str
+) -> None:
+    key = admin.make(name="Production App", **has)
+    async with admin.stack.channel() as channel:
+        answer = await check(channel, key["api_key"], **asked)
+        if answer.reason == "ok":  # What is counted in requests refuses the second.
+            answer = await check(channel, key["api_key"], **asked)
+    assert (answer.http_status, answer.reason) == (status, reason)
+    assert f"key `Production App` ({key['id']})" in answer.message
+    assert told in answer.message
+    what, _, remedy = answer.message.rpartition(": ")
+    assert what
+    assert remedy
+    waits = answer.response_headers.get("retry-after")
+    assert bool(waits) is not (answer.response_headers.get("x-should-retry") == "false")
+
+
+async def test_a_key_that_is_not_known_or_revoked_is_401(admin: Admin) -> None:
+    key = admin.make(name="Gone")
+    admin.ask("DELETE", f"/v1/api-keys/{key['id']}")
+    typo = key["api_key"][:-1] + ("a" if key["api_key"][-1] != "a" else "b")
+
+    async def revoked() -> bool:
+        return (await admin.stack.check(key["api_key"])).reason == "key_revoked"
+
+    await eventually_async(revoked, "the key is revoked")
+    for raw, reason in ((key["api_key"], "key_revoked"), (typo, "invalid_api_key")):
+        answer = await admin.stack.check(raw)
+        assert (answer.http_status, answer.reason) == (401, reason)
+        assert ": " in answer.message
+
+
+async def test_rotation_by_hand_leaves_the_keys_below_unharmed(admin: Admin) -> None:
+    """A new key with the same permissions, then the old one is deleted."""
+    same = {"permissions": {"models": ["gpt-4o"]}, "budget_limits": {"monthly": 100.0}}
+    old = admin.make(name="Production App", **same)
+    child = admin.make(name="below", parent_key_id=old["id"])
+    new = admin.make(name="Production App", **same)
+    gone = admin.ask("DELETE", f"/v1/api-keys/{old['id']}").json()
+    assert (gone["status"], gone["live_children"]) == ("revoked", 1)
+
+    async def revoked() -> bool:
+        return (await admin.stack.check(old["api_key"])).reason == "key_revoked"
+
+    await eventually_async(revoked, "the old key is dead")
+    async with admin.stack.channel() as channel:
+        for key in (new, child):
+            assert (await check(channel, key["api_key"])).reason == "ok"
+        # The old one's limits go on binding what stands below it.
+        look = await check(channel, child["api_key"], dry_run=True)
+    assert (old["id"], "budget_limits.monthly") in {
+        (each.key_id, each.name) for each in look.limits
+    }
