@@ -10,7 +10,7 @@ import structlog
 from pdp.control.change_feed import ChangeFeed
 from pdp.control.ingest import ingest
 from pdp.control.price_feed import PriceFeed
-from pdp.control.resolve import resolve
+from pdp.control.resolve import Resolver
 from pdp.errors import Conflict, Unavailable
 from pdp.internal.v1 import control_pb2 as pb
 from pdp.store.database import Database
@@ -28,12 +28,13 @@ class ControlService:
         self._feed = feed
         self._prices = prices
         self._fingerprint = fingerprint
+        self._resolver = Resolver(database)
 
     async def ResolveKey(self, request: Any, context: Any) -> pb.ResolveKeyResponse:  # noqa: N802
         """Return a key with its chains."""
-        secret_hash = request.secret_hash if request.HasField("secret_hash") else None
+        name = request.secret_hash if request.HasField("secret_hash") else request.key_id
         try:
-            revision, found = await resolve(self._database, secret_hash, request.key_id)
+            revision, found = await self._resolver.resolve(name)
         except Unavailable as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         except Conflict as error:

@@ -121,9 +121,21 @@ async def insert_secret(connection: AsyncConnection, secret: SecretRow) -> None:
 
 async def get_secret(connection: AsyncConnection, secret_hash: bytes) -> SecretRow | None:
     """Return a secret by its hash."""
-    rows = await connection.execute(sa.select(secrets).where(secrets.c.hash == secret_hash))
-    row = rows.mappings().one_or_none()
-    return None if row is None else SecretRow(**row)
+    return (await get_secrets(connection, [secret_hash])).get(secret_hash)
+
+
+async def get_secrets(
+    connection: AsyncConnection, hashes: Sequence[bytes]
+) -> dict[bytes, SecretRow]:
+    """Return the secrets of some hashes, by hash; those that are not there are left out."""
+    rows = await connection.execute(_by_hash(), {"hashes": hashes})
+    return {row.hash: row for row in (SecretRow(*values) for values in rows)}
+
+
+@cache
+def _by_hash() -> Any:
+    columns = (secrets.c[name] for name in SecretRow.__struct_fields__)
+    return sa.select(*columns).where(secrets.c.hash.in_(sa.bindparam("hashes", expanding=True)))
 
 
 async def has_secrets(connection: AsyncConnection) -> bool:
@@ -176,14 +188,15 @@ def too_long(key_id: str) -> Conflict:
     return Conflict(f"key {key_id} has more than {MOST_LEVELS} keys above it, or is one of them")
 
 
-async def with_ancestors(connection: AsyncConnection, key_id: str) -> dict[str, KeyRow]:
-    """Return a key and all above it, whether by `parent_key_id` or by `granted_by`, by id.
+async def with_ancestors(connection: AsyncConnection, key_ids: Sequence[str]) -> dict[str, KeyRow]:
+    """Return some keys and all above them, by `parent_key_id` or by `granted_by`, by id.
 
-    Empty if there is no such key. What may be shown of their secrets is left out.
+    Keys that are not there are left out, and what may be shown of their secrets.
     """
-    if not is_storable(key_id):
+    storable = [each for each in key_ids if is_storable(each)]
+    if not storable:
         return {}
-    found = await connection.execute(_upwards(), {"key_id": key_id})
+    found = await connection.execute(_upwards(), {"key_ids": storable})
     return {row.id: row for row in map(row_of, found.mappings())}
 
 
@@ -191,7 +204,8 @@ async def with_ancestors(connection: AsyncConnection, key_id: str) -> dict[str, 
 def _upwards() -> Any:
     """Return the statement, built once: every key that a data plane asks for takes it."""
     links = (api_keys.c.id, api_keys.c.parent_key_id, api_keys.c.granted_by)
-    first = sa.select(*links).where(api_keys.c.id == sa.bindparam("key_id"))
+    asked: sa.BindParameter[list[str]] = sa.bindparam("key_ids", expanding=True)
+    first = sa.select(*links).where(api_keys.c.id.in_(asked))
     walk = first.cte("walk", recursive=True)
     walk = walk.union(
         sa.select(*links).where(

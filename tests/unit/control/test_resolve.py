@@ -1,5 +1,6 @@
 """From a secret's hash to everything that decides for its key."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,8 +8,8 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from pdp.compile import Compiler
-from pdp.control.resolve import resolve
-from pdp.errors import Conflict, InvalidDocument, NotFound
+from pdp.control.resolve import Resolver, resolve
+from pdp.errors import Conflict, InvalidDocument, NotFound, Unavailable
 from pdp.model import Resolved
 from pdp.secret import hash_secret
 from pdp.store import keys as store
@@ -196,3 +197,67 @@ async def test_a_chain_of_granters_has_a_bound(desk: Desk, monkeypatch: pytest.M
         actor = replace(actor, key_id=made["id"])
     with pytest.raises(InvalidDocument, match="3 keys grant what you may"):
         await desk.keys.create(actor, {}, desk.now)
+
+
+async def test_what_is_asked_at_the_same_time_is_answered_each_by_itself(desk: Desk) -> None:
+    made = [await desk.create() for _ in range(3)]
+    circle, healthy = made[0], made[1:]
+    async with desk.database.writing() as connection:
+        update = sa.update(api_keys).where(api_keys.c.id == circle["id"])
+        await connection.execute(update.values(granted_by=circle["id"]))
+    resolver, gone = Resolver(desk.database), asyncio.Event()
+
+    async def leaves() -> None:
+        try:
+            await resolver.resolve(healthy[0]["id"])
+        finally:
+            gone.set()
+
+    impatient = asyncio.create_task(leaves())
+    asked = [
+        *(asyncio.create_task(resolver.resolve(each["id"])) for each in made),
+        asyncio.create_task(resolver.resolve(hash_secret(healthy[0]["api_key"], PEPPER))),
+        asyncio.create_task(resolver.resolve("key_none")),
+        asyncio.create_task(resolver.resolve(healthy[0]["id"])),
+    ]
+    await asyncio.sleep(0)
+    impatient.cancel()
+    await gone.wait()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(answers[0], Conflict), "a circle is nobody else's fault"
+    alone = [await resolve(desk.database, None, each["id"]) for each in healthy]
+    assert answers[1:3] == alone
+    assert answers[3] == await by_secret(desk, healthy[0]["api_key"])
+    assert answers[4] == (4, None)
+    assert answers[5] == alone[0]
+
+
+async def test_questions_that_come_in_meanwhile_see_what_was_changed_before_them(
+    desk: Desk,
+) -> None:
+    made = await desk.create()
+    resolver = Resolver(desk.database)
+    before = asyncio.create_task(resolver.resolve(made["id"]))
+    await asyncio.sleep(0)
+    await desk.keys.revoke(desk.actor, made["id"], desk.now, cascade=False)
+    number, after = await resolver.resolve(made["id"])
+    assert after is not None
+    assert (number, after.records[0].status) == (3, "revoked")
+    await before
+
+
+async def test_a_database_that_is_away_is_told_to_all_who_ask_and_asked_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, resolver = await desk.create(), Resolver(desk.database)
+
+    def away() -> None:
+        raise Unavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.database, "reading", away)
+        both = [asyncio.create_task(resolver.resolve(made["id"])) for _ in range(2)]
+        answers = await asyncio.gather(*both, return_exceptions=True)
+    assert [str(each) for each in answers] == ["away", "away"]
+    number, found = await resolver.resolve(made["id"])
+    assert (number, found is not None) == (2, True)
