@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import json
 from typing import Any
 
@@ -34,24 +35,116 @@ MESSAGES_USAGE = {
     "cache_creation_input_tokens": 2,
     "output_tokens": 7,
 }
+_MESSAGE: dict[str, Any] = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-sonnet-4-5",
+    "content": [],
+    "stop_reason": None,
+    "stop_sequence": None,
+}
+_RESPONSE: dict[str, Any] = {"id": "resp_1", "object": "response", "model": "gpt-4o", "output": []}
 STREAMS: dict[str, list[dict[str, Any]]] = {
     "/v1/responses": [
-        {"type": "response.created", "response": {"usage": None}},
+        {"type": "response.created", "response": {**_RESPONSE, "usage": None}},
         {"type": "response.output_text.delta", "delta": "hi"},
-        {"type": "response.completed", "response": {"usage": RESPONSES_USAGE}},
+        {"type": "response.completed", "response": {**_RESPONSE, "usage": RESPONSES_USAGE}},
     ],
     "/v1/messages": [
-        {"type": "message_start", "message": {"usage": {**MESSAGES_USAGE, "output_tokens": 1}}},
-        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "hi"}},
-        {"type": "message_delta", "usage": {"output_tokens": 7}},
+        {
+            "type": "message_start",
+            "message": {**_MESSAGE, "usage": {**MESSAGES_USAGE, "output_tokens": 1}},
+        },
+        {
+            "type": "content_block_start",
+            "index": 0,
+            "content_block": {"type": "text", "text": ""},
+        },
+        {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "text_delta", "text": "hi"},
+        },
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+            "usage": {"output_tokens": 7},
+        },
         {"type": "message_stop"},
     ],
 }
 ANSWERS: dict[str, dict[str, Any]] = {
-    "/v1/responses": {"object": "response", "usage": RESPONSES_USAGE},
-    "/v1/messages": {"type": "message", "usage": MESSAGES_USAGE},
+    "/v1/responses": {**_RESPONSE, "usage": RESPONSES_USAGE},
+    "/v1/messages": {
+        **_MESSAGE,
+        "content": [{"type": "text", "text": "hi"}],
+        "stop_reason": "end_turn",
+        "usage": MESSAGES_USAGE,
+    },
+    "/v1/embeddings": {
+        "object": "list",
+        "data": [{"object": "embedding", "index": 0, "embedding": [0.125] * 200_000}],
+        "model": "text-embedding-3-small",
+        "usage": {"prompt_tokens": 11, "total_tokens": 11},
+    },
 }
 """What each API says of its usage, in JSON and as events."""
+
+MEDDLING: dict[str, str] = {
+    "x-accel-redirect": "/v1/models",
+    "x-accel-limit-rate": "1",
+    "x-pdp-reference": "another",
+    "x-request-id": "the provider's",
+    "x-ratelimit-limit-requests": "999",
+}
+"""Headers by which a provider would give the proxy, or its clients, orders."""
+
+
+def _completion(asked: dict[str, Any]) -> dict[str, Any]:
+    message = {"role": "assistant", "content": "hi"}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": asked.get("model", ""),
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": USAGE,
+    }
+
+
+def _odd(user: str, asked: dict[str, Any]) -> Response | None:
+    """Return an answer that no provider should give."""
+    if user == "error":
+        return JSONResponse({"error": {"message": "boom"}}, 500)
+    if user == "large":
+        return JSONResponse({"data": "x" * 9_500_000, "usage": USAGE})
+    if user == "gzip":
+        packed = gzip.compress(json.dumps(_completion(asked)).encode())
+        return Response(packed, 200, {"content-encoding": "gzip"}, "application/json")
+    if user == "nonsense":
+        return Response("{nonsense", media_type="application/json")
+    if user == "meddle":
+        return JSONResponse(_completion(asked), headers=MEDDLING)
+    return None
+
+
+def _told(path: str, asked: dict[str, Any], user: str) -> Response:
+    """Return what an API of `ANSWERS` says, in JSON or as events."""
+    if not asked.get("stream"):
+        return JSONResponse(ANSWERS[path])
+    events = STREAMS[path][: 3 if user == "broken" else None]
+    lines = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+    if user == "drip":
+        return StreamingResponse(_drip(lines), media_type="text/event-stream")
+    return Response(lines, media_type="text/event-stream")
+
+
+async def _drip(text: str) -> Any:
+    """Give a text away a byte at a time, each in a packet of its own."""
+    for byte in text.encode():
+        yield bytes([byte])
+        await asyncio.sleep(0)
 
 
 class Provider:
@@ -84,40 +177,23 @@ class Provider:
         asked = json.loads(raw) if raw else {}
         self.seen.append(({**request.headers, ":path": request.url.path}, asked))
         user = asked.get("user", "")
-        if user == "error":
-            return JSONResponse({"error": {"message": "boom"}}, 500)
         if user == "hang":
             await self._until_left(request)
-        if user == "large":
-            return JSONResponse({"data": "x" * 9_500_000, "usage": USAGE})
         path = request.url.path
+        if (odd := _odd(user, asked)) is not None:
+            return odd
         if path == "/v1/models":
             return JSONResponse({"object": "list", "data": [{"id": "gpt-4o"}]})
-        if path in STREAMS:
-            if not asked.get("stream"):
-                return JSONResponse(ANSWERS[path])
-            events = STREAMS[path][: 2 if user == "broken" else None]
-            lines = "".join(
-                f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events
-            )
-            return Response(lines, media_type="text/event-stream")
+        if path in ANSWERS:
+            return _told(path, asked, user)
         if asked.get("stream"):
-            return StreamingResponse(self._events(asked, user), media_type="text/event-stream")
-        answer: dict[str, Any] = {
-            "id": "chatcmpl-1",
-            "object": "chat.completion",
-            "created": 1,
-            "model": asked.get("model", ""),
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": "hi"},
-                    "finish_reason": "stop",
-                }
-            ],
-        }
-        if user != "silent":
-            answer["usage"] = USAGE
+            events = self._events(asked, user)
+            if user == "drip":
+                events = _drip("".join([event async for event in events]))
+            return StreamingResponse(events, media_type="text/event-stream")
+        answer = _completion(asked)
+        if user == "silent":
+            del answer["usage"]
         return JSONResponse(answer)
 
     async def _until_left(self, request: Request) -> None:

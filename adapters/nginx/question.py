@@ -24,6 +24,8 @@ CALLER_TOKEN: Final = "x-pdp-caller-token"  # noqa: S105  A header's name.
 MODEL: Final = "x-pdp-model"
 STREAM: Final = "x-pdp-stream"
 BODY_BYTES: Final = "x-pdp-body-bytes"
+BODY_FILE: Final = "x-pdp-body-file"
+"""Not empty: NGINX has the body in a file, where it cannot change it."""
 
 READ: Final = frozenset(
     {
@@ -42,6 +44,7 @@ READ: Final = frozenset(
         MODEL,
         STREAM,
         BODY_BYTES,
+        BODY_FILE,
     }
 )
 """The headers that are looked at; others are not even kept."""

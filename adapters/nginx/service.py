@@ -14,6 +14,7 @@ from adapters.http.engine import Decider
 from adapters.http.reference import reference_of
 from adapters.nginx.answer import Reply, allowed, auth_allowed, auth_denied, denied, refused
 from adapters.nginx.question import (
+    BODY_FILE,
     CALLER_TOKEN,
     MODEL,
     REQUEST_ID,
@@ -148,7 +149,8 @@ class NginxService:
         undo = partial(self._engine.withdraw, decision)
         try:
             reference = reference_of(ask.request, decision, self._default_output)
-            return way.allowed(decision, reference, force_usage=ask.force_usage, undo=undo)
+            force = ask.force_usage and not received.headers.get(BODY_FILE)
+            return way.allowed(decision, reference, force_usage=force, undo=undo)
         except Exception as error:
             failed = self._failed(received, error)
             return Reply(failed.status, failed.headers, failed.body, undo, void=True)

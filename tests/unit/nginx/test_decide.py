@@ -60,6 +60,15 @@ async def test_a_stream_that_would_not_tell_its_usage_is_asked_for_it(
     assert heard.headers["x-accel-redirect"] == where
 
 
+async def test_a_stream_whose_body_nginx_cannot_change_goes_on_as_it_is(
+    desk: Desk, tmp_path: Path
+) -> None:
+    stream = b'{"model":"gpt-4o","stream":true}'
+    async with port(desk, tmp_path) as nginx:
+        heard = await nginx.ask(request(stream, more="X-PDP-Body-File: /tmp/0000000001\r\n"))
+    assert heard.headers["x-accel-redirect"] == "@llm"
+
+
 @pytest.mark.parametrize(
     ("sent", "status", "code"),
     [
