@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Each sets up what it lacks.
 .DEFAULT_GOAL := help
-.PHONY: help venv xds demo test lint protos requirements bench fuzz explore escalate clean
+.PHONY: help venv xds demo test lint protos requirements bench fuzz crash explore escalate clean
 BIN := .venv/bin
 
 help:  ## say what there is
@@ -41,6 +41,9 @@ bench: venv  ## measure: engine, wire, reports, gateway, freshness; figures go t
 
 fuzz: venv  ## feed 10^6 random and mutated inputs to every entry point (ARGS="--seed 1")
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+crash: venv  ## kill -9 of planes a hundred times during 20,000 reports (ARGS="--hold-ttl 5")
+	@$(BIN)/python -m tests.crash $(ARGS)
 
 explore: venv  ## let schemathesis look for what OpenAPI promises and the admin API does not keep
 	@$(BIN)/python -m tests.e2e.rest.explore $(ARGS)
