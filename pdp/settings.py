@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pdp.errors import StartRefused
 from pdp.options import Options
 from pdp.secret import MIN_PEPPER
+from pdp.spool.room import MAX_BYTES
 
 PREFIX = "PDP_"
 
@@ -126,6 +127,8 @@ class Settings(BaseSettings):
     """JSON with prices that go before the built-in ones."""
     audit_retention_days: int | None = Field(default=None, ge=1, le=36_500)
     """Entries of the audit log older than this are deleted; unset: all are kept."""
+    spool_max_bytes: int = Field(default=MAX_BYTES, ge=1 << 20)
+    """What the spool may take of the disk while the ledger is away (docs/durability.md)."""
     key_cache_size: int = Field(default=100_000, ge=1)
     grpc_transport: Literal["auto", "native", "grpcio"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -78,6 +78,7 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         new_spool_id=secrets.token_hex(8),
         now=time.time_ns(),
         wait=_PREDECESSOR_DIES,
+        max_bytes=settings.spool_max_bytes,
     )
     watch = Watch(control, keys, journal.spool_id, clock=time.time_ns)
     sink = JournalSink(journal)
@@ -105,8 +106,13 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         methods=metered.methods,
         cache=keys.stats,
         revocation_age=keys.age,
-        spool_records=lambda: shipper.backlog,
+        # As long as the ledger has not said what it has, that is nothing.
+        spool_records=lambda: shipper.backlog if shipper.placed.is_set() else journal.records,
         spool_refusals=lambda: shipper.refusals,
+        spool_bytes=lambda: journal.size,
+        spool_max_bytes=settings.spool_max_bytes,
+        spool_waiting=lambda: sink.waiting,
+        spool_skipped=lambda: sink.skipped,
         transport=carrier(settings.grpc_transport, tls=port is not None),
         late_spool_failures=lambda: sink.failures,
         http_checks=[asked.seconds],

@@ -25,7 +25,7 @@ from pdp.stats import Stats
 class Sources(Struct, frozen=True):
     """Where the figures come from.
 
-    `revocation_age` in ns, `spool_records` and `spool_refusals` counts;
+    `revocation_age` in ns, `spool_*` counts and bytes;
     `late_spool_failures` are those that came after the engine had gone on; `http_checks`
     the times of Checks that came over HTTP.
     """
@@ -36,6 +36,10 @@ class Sources(Struct, frozen=True):
     revocation_age: Callable[[], int]
     spool_records: Callable[[], int]
     spool_refusals: Callable[[], int]
+    spool_bytes: Callable[[], int]
+    spool_max_bytes: int
+    spool_waiting: Callable[[], int]
+    spool_skipped: Callable[[], int]
     transport: str
     late_spool_failures: Callable[[], int]
     http_checks: Sequence[Histogram]
@@ -64,16 +68,7 @@ class DataPlaneCollector(Collector):
             "Seconds since the cached keys were last known to be true.",
             value=sources.revocation_age() / 1e9,
         )
-        yield GaugeMetricFamily(
-            "pdp_spool_records",
-            "Records in the spool that are not in the ledger yet.",
-            value=sources.spool_records(),
-        )
-        yield GaugeMetricFamily(
-            "pdp_spool_refusals",
-            "How often in a row the ledger has refused the next records: somebody has to look.",
-            value=sources.spool_refusals(),
-        )
+        yield from _spool(sources)
         build = GaugeMetricFamily(
             "pdp_build_info", "Version and transport.", labels=("version", "transport")
         )
@@ -100,6 +95,30 @@ def _rpc(methods: Sequence[MethodStats]) -> Iterator[Metric]:
     yield started
     yield handled
     yield seconds
+
+
+def _spool(sources: Sources) -> Iterator[Metric]:
+    for name, text, value in (
+        (
+            "records",
+            "Records in the spool that are not in the ledger yet.",
+            sources.spool_records(),
+        ),
+        (
+            "refusals",
+            "How often in a row the ledger has refused the next records: somebody has to look.",
+            sources.spool_refusals(),
+        ),
+        ("bytes", "What the spool's segments take of the disk.", sources.spool_bytes()),
+        ("max_bytes", "What they may take: PDP_SPOOL_MAX_BYTES.", sources.spool_max_bytes),
+        ("waiting", "Records in memory that cannot be written yet.", sources.spool_waiting()),
+    ):
+        yield GaugeMetricFamily(f"pdp_spool_{name}", text, value=value)
+    yield CounterMetricFamily(
+        "pdp_spool_skipped",
+        "Denials without an audit entry, for room is scarce.",
+        value=sources.spool_skipped(),
+    )
 
 
 def _decisions(sources: Sources) -> Iterator[Metric]:

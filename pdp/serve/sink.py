@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import structlog
 
 from pdp.errors import SpoolFailed
-from pdp.records import Record
+from pdp.records import Denied, Record
 from pdp.serve.logs import log_defect
 
 _log = structlog.get_logger(__name__)
@@ -23,6 +23,11 @@ _SLICE: Final = 200
 class Appendable(Protocol):
     """The part of the journal that the sink needs."""
 
+    @property
+    def crowded(self) -> bool:
+        """Whether what moves no counter should leave the rest of the room to what does."""
+        ...
+
     def append(self, *records: Record) -> None:
         """Write records in one go; raises `SpoolFailed` and writes none."""
         ...
@@ -37,7 +42,8 @@ class JournalSink:
 
     A killed process loses nothing (the kernel has the bytes); a power cut at
     most one interval. While the disk is full records wait here, in their order:
-    then a killed process does lose them, and no report is acknowledged.
+    then a killed process does lose them, and no report is acknowledged. Denials, which
+    anybody may cause, are `skipped` where room gets scarce, on disk or here.
     """
 
     def __init__(
@@ -56,6 +62,12 @@ class JournalSink:
         self._owed: deque[Record] = deque()
         self._batch: list[Record] | None = None
         self.failures = 0
+        self.skipped = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many records wait to be written."""
+        return len(self._owed)
 
     @property
     def owing(self) -> bool:
@@ -93,6 +105,9 @@ class JournalSink:
 
         Between `begin` and `end` it is written by `end`, before anybody is answered.
         """
+        if record.__class__ is Denied and self._is_scarce():
+            self.skipped += 1
+            return
         if self._batch is not None:
             self._batch.append(record)
             return
@@ -104,6 +119,9 @@ class JournalSink:
             _log.error("the spool cannot be written, keeping records in memory", error=str(error))
             self._keep(record, str(error))
         self._dirty.set()
+
+    def _is_scarce(self) -> bool:
+        return self._journal.crowded or len(self._owed) >= self._most_owed // 2
 
     def _keep(self, record: Record, reason: str) -> None:
         kept = len(self._owed) < self._most_owed

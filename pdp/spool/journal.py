@@ -3,13 +3,13 @@
 A record is one `write(2)`: a killed process loses none, a power cut those since
 the last `sync`. Only synced records are shipped, so that the ledger never knows
 more than the spool. A segment is dropped when the ledger and a checkpoint have it.
+Where that takes too long the spool ends at its bound (pdp/spool/room.py).
 """
 
 import os
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
-from typing import Final
 
 from pdp.errors import SpoolFailed, StartRefused
 from pdp.records import Record, encode
@@ -17,24 +17,26 @@ from pdp.spool.folder import FolderLock, prepare, spool_id_of, sync_file, sync_f
 from pdp.spool.frame import frame_of
 from pdp.spool.mark import Mark
 from pdp.spool.reader import Reader
+from pdp.spool.room import MAX_BYTES, Room
 from pdp.spool.segment import Segment, list_segments, measure, segment_path
-
-SEGMENT_BYTES: Final = 32 * 1024 * 1024
 
 
 class Journal:
     """One directory, one writer. `sync`, `read` and `drop` may run in threads beside the rest.
 
     `next_sequence` is the number of the next record, `truncated` how many bytes
-    of a torn last write were cut off when it was opened.
+    of a torn last write were cut off when it was opened. `max_bytes` bounds its segments.
     """
 
-    def __init__(self, directory: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self, directory: Path, *, max_bytes: int = MAX_BYTES, segment_bytes: int | None = None
+    ) -> None:
         self.directory = directory
         self.spool_id = ""
         self.next_sequence = 0
         self.truncated = 0
-        self._segment_bytes = segment_bytes
+        self.room = Room(max_bytes, segment_bytes)
+        self._segment_bytes = self.room.segment_bytes
         self._lock = FolderLock(directory)
         self._reader = Reader(directory)
         self._mark = Mark(directory)
@@ -83,6 +85,7 @@ class Journal:
                 _check_closed(segment, following)
                 if mark is None or mark < following.first:
                     sync_file(segment.path)
+                self.room.closed(segment.first, segment.path.stat().st_size)
             self._take_up(segments[-1], mark)
         else:
             self._create(0)
@@ -108,6 +111,21 @@ class Journal:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._fd = os.open(segment_path(self.directory, first), flags, 0o600)
         self._first, self._size = first, 0
+
+    @property
+    def size(self) -> int:
+        """Bytes in all segments."""
+        return self.room.taken + self._size
+
+    @property
+    def records(self) -> int:
+        """How many records are on disk."""
+        return self.next_sequence - self.room.oldest(self._first)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether what moves no counter should leave the rest of the room to what does."""
+        return self.room.crowded
 
     def append(self, *records: Record) -> None:
         """Write records, all in one go. Raises `SpoolFailed`; then nothing of them stays."""
@@ -140,15 +158,26 @@ class Journal:
             self._dirty_tail = True
 
     def _rotate(self) -> None:
-        """Go on in a new segment; where there is no room for one, in the old."""
+        """Go on in a new segment; where none can be made, in the old.
+
+        Raises `SpoolFailed` at the bound: it costs a look here, and nothing at other appends.
+        """
         if self._dirty_tail:
             return
+        if not self.room.has_another(self._size):
+            raise SpoolFailed(
+                f"the spool has reached its bound of {self.room.max_bytes} bytes "
+                "(PDP_SPOOL_MAX_BYTES): see why the ledger does not take its records"
+            )
+        first, size = self._first, self._size
         # Retired before it is replaced: a sync that runs meanwhile must not miss it.
         self._retired.append(self._fd)
         try:
             self._create(self.next_sequence)
         except OSError:
             self._retired.pop()
+        else:
+            self.room.closed(first, size)
 
     def sync(self) -> None:
         """Make what was appended survive a power cut; blocks. Raises `SpoolFailed`."""
@@ -198,6 +227,7 @@ class Journal:
                 if following.first > end:
                     break
                 segment.path.unlink()
+                self.room.dropped(segment.first)
                 dropped += 1
         except OSError as error:
             raise SpoolFailed(f"cannot drop a segment: {error.strerror}") from error

@@ -6,12 +6,17 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
+import structlog
+
 from pdp.counters.memory import MemoryCounters
 from pdp.errors import SpoolFailed, StartRefused
 from pdp.spool.checkpoint import Checkpoint, save
 from pdp.spool.journal import Journal
 
+_log = structlog.get_logger(__name__)
+
 _DAY: Final = 86_400_000_000_000
+_MINUTE: Final = 60_000_000_000
 
 
 class SpoolKeeper:
@@ -27,10 +32,12 @@ class SpoolKeeper:
         self._pruned_on = 0
         self._process: subprocess.Popen[str] | None = None
         self._closed = False
+        self._told_at: int | None = None
 
     async def keep(self) -> None:
         """Do what is due. Raises `SpoolFailed` when something could not be done; do it again."""
         now = self._clock()
+        self._tell_room(now)
         self._counters.prune(now)
         # Before the flush: of what a checkpoint covers, nothing may be in memory alone.
         end = self._journal.closed_until()
@@ -43,6 +50,23 @@ class SpoolKeeper:
             await asyncio.to_thread(self._journal.sync)
             self._covered = await asyncio.to_thread(self._compact, end)
         await asyncio.to_thread(self._journal.drop, self._covered)
+
+    def _tell_room(self, now: int) -> None:
+        """Say every minute that the spool fills up, and once that it does no longer."""
+        journal = self._journal
+        size, most, told = journal.size, journal.room.max_bytes, self._told_at
+        if size * 5 < most * 4:
+            if told is not None:
+                _log.info("the spool has room again", bytes=size, max_bytes=most)
+                self._told_at = None
+        elif told is None or not 0 <= now - told < _MINUTE:
+            _log.warning(
+                "the spool fills up: see why the ledger does not take its records",
+                bytes=size,
+                max_bytes=most,
+                denials="leave no audit entry" if journal.crowded else "are audited",
+            )
+            self._told_at = now
 
     def _compact(self, end: int) -> int:
         """Compact up to a record in another process; return up to which the checkpoint goes."""

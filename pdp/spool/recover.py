@@ -8,8 +8,9 @@ from pdp.counters.memory import MemoryCounters
 from pdp.counters.seen import SqliteSeen
 from pdp.errors import SpoolFailed, StartRefused
 from pdp.spool.checkpoint import Checkpoint, load, save
-from pdp.spool.journal import SEGMENT_BYTES, Journal
+from pdp.spool.journal import Journal
 from pdp.spool.replay import replay, restore
+from pdp.spool.room import MAX_BYTES
 from pdp.spool.segment import list_segments
 
 _log = structlog.get_logger(__name__)
@@ -21,7 +22,8 @@ def recover(
     new_spool_id: str,
     now: int,
     wait: float = 0.0,
-    segment_bytes: int = SEGMENT_BYTES,
+    max_bytes: int = MAX_BYTES,
+    segment_bytes: int | None = None,
 ) -> tuple[MemoryCounters, Journal]:
     """Return (counters, open journal) of a spool; make it if there is none.
 
@@ -29,7 +31,7 @@ def recover(
     seconds a killed predecessor may take to let the directory go. Raises
     `StartRefused` with one line; then nothing stays open.
     """
-    journal = Journal(directory, segment_bytes=segment_bytes)
+    journal = Journal(directory, max_bytes=max_bytes, segment_bytes=segment_bytes)
     journal.open(new_spool_id, wait)
     if journal.truncated:
         _log.warning(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pdp.errors import SpoolFailed
-from pdp.records import Extended, Record
+from pdp.records import Denied, Extended, Facts, Record
 from pdp.serve.sink import JournalSink
 
 
@@ -15,11 +15,17 @@ def record(number: int) -> Record:
     return Extended(number, f"res_{number}", number)
 
 
+def denial(number: int) -> Record:
+    facts = Facts(f"dec_{number}", "", "key", "", "org", "", "", "", "", "", "", "", {})
+    return Denied(number, facts, "budget_exceeded", 403, ("key",))
+
+
 class Disk:
     """A journal whose disk is full while `full`; `synced` is set by each sync."""
 
     def __init__(self) -> None:
         self.full = False
+        self.crowded = False
         self.unspeakable = -1
         self.written: list[Record] = []
         self.writes = 0
@@ -158,3 +164,30 @@ async def test_memory_is_bounded_and_what_does_not_fit_is_lost(disk: Disk) -> No
     disk.full = False
     await sink.pay()
     assert disk.written == [record(1), record(2)]
+
+
+async def test_where_room_gets_scarce_denials_leave_it_to_what_counts(disk: Disk) -> None:
+    sink = JournalSink(disk)
+    sink.append(denial(1))
+    disk.crowded = True
+    sink.append(denial(2))
+    sink.begin()
+    for each in (record(3), denial(4), record(5)):
+        sink.append(each)
+    sink.end()
+    assert disk.written == [denial(1), record(3), record(5)]
+    assert (sink.skipped, sink.failures) == (2, 0)
+
+
+async def test_denials_leave_half_of_memory_to_what_counts(disk: Disk) -> None:
+    sink = JournalSink(disk, most_owed=4)
+    disk.full = True
+    for number in range(2):
+        with pytest.raises(SpoolFailed):
+            sink.append(denial(number))
+    sink.append(denial(2))
+    assert (sink.waiting, sink.skipped) == (2, 1)
+    assert [kept(sink, number) for number in (3, 4, 5)] == [True, True, False]
+    disk.full = False
+    await sink.pay()
+    assert disk.written == [denial(0), denial(1), record(3), record(4)]
