@@ -17,6 +17,7 @@ from pdp.spool.folder import FolderLock, prepare, spool_id_of, sync_file, sync_f
 from pdp.spool.frame import frame_of
 from pdp.spool.mark import Mark
 from pdp.spool.reader import Reader
+from pdp.spool.rewrite import write_again
 from pdp.spool.room import MAX_BYTES, Room
 from pdp.spool.segment import Segment, list_segments, measure, segment_path
 
@@ -44,6 +45,7 @@ class Journal:
         self._size = 0
         self._first = 0
         self._dirty_tail = False
+        self._doubtful = False
         self._shipped = 0
         self._synced = 0
         self._retired: list[int] = []
@@ -186,6 +188,8 @@ class Journal:
             sequence, current = self.next_sequence, self._fd
             try:
                 retired = [fd for fd in self._retired if fd != current]
+                if self._doubtful:
+                    self._write_again([*retired, current])
                 for fd in retired:
                     os.fsync(fd)
                     self._retired.remove(fd)
@@ -194,9 +198,17 @@ class Journal:
                     sync_folder(self.directory)
                 os.fsync(current)
             except OSError as error:
+                self._doubtful = True
                 raise SpoolFailed(f"cannot sync the spool: {error.strerror}") from error
+            self._doubtful = False
             self._synced = max(self._synced, sequence)
             self._mark.write(self._synced)
+
+    def _write_again(self, descriptors: list[int]) -> None:
+        for fd in descriptors:
+            size = self._size
+            # What has been closed is whole; of the open segment, as far as records go.
+            write_again(fd, size if fd == self._fd else os.fstat(fd).st_size)
 
     def read(self, from_sequence: int, max_records: int) -> list[tuple[int, bytes]]:
         """Return (sequence, record) in order of what is synced; empty: nothing newer.

@@ -362,6 +362,46 @@ def test_a_failing_sync_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     journal.close()
 
 
+def test_what_a_failed_sync_may_have_lost_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = opened(tmp_path, segment_bytes=1000)
+    fill(journal, [held(0)])
+
+    def broken(_fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("pdp.spool.journal.os.fsync", broken)
+    for number in range(1, 6):
+        journal.append(held(number))
+    with pytest.raises(SpoolFailed):
+        journal.sync()
+    monkeypatch.undo()
+    journal.append(held(6))
+    before = {each.path: each.path.read_bytes() for each in list_segments(tmp_path)}
+    assert len(before) > 1
+    written: dict[Path, bytes] = {}
+    real = os.pwrite
+
+    def noted(fd: int, data: bytes, offset: int) -> int:
+        path = Path(f"/proc/self/fd/{fd}").readlink()
+        if path in before:
+            assert offset == len(written.get(path, b""))
+            written[path] = written.get(path, b"") + data
+        return real(fd, data, offset)
+
+    monkeypatch.setattr("pdp.spool.rewrite.os.pwrite", noted)
+    journal.sync()
+    assert written == before
+    assert {each.path: each.path.read_bytes() for each in list_segments(tmp_path)} == before
+    written.clear()
+    journal.append(held(7))
+    journal.sync()
+    assert not written
+    assert numbers(journal) == list(range(8))
+    journal.close()
+
+
 def test_a_drop_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = opened(tmp_path, segment_bytes=10)
     fill(journal, [held(0), held(1)])
