@@ -156,8 +156,8 @@ def check_entries(database: sqlite3.Connection, book: Book, *, expire: bool) -> 
     )
     rows = Counter(row for row in database.execute(query) if row[2:5] != ("cancelled", 0, 0))
     expected = Counter(map(_row_of, book.asked))
-    assert expected - rows == Counter(), "what was acknowledged is there"
-    extra = rows - expected
+    missing, extra = expected - rows, rows - expected
+    assert not missing, f"not as it was acknowledged: {missing}; instead: {extra}"
     assert set(extra.values()) <= {1}, "nothing is there twice"
     key_of = {each.key.id: each.key for each in book.asked}
     for key_id, request_id, *rest in extra:
