@@ -20,6 +20,7 @@ from pdp.app.tls import control_target, line_tls, port_tls
 from pdp.certificates import Renewed
 from pdp.data.control import ControlClient
 from pdp.data.keycache import KeyCache
+from pdp.data.price_file import PriceFile
 from pdp.data.shipper import Shipper
 from pdp.data.watch import Watch
 from pdp.datadir import make_data_dir
@@ -80,7 +81,8 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         wait=_PREDECESSOR_DIES,
         max_bytes=settings.spool_max_bytes,
     )
-    watch = Watch(control, keys, journal.spool_id, clock=time.time_ns)
+    kept = PriceFile(settings.spool_dir / "prices.json")
+    watch = Watch(control, keys, journal.spool_id, clock=time.time_ns, kept=kept)
     sink = JournalSink(journal)
     bracket(server, sink.begin, sink.end)
     shipper = Shipper(journal, control)

@@ -10,6 +10,7 @@ import structlog
 
 from pdp.data.control import Change
 from pdp.data.keycache import KeyCache
+from pdp.data.price_file import PriceFile
 from pdp.errors import Unavailable
 from pdp.ports import Clock
 from pdp.quota.price import Price, PriceList, PriceTable
@@ -47,7 +48,7 @@ class CurrentPrices:
     """The `Prices` of the data plane: the table as last received, and some before it.
 
     Tables are remembered from the first one received: what a request costs is what it
-    cost when it was checked. That is forgotten at a restart.
+    cost when it was checked. After a restart there is the one that was last received.
     """
 
     def __init__(self) -> None:
@@ -73,7 +74,12 @@ class CurrentPrices:
         return self._table.price(model, provider)
 
     def price_at(self, model: str, provider: str, at: int) -> Price | None:
-        """Return the price that was in force at `at` (ns), as far back as is remembered."""
+        """Return the price that was in force at `at` (ns), as far back as is remembered.
+
+        Raises `Unavailable` while there are no prices at all: what is not known yet is not free.
+        """
+        if self._table is _NOTHING:
+            raise Unavailable("prices have not been received yet: report it again")
         for until, table in self._past:
             if at < until:
                 return table.price(model, provider)
@@ -83,7 +89,8 @@ class CurrentPrices:
 class Watch:
     """One task that follows changes for as long as the process lives.
 
-    `ready` is set once keys can be looked up and prices are there.
+    `ready` is set once keys can be looked up and prices are there; those that were `kept`
+    price reports until then.
     """
 
     def __init__(
@@ -93,6 +100,7 @@ class Watch:
         data_plane_id: str,
         *,
         clock: Clock,
+        kept: PriceFile | None = None,
         retry_delay: float = 0.1,
     ) -> None:
         self._control = control
@@ -103,7 +111,10 @@ class Watch:
         self._revision = 0
         self._prices_revision = ""
         self._fetching: asyncio.Task[None] | None = None
+        self._kept = kept
         self.prices = CurrentPrices()
+        if kept is not None and (prices := kept.load()) is not None:
+            self.prices.swap(PriceTable(prices), clock())
         self.ready = asyncio.Event()
         self.connected = False
 
@@ -169,7 +180,7 @@ class Watch:
             _log.warning("no prices from the control plane, trying again", error=str(error))
             return
         # Aside: it takes 6 ms.
-        table = await asyncio.to_thread(PriceTable, prices)
+        table = await asyncio.to_thread(self._taken_up, prices)
         self.prices.swap(table, self._clock())
         self._prices_revision = revision
         if not self.ready.is_set():
@@ -177,6 +188,11 @@ class Watch:
             if self.connected:
                 # Not before: without prices a key with a budget would be told `price_unknown`.
                 self._keys.alive()
+
+    def _taken_up(self, prices: PriceList) -> PriceTable:
+        if self._kept is not None:
+            self._kept.save(prices)
+        return PriceTable(prices)
 
     def _fetched(self, done: asyncio.Task[None]) -> None:
         self._fetching = None

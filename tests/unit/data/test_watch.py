@@ -3,11 +3,14 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from pdp.data.control import Change
+from pdp.data.price_file import PriceFile
 from pdp.data.watch import CurrentPrices, Watch
 from pdp.errors import StartRefused, Unavailable
 from pdp.quota.match import Match
@@ -166,6 +169,45 @@ def test_prices_are_remembered_from_the_first_ones_on() -> None:
     early = CurrentPrices()
     early.swap(PriceTable(priced(1)), 5)
     assert amount(early.price_at("m", "p", 4)) == 1
+
+
+async def test_after_a_restart_reports_are_priced_by_what_was_received_last(
+    tmp_path: Path,
+) -> None:
+    file = PriceFile(tmp_path / "prices.json")
+    first = Watch(Control(), Keys(), "test", clock=lambda: NOW, kept=file)  # type: ignore[arg-type]
+    with pytest.raises(Unavailable, match="prices have not been received yet: report it again"):
+        first.prices.price_at("m", "p", NOW)
+    file.save(priced(1))
+    again = Watch(Control(), Keys(), "test", clock=lambda: NOW, kept=file)  # type: ignore[arg-type]
+    assert amount(again.prices.price_at("m", "p", NOW)) == 1
+    assert not again.ready.is_set(), "Checks wait for what is true now"
+    again.prices.swap(PriceTable(priced(2)), NOW + 5)
+    assert [amount(again.prices.price_at("m", "p", NOW + n)) for n in (4, 5)] == [1, 2]
+
+
+async def test_what_is_received_is_kept(tmp_path: Path) -> None:
+    control, keys = Control(), Keys()
+    control.prices_now = ("p1", priced(3))
+    file = PriceFile(tmp_path / "prices.json")
+    watch = Watch(control, keys, "test", clock=lambda: NOW, kept=file)  # type: ignore[arg-type]
+    task = asyncio.create_task(watch.run())
+    control.changes.put_nowait(change(1))
+    await asyncio.wait_for(watch.ready.wait(), 5)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert file.load() == priced(3)
+
+
+def test_a_file_of_prices_that_cannot_be_read_or_written_costs_a_word(tmp_path: Path) -> None:
+    file = PriceFile(tmp_path / "prices.json")
+    assert file.load() is None
+    (tmp_path / "prices.json").write_bytes(b"{")
+    missing = PriceFile(tmp_path / "nowhere" / "prices.json")
+    with capture_logs() as logs:
+        assert file.load() is None
+        missing.save(priced(1))
+    assert [each["log_level"] for each in logs] == ["warning", "warning"]
 
 
 async def test_after_a_loss_it_goes_on_from_the_last_revision(parts: Parts) -> None:
