@@ -94,7 +94,8 @@ class Fold:
         self.changed: dict[str, Row] = {}
         # By chain: most records of a batch are of few, and each counts in nine sums of its own.
         self._moved: dict[tuple[Window, ...], Spend] = {}
-        self.usage: dict[tuple[str, int, str, str], Usage] = {}
+        self.usage: dict[tuple[str | int, ...], Usage] = {}
+        """What to add to usage_daily, by its columns before the sums."""
         self.used: dict[str, int] = {}
         """When each key was last let through (ns); a denial is no use."""
 
@@ -155,7 +156,6 @@ class Fold:
         elif row.status not in ("pending", "expired"):
             return
         before = msgspec.structs.replace(row)  # What is counted now; the difference changes.
-        was_expired = row.status == "expired"
         _override(row, record.facts)
         row.status = record.status
         row.http_status = record.http_status or row.http_status
@@ -168,7 +168,7 @@ class Fold:
         self._charge(row, before, record.cost or 0, record.counted_tokens, record.windows)
         if not checked:
             self._spend_of(record.windows).requests += 1
-        self._use(row, record.windows, requests=0 if was_expired else 1)
+        self._use(row, record.windows)
 
     def _expired(self, record: Expired) -> None:
         row = self.rows.get(record.decision_id)
@@ -188,7 +188,7 @@ class Fold:
         self._charge(row, before, record.cost, record.tokens, record.windows)
         if not checked:
             self._spend_of(record.windows).requests += 1
-        self._use(row, record.windows, requests=1)
+        self._use(row, record.windows)
 
     def _charge(
         self, row: Row, before: Row, cost: int, tokens: int, windows: tuple[Window, ...]
@@ -203,21 +203,24 @@ class Fold:
         spend.held_tokens -= before.held_tokens
         if windows and before.status == "expired":
             # The expiry was used up under the model of the Check.
-            self._usage_row(before, windows).cost -= before.charged_cost
+            usage = self._usage_row(before, windows)
+            usage.requests -= 1
+            usage.cost -= before.charged_cost
 
-    def _use(self, row: Row, windows: tuple[Window, ...], requests: int) -> None:
+    def _use(self, row: Row, windows: tuple[Window, ...]) -> None:
         if not windows:
             return
         usage = self._usage_row(row, windows)
-        usage.requests += requests
+        usage.requests += 1
         usage.prompt_tokens += row.prompt_tokens
         usage.completion_tokens += row.completion_tokens
         usage.cached_tokens += row.cached_tokens
         usage.cost += row.charged_cost
 
     def _usage_row(self, row: Row, windows: tuple[Window, ...]) -> Usage:
-        name = (row.key_id, windows[0].day, row.model, row.provider)
-        return self.usage.setdefault(name, Usage())
+        used = (row.key_id, windows[0].day, row.model, row.provider)
+        whose = (row.team_id, row.user_id, row.organization_id)
+        return self.usage.setdefault((*used, *whose), Usage())
 
     def _spend_of(self, windows: tuple[Window, ...]) -> Spend:
         return self._moved.setdefault(windows, Spend())
