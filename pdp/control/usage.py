@@ -2,8 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
@@ -25,6 +25,8 @@ MOST_ROWS: Final = 1000
 """Rows in a page."""
 
 _NOON: Final = timedelta(hours=12)
+"""After the start of a day. Its date is that of its middle: days that began before the
+organization's timezone changed keep their start (docs/adr/0005)."""
 
 # What every database takes.
 _Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -106,19 +108,43 @@ async def usage_by_group(
     sight = await _narrowed(database, sight, key_id)
     async with database.reading() as connection:
         zone = ZoneInfo((await _organization(connection, sight)).timezone)
-        days = _midnight(first, zone), _midnight(last and last + timedelta(days=1), zone)
+        days = _from(first, zone), _from(last and last + timedelta(days=1), zone)
         rows = await store.used(connection, sight, group, days, after, limit + 1)
-    more = len(rows) > limit
+    page: Sequence[Mapping[str, Any]] = rows[:limit]
+    if len(rows) > limit and group == "day":
+        page = _whole_dates(rows, zone)
+    found = [_used(row, group, zone) for row in page]
     return {
-        "usage": [_used(row, group, zone) for row in rows[:limit]],
-        "next_cursor": _cursor_of(rows[limit - 1]["group"]) if more else None,
+        "usage": _by_date(found) if group == "day" else found,
+        "next_cursor": _cursor_of(page[-1]["group"]) if len(rows) > limit else None,
     }
+
+
+def _whole_dates(rows: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> Sequence[Mapping[str, Any]]:
+    """Return all rows but the last and those of its date; at least one."""
+    following = _date_named(rows[-1]["group"], zone)
+    page = [row for row in rows if _date_named(row["group"], zone) != following]
+    return page or rows[:-1]
+
+
+def _by_date(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add up days of one date: where the timezone changed, two may have begun in it."""
+    dates: dict[str, dict[str, Any]] = {}
+    for row in found:
+        before = dates.setdefault(row["day"], row)
+        if before is not row:
+            before |= {name: before[name] + row[name] for name in row if name != "day"}
+    return list(dates.values())
+
+
+def _date_named(start: int, zone: ZoneInfo) -> str:
+    return (datetime.fromtimestamp(start, UTC) + _NOON).astimezone(zone).date().isoformat()
 
 
 def _used(row: Mapping[str, Any], group: str, zone: ZoneInfo) -> dict[str, Any]:
     value = row["group"]
     if group == "day":
-        value = datetime.fromtimestamp(value, zone).date().isoformat()
+        value = _date_named(value, zone)
     return {
         group: value or None,
         **({"key_name": row["name"]} if group == "key" else {}),
@@ -165,12 +191,13 @@ def _date_of(text: str) -> date | None:
     return day if 1970 <= day.year < 9999 else None
 
 
-def _midnight(day: date | None, zone: ZoneInfo) -> int | None:
-    """Return the second in which a day begins."""
+def _from(day: date | None, zone: ZoneInfo) -> int | None:
+    """Return the second from which on a day may have begun that has this date, or a later one."""
     if day is None:
         return None
-    noon = int((datetime(day.year, day.month, day.day, tzinfo=zone) + _NOON).timestamp())
-    return Calendar(zone.key).day(noon * 1_000_000_000)[0]
+    noon = (datetime(day.year, day.month, day.day, tzinfo=zone) + _NOON).timestamp()
+    midnight = Calendar(zone.key).day(int(noon) * 1_000_000_000)[0]
+    return midnight - int(_NOON.total_seconds())
 
 
 def _cursor_of(position: object) -> str:

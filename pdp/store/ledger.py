@@ -25,7 +25,7 @@ _AUDIT = Upsert(
     ),
 )
 _SPEND = Upsert(key_spend, sums=True)
-_USAGE = Upsert(usage_daily, sums=True)
+_USAGE = Upsert(usage_daily, sums=True, fixed=("organization_id",))
 _columns_of = attrgetter(*_AUDIT.columns)
 
 
@@ -103,7 +103,7 @@ async def add_spend(
 
 
 async def add_usage(
-    connection: AsyncConnection, sums: Mapping[tuple[str, int, str, str], Struct]
+    connection: AsyncConnection, sums: Mapping[tuple[str | int, ...], Struct]
 ) -> None:
     """Add to the daily sums of keys."""
     await _USAGE.run(connection, _rows(sums))

@@ -5,7 +5,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-NEWEST: Final = "0004"
+NEWEST: Final = "0005"
 """The schema of this version."""
 
 

@@ -190,7 +190,7 @@ key_spend = Table(
     _count("held_tokens"),
 )
 
-# What each key used itself, by the day of its organization's timezone.
+# What each key used itself, by the day of its organization's timezone; whose it was then.
 usage_daily = Table(
     "usage_daily",
     metadata,
@@ -198,12 +198,15 @@ usage_daily = Table(
     Column("day", BigInteger, primary_key=True, autoincrement=False),
     Column("model", String(256), primary_key=True),
     Column("provider", String(256), primary_key=True),
+    Column("team_id", String(128), primary_key=True),
+    Column("user_id", String(128), primary_key=True),
+    _text("organization_id", 128),
     _count("requests"),
     _count("prompt_tokens"),
     _count("completion_tokens"),
     _count("cached_tokens"),
     _count("cost"),
-    Index(None, "day"),
+    Index(None, "organization_id", "day"),
 )
 
 spools = Table(

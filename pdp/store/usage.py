@@ -18,8 +18,8 @@ GROUPS: Final[Mapping[str, sa.Column[Any]]] = {
     "model": usage_daily.c.model,
     "provider": usage_daily.c.provider,
     "key": usage_daily.c.key_id,
-    "team": api_keys.c.team_id,
-    "user": api_keys.c.user_id,
+    "team": usage_daily.c.team_id,
+    "user": usage_daily.c.user_id,
 }
 
 
@@ -88,18 +88,18 @@ async def used(
     if end is not None:
         span.append(usage_daily.c.day < end)
     sums = [sa.func.sum(usage_daily.c[name]).label(name) for name in SUMS]
-    columns: list[Any] = [column.label("group"), *sums]
-    if group == "key":
-        columns.append(sa.func.min(api_keys.c.name).label("name"))
     query = (
-        sa.select(*columns)
-        .join(api_keys, api_keys.c.id == usage_daily.c.key_id)
-        .where(*is_seen(sight, api_keys, api_keys.c.id), *span)
+        sa.select(column.label("group"), *sums)
+        .where(*is_seen(sight, usage_daily, usage_daily.c.key_id), *span)
         .group_by(column)
+        # Late reports of another model leave nothing but zeros of the Check's.
+        .having(sa.func.sum(usage_daily.c.requests) > 0)
     )
     if after is not None:
         query = query.where(column > after)
     if group == "key":
+        query = query.join(api_keys, api_keys.c.id == usage_daily.c.key_id)
+        query = query.add_columns(sa.func.min(api_keys.c.name).label("name"))
         # There may be any number of keys: only those of the page are added up.
         page = _keys_used(sight, span, after).limit(limit).subquery()
         query = query.where(column.in_(sa.select(page.c.id)))

@@ -46,11 +46,15 @@ class Desk:
         self.root = root
         self.actor = operator_of(root)
         self.now = NOON
+        self.whose: dict[str, tuple[str, str]] = {}
+        """Team and user of the keys made here."""
 
     async def create(self, **body: Any) -> Resource:
         """Make a key; each one a second after the one before, so that their order is known."""
         self.now += SECOND
-        return await self.keys.create(self.actor, {"name": "key", **body}, self.now)
+        made = await self.keys.create(self.actor, {"name": "key", **body}, self.now)
+        self.whose[made["id"]] = made["team_id"] or "", made["user_id"] or ""
+        return made
 
     async def take(self, *records: Record, first: int = 0, spool: str = "spool") -> int:
         """Ingest records."""
@@ -109,7 +113,7 @@ async def spend(database: Database) -> dict[tuple[str, str, int], tuple[int, ...
 async def used(database: Database) -> dict[tuple[str, int, str, str], tuple[int, ...]]:
     """Return (requests, prompt, completion, cached, cost) by (key, day, model, provider)."""
     async with database.reading() as connection:
-        return {tuple(row[:4]): tuple(row[4:]) for row in await _all(connection, usage_daily)}
+        return {tuple(row[:4]): tuple(row[7:]) for row in await _all(connection, usage_daily)}
 
 
 async def _all(connection: Any, table: sa.Table) -> Sequence[Any]:

@@ -52,7 +52,9 @@ async def family(desk: Desk) -> tuple[str, str]:
 
 def hold_of(desk: Desk, decision_id: str, *key_ids: str, cost: int = USD, at: int = NOON) -> Held:
     """Return a hold on a chain that ends at the root, in the windows of its time."""
-    record = held(decision_id, cost, 10, chain=(*key_ids, desk.root.key_id), at=at)
+    chain = (*key_ids, desk.root.key_id)
+    team_id, user_id = desk.whose.get(chain[0], ("", ""))
+    record = held(decision_id, cost, 10, chain, at, team_id=team_id, user_id=user_id)
     calendar = Calendar("UTC")
     day, month = calendar.day(at)[0], calendar.month(at)[0]
     windows = tuple(Window(each.key_id, day, month) for each in record.hold.windows)

@@ -160,8 +160,8 @@ async def test_the_way_down_leaves_nothing_and_the_way_up_is_the_same_again(
 async def fill(desk: Desk) -> None:
     """Put something into every table."""
     await desk.create(key_type="team", team_id="a")
-    made = await desk.create(key_type="user", team_id="a")
-    hold = held("d1", chain=(made["id"], desk.root.key_id))
+    made = await desk.create(key_type="user", team_id="a", user_id="u")
+    hold = held("d1", chain=(made["id"], desk.root.key_id), team_id="a", user_id="u")
     await desk.take(hold, settled(hold), denied("d2"))
     async with desk.database.writing() as connection:
         request = {"actor_key_id": "a", "name": "b", "fingerprint": b"c", "target_key_id": "d"}
@@ -242,7 +242,7 @@ async def test_a_revision_that_is_none_is_refused_with_those_that_are(
     before = await shape(database)
     with pytest.raises(
         StartRefused,
-        match=f"^there is no revision `{revision}`: use one of 0001, 0002, 0003, 0004$",
+        match=f"^there is no revision `{revision}`: use one of 0001, 0002, 0003, 0004, 0005$",
     ):
         await migrate(database, revision)
     assert await shape(database) == before
