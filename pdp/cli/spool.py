@@ -62,9 +62,13 @@ def status(json: Json = False) -> None:
 async def _ledger_has(settings: "Settings", spool_id: str) -> int:
     """Return how many records of a spool the ledger has, as its database or server says."""
     if settings.control_url:
+        from pdp.app.line import line_tls
         from pdp.data.control import ControlClient
 
-        client = ControlClient(settings.control_url, "")
+        tls = line_tls(settings, "client", settings.control_url, "PDP_CONTROL_URL")
+        client = ControlClient(
+            settings.control_url, "", tls=tls, server_name=settings.control_tls_name
+        )
         try:
             return await client.ingest(spool_id, 0, ())
         finally:
