@@ -62,7 +62,7 @@ def status(json: Json = False) -> None:
 async def _ledger_has(settings: "Settings", spool_id: str) -> int:
     """Return how many records of a spool the ledger has, as its database or server says."""
     if settings.control_url:
-        from pdp.app.line import line_tls
+        from pdp.app.tls import line_tls
         from pdp.data.control import ControlClient
 
         tls = line_tls(settings, "client", settings.control_url, "PDP_CONTROL_URL")
