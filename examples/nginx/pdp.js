@@ -205,7 +205,13 @@ function with_usage(r) {
         text = r.requestText || '';
         if (!ALIKE.test(text)) return text.replace('{', '{"stream_options":{"include_usage":true},');
         const body = JSON.parse(text);           // it has options of its own
-        body.stream_options = Object.assign({}, body.stream_options, {include_usage: true});
+        const options = {include_usage: true};
+        Object.keys(body.stream_options || {}).forEach(function (name) {
+            // Some servers fold case, or end a name at its first null.
+            const loosely = name.toLowerCase().split('\0')[0];
+            if (loosely != 'include_usage') options[name] = body.stream_options[name];
+        });
+        body.stream_options = options;
         return JSON.stringify(body);
     } catch (e) {
         r.warn('pdp: body not changed: ' + e.message);

@@ -58,6 +58,14 @@ class Seen(Struct, frozen=True, forbid_unknown_fields=True):
     usage: bool = False
 
 
+class Differs(Struct, frozen=True, forbid_unknown_fields=True):
+    """What another proxy than Envoy does otherwise; None: it does not."""
+
+    answer: str | list[str] | None = None
+    seen: list[Seen] | None = None
+    why: str = ""
+
+
 class Attempt(Struct, frozen=True, forbid_unknown_fields=True):
     """What is tried, what must come back, and what must have arrived upstream.
 
@@ -73,6 +81,17 @@ class Attempt(Struct, frozen=True, forbid_unknown_fields=True):
     send: Send | list[Send] = Send()
     seen: list[Seen] = []
     held: bool = False
+    nginx: Differs = Differs()
+
+    def through_nginx(self) -> "Attempt":
+        """Return the attempt as it ends at NGINX."""
+        other = self.nginx
+        return msgspec.structs.replace(
+            self,
+            answer=self.answer if other.answer is None else other.answer,
+            seen=self.seen if other.seen is None else other.seen,
+            why=other.why or self.why,
+        )
 
     @property
     def sends(self) -> list[Send]:

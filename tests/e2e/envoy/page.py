@@ -13,27 +13,34 @@ _HEAD = """\
 Made by `python -m tests.e2e.envoy.page` of \
 [attempts.yaml](../tests/e2e/envoy/attempts.yaml), which has what is sent to the byte. \
 `tests/e2e/envoy/test_attempts.py` plays all {count} through a real Envoy with \
-[examples/envoy/envoy.yaml](../examples/envoy/envoy.yaml), and checks that
+[examples/envoy/envoy.yaml](../examples/envoy/envoy.yaml), `tests/e2e/nginx/test_attempts.py` \
+through a real NGINX with [examples/nginx/nginx.conf](../examples/nginx/nginx.conf); they check \
+that
 
 - what is refused gets this answer, arrives nowhere, and moves no counter;
 - what passes arrives once, in one spelling, with the provider's credentials and none of the \
 client's; that it was decided, and is in the audit log, with the key that sent it and the \
 one model that any reading of the body can find.
 
+Envoy makes one spelling of a path before anybody decides; NGINX passes it as it came, and every \
+other spelling than the table's is refused. NGINX answers some malformed requests in HTTP/2 where \
+Envoy resets the stream.
+
 "as usual" is a completion like any other. An attempt without a word of its own is refused \
 for its group's reason.
 """
 
 _LEFT = """
-## What Envoy leaves to the provider
+## What the proxies leave to the provider
 
-- A bare carriage return inside a header's value goes upstream as it came. A server that \
+- Envoy: a bare carriage return inside a header's value goes upstream as it came. A server that \
 takes it for the end of a line does not follow the standard; do not put one behind this \
 gateway.
-- A request that Envoy refuses to rewrite (a stream without usage, in JSON that Envoy cannot \
+- Envoy: a request that it refuses to rewrite (a stream without usage, in JSON that it cannot \
 read) has been allowed before: it counts as a request, and costs nothing else.
-- A request that never ends holds its connection for up to `request_timeout` (60 s). Bound \
-connections per client in front of Envoy, or with its `connection_limit` filter.
+- A request that never ends holds its connection, in Envoy for up to `request_timeout` (60 s). \
+Bound connections per client in front of Envoy, or with its `connection_limit` filter; NGINX has \
+`client_body_timeout` (60 s between two reads) and `limit_conn`.
 """
 
 
@@ -47,12 +54,14 @@ def page() -> str:
 def _section(group: Group) -> str:
     why = group.why[0].upper() + group.why[1:]
     rows = [_row(attempt) for attempt in group.attempts]
-    table = "\n".join(["| attempt | answer | why |", "| --- | --- | --- |", *rows])
-    return f"\n## {group.group}\n\n{why}.\n\n{table}\n"
+    head = ["| attempt | Envoy | NGINX | why |", "| --- | --- | --- | --- |"]
+    return f"\n## {group.group}\n\n{why}.\n\n" + "\n".join([*head, *rows]) + "\n"
 
 
 def _row(attempt: Attempt) -> str:
-    return f"| {attempt.name} | {', '.join(_answers(attempt))} | {attempt.why} |"
+    envoy, nginx = (", ".join(_answers(one)) for one in (attempt, attempt.through_nginx()))
+    whys = [attempt.why, f"NGINX: {attempt.nginx.why}" if attempt.nginx.why else ""]
+    return f"| {attempt.name} | {envoy} | {nginx} | {'. '.join(filter(None, whys))} |"
 
 
 def _answers(attempt: Attempt) -> list[str]:

@@ -22,7 +22,7 @@ REFUSED = [attempt for attempt in ATTEMPTS if not attempt.seen]
 PASSING = [attempt for attempt in ATTEMPTS if attempt.seen]
 SECRETS = ("authorization", "x-api-key", "api-key")
 Counters = dict[tuple[str, str], tuple[int, int]]
-REFUSAL = re.compile(r"4\d\d [a-z_]+|501 invalid_request|closed|reset")
+REFUSAL = re.compile(r"4\d\d [a-z_]+|50[15] invalid_request|closed|reset")
 
 
 class Played(Struct):
