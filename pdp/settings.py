@@ -26,6 +26,14 @@ def _address(text: str) -> str:
     return text
 
 
+def _udp_address(text: str) -> str:
+    if text == "off":
+        return text
+    if text.startswith("unix:"):  # Of ten lines four get lost there.
+        raise ValueError("use `host:port`, or `off`")
+    return _address(text)
+
+
 def _folder(path: object) -> object:
     """An empty name would be the working directory, whatever that is."""
     if isinstance(path, str) and not path.strip():
@@ -81,6 +89,12 @@ class Settings(BaseSettings):
     nginx_listen: Address = "127.0.0.1:9292"
     nginx_max_body: int = Field(default=8_388_608, ge=1024, le=134_217_728)
     """Bytes of a request's body that NGINX may pass; a longer one is refused."""
+    nginx_usage_listen: Annotated[str, AfterValidator(_udp_address)] = "127.0.0.1:9292"
+    """UDP: where NGINX sends its usage lines; `off`: nowhere."""
+    nginx_usage_file: File | None = None
+    """The file that NGINX writes its usage lines to, which is followed; unset: none."""
+    nginx_usage_trust_network: bool = False
+    """Take usage lines off loopback, where whoever knows a reservation can settle it."""
     ops_listen: Address = "0.0.0.0:9464"
     control_listen: Address | None = None
     """Where the planes meet; default: `control.sock` in the data dir."""

@@ -26,10 +26,10 @@ DEADLINE = 20.0
 _given: set[int] = set()
 
 
-def free_port() -> int:
+def free_port(kind: int = socket.SOCK_STREAM) -> int:
     """Return a port that was free a moment ago, and that nobody here has been given before."""
     while True:
-        with socket.socket() as probe:
+        with socket.socket(type=kind) as probe:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
         if port not in _given:
@@ -67,6 +67,7 @@ class Stack:
         self.ops_port = free_port()
         self.http_port = free_port()
         self.nginx_port = free_port()
+        self.usage_port = free_port(socket.SOCK_DGRAM)
         self.log_path = folder / "serve.log"
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith("PDP_")
@@ -76,6 +77,7 @@ class Stack:
             "PDP_OPS_LISTEN": f"127.0.0.1:{self.ops_port}",
             "PDP_HTTP_LISTEN": f"127.0.0.1:{self.http_port}",
             "PDP_NGINX_LISTEN": f"127.0.0.1:{self.nginx_port}",
+            "PDP_NGINX_USAGE_LISTEN": f"127.0.0.1:{self.usage_port}",
             **settings,
         }
         self.process: subprocess.Popen[bytes] | None = None

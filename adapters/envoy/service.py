@@ -12,7 +12,7 @@ from adapters.envoy.allowed import REFERENCE, allowed
 from adapters.envoy.translate import PARTIAL_BODY, Entry, usage_of
 from adapters.envoy.v1 import wire_pb2 as pb
 from adapters.http.ask import Ask, HttpOptions, HttpRequest, Refusal, ask_of
-from adapters.http.counts import COUNTS, MAX_COUNT
+from adapters.http.counts import COUNTS, believed
 from adapters.http.denial import denial_of
 from adapters.http.engine import Decider
 from adapters.http.reference import parse_reference, reference_of
@@ -232,14 +232,9 @@ def _add(options: Any, name: str, value: str) -> None:
 
 
 def _told(usage: Any) -> dict[str, int]:
-    """Return the counts that Envoy read out of the response; nonsense is not believed."""
-    counts = {}
-    for name in COUNTS:
-        if name in usage.fields:
-            value = usage.fields[name].number_value
-            if 0 <= value <= MAX_COUNT:
-                counts[name] = int(value)
-    return counts
+    """Return the counts that Envoy read out of the response."""
+    fields = usage.fields
+    return believed({name: fields[name].number_value for name in COUNTS if name in fields})
 
 
 def _upstream_failed(flags: pb.ResponseFlags) -> bool:

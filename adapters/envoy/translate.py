@@ -5,8 +5,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from adapters.http.counts import counts_of, estimated_tokens
+from adapters.http.counts import estimated_tokens
 from adapters.http.reference import Reference
+from adapters.http.usage import metered, usage_from
 from pdp.credentials import CREDENTIAL_HEADERS
 from pdp.model import Usage, UsageStatus
 
@@ -53,32 +54,17 @@ _NEVER_SENT: Final = (
 
 def usage_of(entry: Entry) -> Usage:
     """Return the usage to report."""
-    reference = entry.reference
-    counts = counts_of(entry.told)
-    prompt, completion = counts.prompt, counts.completion
-    complete = prompt is not None and (completion is not None or not reference.max_output)
-    source = "none"
-    if complete:
-        source = "provider"
-    elif 200 <= entry.status < 300 and entry.response_bytes:
-        # Nobody told, or not to the end, but the provider was at work: silence is not free.
-        source = "estimated"
-        if prompt is None:
-            prompt = reference.prompt_tokens
-        if completion is None:
-            completion = estimated_tokens(entry.response_bytes, reference.max_output)
-    return Usage(
-        request_id=reference.request_id,
-        reservation_id=reference.reservation_id,
-        key_id=reference.key_id,
-        status=_status(entry, complete=complete),
+    reference, estimate = entry.reference, None
+    if 200 <= entry.status < 300 and entry.response_bytes:
+        estimate = estimated_tokens(entry.response_bytes, reference.max_output)
+    found = metered(reference, entry.told, estimate)
+    return usage_from(
+        reference,
+        found,
+        status=_status(entry, complete=found.complete),
         http_status=entry.status,
-        prompt_tokens=prompt or 0,
-        completion_tokens=completion or 0,
-        cached_tokens=min(prompt or 0, counts.cached),
-        latency_ms=entry.duration,
+        duration=entry.duration,
         started_at=entry.started_at,
-        usage_source=source,  # type: ignore[arg-type]
     )
 
 

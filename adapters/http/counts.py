@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -18,6 +18,18 @@ COUNTS: Final = (
 """The names that providers tell token counts by."""
 
 MAX_COUNT: Final = 1_000_000_000
+
+
+def believed(told: Mapping[str, Any]) -> dict[str, int]:
+    """Return what can be counts of what came under `COUNTS`; nonsense is not believed."""
+    counts = {}
+    for name in COUNTS:
+        value = told.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if 0 <= value <= MAX_COUNT:
+            counts[name] = int(value)
+    return counts
 
 
 class Counts(Struct, frozen=True, gc=False):

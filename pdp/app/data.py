@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 
 import grpc
 import structlog
@@ -16,6 +17,7 @@ from adapters.http.ask import HttpOptions
 from adapters.nginx.bounds import Bounds
 from adapters.nginx.server import NginxServer
 from adapters.nginx.service import NginxService
+from pdp.app.inflows import nginx_inflows
 from pdp.app.tls import control_target, line_tls, port_tls
 from pdp.certificates import Renewed
 from pdp.data.control import ControlClient
@@ -103,6 +105,7 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
     asked = _nginx_service(settings, engine, load)
     nginx = NginxServer(settings.nginx_listen, asked, Bounds(settings.nginx_max_body))
     data_plane.add_reflection(server)
+    inflows = nginx_inflows(settings, engine, sink.durable)
     sources = Sources(
         stats=stats,
         methods=metered.methods,
@@ -118,6 +121,7 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         transport=carrier(settings.grpc_transport, tls=port is not None),
         late_spool_failures=lambda: sink.failures,
         http_checks=[asked.seconds],
+        usage_lines=lambda: chain.from_iterable(each.counts() for each in inflows),
     )
     certificates = CertificateCollector({"grpc": port, "control": line})
     ops = _ops_of(settings, [DataPlaneCollector(sources), certificates], watch)
@@ -140,6 +144,7 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         shipper=shipper,
         keeper=SpoolKeeper(journal, counters, time.time_ns),
         load=load,
+        inflows=inflows,
     )
 
 

@@ -50,6 +50,7 @@ class Stage:
             "PDP_HTTP_LISTEN": f"127.0.0.1:{self.ports.admin}",
             "PDP_HTTP_TRUSTED_HOPS": "1",  # Envoy
             "PDP_NGINX_LISTEN": f"unix:{self.folder / 'nginx.sock'}",
+            "PDP_NGINX_USAGE_LISTEN": "off",
             "PROVIDER_API_KEY": "sk-of-the-provider",
         }
 

@@ -1,7 +1,7 @@
 """The data plane as a process: what runs, in which order it starts and stops."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
@@ -56,6 +56,18 @@ class HttpPort(Protocol):
         ...
 
 
+class Inflow(Protocol):
+    """A way by which reports come that nobody calls."""
+
+    async def run(self) -> None:
+        """Take reports until cancelled."""
+        ...
+
+    async def finish(self) -> None:
+        """Take what is there already, and close. Call when `run` has ended."""
+        ...
+
+
 class Parts(Struct, frozen=True):
     """Everything that runs in a data plane, already joined."""
 
@@ -70,6 +82,7 @@ class Parts(Struct, frozen=True):
     shipper: Shipper
     keeper: SpoolKeeper
     load: Load
+    inflows: Sequence[Inflow] = ()
 
 
 def add_health(server: MeteredServer) -> health_aio.HealthServicer:
@@ -116,7 +129,7 @@ async def _serve(parts: Parts) -> None:
             await parts.shipper.placed.wait()
     await parts.server.start()
     await parts.nginx.start()
-    await asyncio.Event().wait()
+    await asyncio.gather(asyncio.Event().wait(), *(each.run() for each in parts.inflows))
 
 
 async def _after_placed(parts: Parts, work: Callable[[], Awaitable[None]]) -> None:
@@ -150,6 +163,8 @@ async def _set_health(parts: Parts, *, serving: bool) -> None:
 async def _stop(parts: Parts) -> None:
     await _set_health(parts, serving=False)
     await asyncio.gather(parts.server.stop(_GRACE), parts.nginx.stop())
+    for each in parts.inflows:
+        await each.finish()
     await _drain(parts)
     try:
         parts.keeper.close()

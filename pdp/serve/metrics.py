@@ -27,7 +27,7 @@ class Sources(Struct, frozen=True):
 
     `revocation_age` in ns, `spool_*` counts and bytes;
     `late_spool_failures` are those that came after the engine had gone on; `http_checks`
-    the times of Checks that came over HTTP.
+    the times of Checks that came over HTTP; `usage_lines` are (channel, result, lines).
     """
 
     stats: Stats
@@ -43,6 +43,7 @@ class Sources(Struct, frozen=True):
     transport: str
     late_spool_failures: Callable[[], int]
     http_checks: Sequence[Histogram]
+    usage_lines: Callable[[], Iterable[tuple[str, str, int]]]
 
 
 class DataPlaneCollector(Collector):
@@ -143,6 +144,12 @@ def _decisions(sources: Sources) -> Iterator[Metric]:
     for result, count in stats.reports.items():
         reports.add_metric((result,), count)
     yield reports
+    lines = CounterMetricFamily(
+        "pdp_nginx_usage_lines", "Usage lines of NGINX.", labels=("channel", "result")
+    )
+    for channel, result, count in sources.usage_lines():
+        lines.add_metric((channel, result), count)
+    yield lines
     yield from _usage(sources)
     yield CounterMetricFamily(
         "pdp_holds_expired", "Holds that ran out unreported.", value=stats.holds_expired

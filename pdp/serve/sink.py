@@ -138,6 +138,11 @@ class JournalSink:
                 self._owed.popleft()
             await asyncio.sleep(0)
 
+    async def durable(self) -> None:
+        """Return once all that was appended survives a power cut. Raises `SpoolFailed`."""
+        await self.pay()
+        await asyncio.to_thread(self._journal.sync)
+
     async def sync_forever(self) -> None:
         """Write what waits and sync, until cancelled."""
         failing = False

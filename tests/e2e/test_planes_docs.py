@@ -34,6 +34,7 @@ def test_the_commands_of_the_page_work(tmp_path: Path) -> None:
             "PDP_OPS_LISTEN": f"127.0.0.1:{ops}",
             "PDP_HTTP_LISTEN": f"127.0.0.1:{free_port()}",
             "PDP_NGINX_LISTEN": f"127.0.0.1:{free_port()}",
+            "PDP_NGINX_USAGE_LISTEN": "off",
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -54,6 +54,7 @@ class Stage:
                 sync=self.says("sync"), keep=self.says("keep"), close=self.closes
             ),
             load=Load(),
+            inflows=(),
         )
 
     def says(self, what: str, answer: Any = None) -> Any:

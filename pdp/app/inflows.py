@@ -1,0 +1,40 @@
+"""How usage comes without a call: NGINX's lines, over UDP and in a file."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from adapters.nginx.usage.channel import Channel
+from adapters.nginx.usage.datagrams import Datagrams, bind_datagrams
+from adapters.nginx.usage.intake import Engine, Intake
+from adapters.nginx.usage.tail import Tail
+from pdp.errors import StartRefused
+from pdp.serve.transport import is_local
+from pdp.settings import Settings
+
+Inflow = Datagrams | Tail
+
+
+def nginx_inflows(
+    settings: Settings, engine: Engine, durable: Callable[[], Awaitable[None]]
+) -> Sequence[Inflow]:
+    """Return what takes NGINX's usage lines, its port bound; nothing runs yet.
+
+    `durable` waits until what was reported survives a power cut. Raises `StartRefused`.
+    """
+    inflows: list[Inflow] = []
+    if settings.nginx_usage_listen != "off":
+        address = settings.nginx_usage_listen
+        if not is_local(address) and not settings.nginx_usage_trust_network:
+            raise StartRefused(
+                f"PDP_NGINX_USAGE_LISTEN: `{address}` is not a loopback address, and UDP carries "
+                "no credentials: use PDP_NGINX_USAGE_FILE, or set "
+                "PDP_NGINX_USAGE_TRUST_NETWORK=true where only NGINX can send there"
+            )
+        bound = bind_datagrams(address, "PDP_NGINX_USAGE_LISTEN")
+        inflows.append(Datagrams(bound, Intake(engine, Channel("udp"))))
+    if settings.nginx_usage_file is not None:
+        path = settings.nginx_usage_file.absolute()
+        if path.exists() and not path.is_file():
+            raise StartRefused(f"PDP_NGINX_USAGE_FILE: `{path}` is not a regular file: name one")
+        saved = settings.data_dir / "nginx-usage.json"
+        inflows.append(Tail(path, saved, Intake(engine, Channel("file")), durable))
+    return inflows
