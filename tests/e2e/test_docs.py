@@ -1,4 +1,4 @@
-"""The commands of the README and of docs/keys.md and docs/audit.md, run as they stand there."""
+"""The commands of the README and of some pages of docs/, run as they stand there."""
 
 import re
 import subprocess
@@ -61,10 +61,19 @@ def test_the_readme_s_way_from_nothing_to_a_revoked_key(tmp_path: Path) -> None:
     assert re.search(r"^key +key_\w+  marketing$", done.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize(("page", "words"), [("keys.md", "is revoked"), ("audit.md", "Usage")])
-def test_the_commands_of_a_page(stack: Stack, tmp_path: Path, page: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("page", "start", "words"),
+    [
+        ("keys.md", "", "is revoked"),
+        ("audit.md", "", "Usage"),
+        ("database.md", "## Migrations", "to 0001"),
+    ],
+)
+def test_the_commands_of_a_page(
+    stack: Stack, tmp_path: Path, page: str, start: str, words: str
+) -> None:
     stack.environment["ID"] = stack.root["key_id"]
-    done = run(stack, blocks(f"docs/{page}"), tmp_path)
+    done = run(stack, blocks(f"docs/{page}", start), tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert words in done.stdout
     assert done.stderr.strip().replace("keep the secret: it is not shown again", "").strip() == ""
