@@ -23,6 +23,9 @@ EVENTS = (
     "key.budget_threshold",
     "key.suspicious_activity",
 )
+EMAIL = r"[!-?A-~]{1,64}@[!-?A-~]{1,255}"
+URL = r"https?://[!-~]{1,1990}"
+"""Of a webhook, and of who is told of a budget: their forms alone."""
 MOST_BYTES = 64 * 1024
 """Of a body as JSON: every data plane holds every key in use, compiled."""
 _MAX_METADATA = 64
@@ -208,6 +211,16 @@ def _events(value: object, at: str, problems: Problems) -> None:
         problems.add(at, f"not a list of events: use {', '.join(EVENTS)}")
 
 
+def _shaped(pattern: str, what: str) -> Parse:
+    shape = re.compile(pattern, re.ASCII)
+
+    def parse(value: object, at: str, problems: Problems) -> None:
+        if not isinstance(value, str) or not shape.fullmatch(value):
+            problems.add(at, what)
+
+    return parse
+
+
 def _secret(value: object, at: str, problems: Problems) -> None:
     _text(256)(value, at, problems)
     if value == SECRET_SHOWN:
@@ -248,7 +261,9 @@ _FIELDS: dict[str, Parse] = {
     "budget_limits": _object,
     "token_limits": _object,
     "max_requests": _given,
-    "budget_alerts": _fields(thresholds=_thresholds, notify_email=_text(320)),
+    "budget_alerts": _fields(
+        thresholds=_thresholds, notify_email=_shaped(EMAIL, "not an email address")
+    ),
     "alerts": _fields(
         budget_threshold=_thresholds,
         rate_limit_percentage=_whole(100),
@@ -256,7 +271,12 @@ _FIELDS: dict[str, Parse] = {
         unusual_patterns=_flag,
     ),
     "ip_allowlist": _object,
-    "webhooks": _fields(enabled=_flag, url=_text(2000), events=_events, secret=_secret),
+    "webhooks": _fields(
+        enabled=_flag,
+        url=_shaped(URL, "not a URL: use `https://host/path`"),
+        events=_events,
+        secret=_secret,
+    ),
     "metadata": _metadata,
     "expires_at": _instant,
 }

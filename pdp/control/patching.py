@@ -20,6 +20,7 @@ _FIXED: Final = (
 """Fields of the resource that a patch may repeat, as a client does that sends back what it got."""
 _MOVING: Final = ("last_used_at", "rotation_age_days")
 """Such fields that change by themselves: what came back may be old."""
+_LIFE: Final = "suspend, resume or revoke the key instead"
 
 
 def patched(row: KeyRow, patch: object, actor: Actor, now: int, problems: Problems) -> KeyRow:
@@ -61,7 +62,8 @@ def _refuse_fixed(patch: dict[str, Any], shown_now: dict[str, Any], problems: Pr
         patch.pop(name, None)
     for name in _FIXED:
         if name in patch and patch.pop(name) != shown_now[name]:
-            problems.add(name, "cannot be changed: leave it out, or make another key")
+            remedy = _LIFE if name == "status" else "leave it out, or make another key"
+            problems.add(name, f"cannot be changed: {remedy}")
 
 
 def _granter(patch: dict[str, Any], row: KeyRow, actor: Actor, problems: Problems) -> str | None:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from pdp.actions import ACTIONS
-from pdp.control.key_document import ACCESS, EVENTS, KEY_TYPES
+from pdp.control.key_document import ACCESS, EMAIL, EVENTS, KEY_TYPES, URL
 from pdp.control.listing import STATUSES
 from pdp.control.rotation import LONGEST_GRACE
 from pdp.control.temporary import LONGEST
@@ -75,7 +75,10 @@ _LIMITS: Final = {
 
 _ALERTS: Final = {
     "budget_alerts": closed(
-        {"thresholds": nullable(_PERCENTAGES), "notify_email": nullable(text(320))}
+        {
+            "thresholds": nullable(_PERCENTAGES),
+            "notify_email": nullable(text(320, pattern=f"^{EMAIL}$")),
+        }
     ),
     "alerts": closed(
         {
@@ -88,7 +91,7 @@ _ALERTS: Final = {
     "webhooks": closed(
         {
             "enabled": nullable(FLAG),
-            "url": nullable(text(2000)),
+            "url": nullable(text(2000, pattern=f"^{URL}$")),
             "events": nullable(listed(one_of(EVENTS))),
             "secret": nullable(text(256, "Shown as `whsec_***`.")),
         }
