@@ -44,14 +44,9 @@ def fingerprint_of(request: Request) -> int:
 
     It guards against mistakes, not malice: whoever picks request ids is trusted.
     """
-    parts = (
-        request.action,
-        request.model,
-        request.provider,
-        request.client_ip,
-        str(request.prompt_tokens),
-        str(request.max_output_tokens),
-        str(request.choices),
-        str(sorted(request.metadata.items())) if request.metadata else "",
+    metadata = sorted(request.metadata.items()) if request.metadata else ""
+    text = (
+        f"{request.action}\n{request.model}\n{request.provider}\n{request.client_ip}\n"
+        f"{request.prompt_tokens}\n{request.max_output_tokens}\n{request.choices}\n{metadata}"
     )
-    return crc32("\n".join(parts).encode())
+    return crc32(text.encode())

@@ -19,7 +19,7 @@ from adapters.http.reference import parse_reference, reference_of
 from pdp.model import Decision, Reported, Usage
 from pdp.serve.load import OVERLOADED, Load
 from pdp.serve.logs import log_defect
-from pdp.serve.rpc import Answer, encoded, is_gone, settled
+from pdp.serve.rpc import Answer, is_gone, settled
 
 _log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ def register(
             "Check": grpc.unary_unary_rpc_method_handler(
                 authorization.check,
                 request_deserializer=pb.CheckRequest.FromString,
-                response_serializer=encoded,
+                response_serializer=pb.CheckResponse.SerializeToString,
             )
         },
     )

@@ -90,9 +90,7 @@ class Chain:
             relied_on += found
         if not label and not relied_on:
             return ALLOWED
-        return Evaluation(
-            allowed=True, reason="ok", statement=label, guards=tuple(dict.fromkeys(relied_on))
-        )
+        return Evaluation(True, "ok", "", label, tuple(dict.fromkeys(relied_on)))
 
 
 def build_chain(parents: Sequence[PolicyNode], granters: Sequence[PolicyNode]) -> Chain:

@@ -14,6 +14,7 @@ from pdp.model import Decision, LimitStatus, Reported, Request, Usage
 from pdp.quota.money import parse_cost
 from pdp.serve.load import OVERLOADED, Load
 from pdp.serve.logs import log_defect
+from pdp.serve.permission import permission
 from pdp.serve.rpc import Answer, is_gone, settled
 from pdp.stats import Stats
 from pdp.v1 import policy_decision_pb2 as pb
@@ -38,15 +39,17 @@ class DecisionService:
         self._stats = stats
         self._load = load
 
-    async def Check(self, request: pb.CheckRequest, context: Any) -> pb.CheckResponse:  # noqa: N802
-        """Decide one request."""
+    async def Check(  # noqa: N802
+        self, request: pb.CheckRequest, context: Any
+    ) -> pb.CheckResponse | bytes:
+        """Decide one request; a permission is a CheckResponse that is encoded already."""
         answer = self.check_now(request)
         if answer is None:
             await _refuse_sizes(request, context)
         found = answer if isinstance(answer, Answer) else await answer
         if found.undo is not None and (found.void or is_gone(context)):
             await settled(found.undo())
-        message: pb.CheckResponse = found.message
+        message: pb.CheckResponse | bytes = found.message
         return message
 
     def check_now(self, request: pb.CheckRequest) -> Answer | Awaitable[Answer] | None:
@@ -94,7 +97,8 @@ class DecisionService:
     def _answer(self, asked: Request, decision: Decision) -> Answer:
         undo = partial(self._engine.withdraw, decision) if decision.reservation_id else None
         try:
-            return Answer(decision_to_proto(decision), undo)
+            plain = decision.allowed and not asked.dry_run
+            return Answer(permission(decision) if plain else decision_to_proto(decision), undo)
         except Exception as error:
             log_defect(_log, "a decision cannot be said", error)
             undecided = self._engine.undecided(asked.request_id, asked.adapter)

@@ -50,7 +50,7 @@ class Answer(Struct, frozen=True, gc=False):
 
 
 def encoded(message: Any) -> bytes:
-    """Return the bytes of a response message, which may be made already: a serializer."""
+    """Return the bytes of a response message, which may be made already. Serializes answers."""
     if isinstance(message, bytes):
         return message
     data: bytes = message.SerializeToString()
@@ -105,8 +105,8 @@ class MeteredServer:
         path = f"/{service}/{method}"
         stats, handler = self._added[path]
         if isinstance(self._server, TakesShortcuts):
-            decode, encode = handler.request_deserializer, handler.response_serializer
-            self._server.add_shortcut(path, Shortcut(answer, stats, decode, encode, self._token))
+            decode = handler.request_deserializer
+            self._server.add_shortcut(path, Shortcut(answer, stats, decode, encoded, self._token))
 
     def add_registered_method_handlers(
         self, service_name: str, method_handlers: Mapping[str, Any]
@@ -143,7 +143,7 @@ class MeteredServer:
         return make(
             behavior,
             request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
+            response_serializer=encoded,
         )
 
 

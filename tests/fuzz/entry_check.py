@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from pdp.actions import ACTIONS
 from pdp.reasons import REASONS
 from pdp.records import Denied, Held, Settled
-from pdp.serve.rpc import Answer, settled
+from pdp.serve.rpc import Answer, encoded, settled
 from pdp.v1 import policy_decision_pb2 as pb
 from tests.fuzz import oracle
 from tests.fuzz.oracle import expect
@@ -30,7 +30,7 @@ async def feed_check(world: World, step: Step) -> str:
         answer = await answer
     if answer is None:
         return await _check_malformed(world, message, before)
-    data = answer.message.SerializeToString()
+    data = encoded(answer.message)
     response = pb.CheckResponse.FromString(data)
     expect(response.decision in (pb.DECISION_ALLOW, pb.DECISION_DENY), "no decision")
     if response.decision == pb.DECISION_ALLOW:
