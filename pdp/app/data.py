@@ -36,12 +36,13 @@ from pdp.serve.decision_service import DecisionService
 from pdp.serve.expiry import CertificateCollector
 from pdp.serve.http import HttpServer
 from pdp.serve.load import Load
-from pdp.serve.metrics import DataPlaneCollector, Sources
+from pdp.serve.metrics import DataPlaneCollector, Sources, SpoolFigures
 from pdp.serve.ops import ops_app
 from pdp.serve.rpc import MeteredServer
 from pdp.serve.sink import JournalSink
 from pdp.serve.transport import bind, bracket, carrier, is_local, make_server
 from pdp.settings import Settings, engine_options
+from pdp.spool.journal import Journal
 from pdp.spool.keeper import SpoolKeeper
 from pdp.spool.recover import recover
 from pdp.stats import Stats
@@ -111,13 +112,7 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         methods=metered.methods,
         cache=keys.stats,
         revocation_age=keys.age,
-        # As long as the ledger has not said what it has, that is nothing.
-        spool_records=lambda: shipper.backlog if shipper.placed.is_set() else journal.records,
-        spool_refusals=lambda: shipper.refusals,
-        spool_bytes=lambda: journal.size,
-        spool_max_bytes=settings.spool_max_bytes,
-        spool_waiting=lambda: sink.waiting,
-        spool_skipped=lambda: sink.skipped,
+        spool=partial(_spool_figures, journal, shipper, sink),
         transport=carrier(settings.grpc_transport, tls=port is not None),
         late_spool_failures=lambda: sink.failures,
         http_checks=[asked.seconds],
@@ -145,6 +140,18 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         keeper=SpoolKeeper(journal, counters, time.time_ns),
         load=load,
         inflows=inflows,
+    )
+
+
+def _spool_figures(journal: Journal, shipper: Shipper, sink: JournalSink) -> SpoolFigures:
+    return SpoolFigures(
+        # As long as the ledger has not said what it has, that is nothing.
+        records=shipper.backlog if shipper.placed.is_set() else journal.records,
+        refusals=shipper.refusals,
+        bytes=journal.size,
+        max_bytes=journal.room.max_bytes,
+        waiting=sink.waiting,
+        skipped=sink.skipped,
     )
 
 

@@ -22,10 +22,21 @@ from pdp.serve.rpc import MethodStats
 from pdp.stats import Stats
 
 
+class SpoolFigures(Struct, frozen=True):
+    """Records that are not in the ledger, refused in a row, `waiting` in memory, and `skipped`."""
+
+    records: int
+    refusals: int
+    bytes: int
+    max_bytes: int
+    waiting: int
+    skipped: int
+
+
 class Sources(Struct, frozen=True):
     """Where the figures come from.
 
-    `revocation_age` in ns, `spool_*` counts and bytes;
+    `revocation_age` in ns, `spool` what is on the way to the ledger;
     `late_spool_failures` are those that came after the engine had gone on; `http_checks`
     the times of Checks that came over HTTP; `usage_lines` are (channel, result, lines).
     """
@@ -34,12 +45,7 @@ class Sources(Struct, frozen=True):
     methods: Sequence[MethodStats]
     cache: CacheStats
     revocation_age: Callable[[], int]
-    spool_records: Callable[[], int]
-    spool_refusals: Callable[[], int]
-    spool_bytes: Callable[[], int]
-    spool_max_bytes: int
-    spool_waiting: Callable[[], int]
-    spool_skipped: Callable[[], int]
+    spool: Callable[[], SpoolFigures]
     transport: str
     late_spool_failures: Callable[[], int]
     http_checks: Sequence[Histogram]
@@ -69,7 +75,7 @@ class DataPlaneCollector(Collector):
             "Seconds since the cached keys were last known to be true.",
             value=sources.revocation_age() / 1e9,
         )
-        yield from _spool(sources)
+        yield from _spool(sources.spool())
         build = GaugeMetricFamily(
             "pdp_build_info", "Version and transport.", labels=("version", "transport")
         )
@@ -98,27 +104,23 @@ def _rpc(methods: Sequence[MethodStats]) -> Iterator[Metric]:
     yield seconds
 
 
-def _spool(sources: Sources) -> Iterator[Metric]:
+def _spool(spool: SpoolFigures) -> Iterator[Metric]:
     for name, text, value in (
-        (
-            "records",
-            "Records in the spool that are not in the ledger yet.",
-            sources.spool_records(),
-        ),
+        ("records", "Records in the spool that are not in the ledger yet.", spool.records),
         (
             "refusals",
             "How often in a row the ledger has refused the next records: somebody has to look.",
-            sources.spool_refusals(),
+            spool.refusals,
         ),
-        ("bytes", "What the spool's segments take of the disk.", sources.spool_bytes()),
-        ("max_bytes", "What they may take: PDP_SPOOL_MAX_BYTES.", sources.spool_max_bytes),
-        ("waiting", "Records in memory that cannot be written yet.", sources.spool_waiting()),
+        ("bytes", "What the spool's segments take of the disk.", spool.bytes),
+        ("max_bytes", "What they may take: PDP_SPOOL_MAX_BYTES.", spool.max_bytes),
+        ("waiting", "Records in memory that cannot be written yet.", spool.waiting),
     ):
         yield GaugeMetricFamily(f"pdp_spool_{name}", text, value=value)
     yield CounterMetricFamily(
         "pdp_spool_skipped",
         "Denials without an audit entry, for room is scarce.",
-        value=sources.spool_skipped(),
+        value=spool.skipped,
     )
 
 

@@ -46,6 +46,8 @@ async def test_a_request_goes_through_both(planes: Planes) -> None:
 
     eventually(settled, "the ledger has it")
     assert not list(planes.data.data_dir.glob("*.db"))
+    found = planes.data.json("spool", "status")  # The control plane is asked what it has.
+    assert (found["pairing"], found["ledger_before"]) == ("paired", found["next_record"])
     assert 'certificate_expiry_timestamp_seconds{port="control"}' in planes.data.get("/metrics")[1]
 
 
