@@ -11,6 +11,10 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from pdp.store.schema import name_partial_indices
+
+name_partial_indices()
+
 CONNECTIONS: Final = 10
 """How many a process has at most: those who write queue for each other anyway."""
 

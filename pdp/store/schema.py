@@ -88,9 +88,20 @@ api_keys = Table(
         "ix_api_keys_ending",
         *("organization_id", "created_at", "id"),
         sqlite_where=text("expires_at IS NOT NULL"),
-        postgresql_where=text("expires_at IS NOT NULL"),
     ),
 )
+
+
+def name_partial_indices() -> None:
+    """Say to PostgreSQL's dialect what SQLite's has been told.
+
+    To name it above would load it, 50 ms and 2 MB, also where there is only SQLite.
+    """
+    for index in api_keys.indexes:
+        where = index.dialect_options["sqlite"]["where"]
+        if where is not None:
+            index.dialect_options["postgresql"]["where"] = where
+
 
 secrets = Table(
     "secrets",
