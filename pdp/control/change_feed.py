@@ -1,4 +1,8 @@
-"""Tell watchers of changes, whoever made them: one look at the change counter finds them all."""
+"""Tell watchers of changes, whoever made them: one look at the change counter finds them all.
+
+What a watcher costs does not grow with their number: a quiet heartbeat is the poller's own
+look, and those who wait for the same change share one question.
+"""
 
 import asyncio
 import contextlib
@@ -23,7 +27,9 @@ class ChangeFeed:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._revision = -1
+        self._seen_at = float("-inf")
         self._moved = asyncio.Condition()
+        self._looks: dict[int, asyncio.Task[Changes]] = {}
 
     async def run(self) -> None:
         """Poll until cancelled; a database that is away is asked again."""
@@ -37,9 +43,11 @@ class ChangeFeed:
                 # Watchers hear nothing meanwhile, and so know that they may be behind.
                 await asyncio.sleep(POLL_INTERVAL)
                 continue
-            async with self._moved:
-                self._revision = revision
-                self._moved.notify_all()
+            self._seen_at = asyncio.get_running_loop().time()
+            if revision != self._revision:
+                async with self._moved:
+                    self._revision = revision
+                    self._moved.notify_all()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_INTERVAL):
                     await self._database.changed.wait()
@@ -50,24 +58,39 @@ class ChangeFeed:
         Every message means that the database was read less than a heartbeat ago.
         `after` 0 starts from now: who knows nothing has nothing to forget.
         """
-        async with self._database.reading() as connection:
-            found = (
-                Changes(await changes.current(connection))
-                if after == 0
-                else (await changes.since(connection, after))
-            )
+        if after == 0:
+            async with self._database.reading() as connection:
+                found = Changes(await changes.current(connection))
+        else:
+            found = await self._since(after)
         while True:
             yield found
-            after = found.revision
-            await self._next(after)
-            async with self._database.reading() as connection:
-                found = await changes.since(connection, after)
+            found = await self._next(found.revision)
 
-    async def _next(self, after: int) -> None:
-        """Wait for a change, a heartbeat at most."""
-        async with self._moved:
-            try:
-                async with asyncio.timeout(HEARTBEAT):
-                    await self._moved.wait_for(lambda: self._revision > after)
-            except TimeoutError:
-                return
+    async def _next(self, after: int) -> Changes:
+        """Return what comes after a revision: a change, or a heartbeat without one."""
+        with contextlib.suppress(TimeoutError):
+            async with self._moved, asyncio.timeout(HEARTBEAT):
+                await self._moved.wait_for(lambda: self._revision > after)
+        age = asyncio.get_running_loop().time() - self._seen_at
+        if self._revision == after and age < 2 * POLL_INTERVAL:
+            return Changes(after)
+        return await self._since(after)
+
+    async def _since(self, after: int) -> Changes:
+        """Ask the database, together with all who ask the same meanwhile."""
+        look = self._looks.get(after)
+        if look is None:
+            look = self._looks[after] = asyncio.create_task(self._look(after))
+            look.add_done_callback(lambda done: self._looked(after, done))
+        # One watcher's end must not take the answer from the others.
+        return await asyncio.shield(look)
+
+    async def _look(self, after: int) -> Changes:
+        async with self._database.reading() as connection:
+            return await changes.since(connection, after)
+
+    def _looked(self, after: int, done: "asyncio.Task[Changes]") -> None:
+        del self._looks[after]
+        if not done.cancelled():
+            done.exception()  # Everybody who asked may be gone; then nobody else looks at it.

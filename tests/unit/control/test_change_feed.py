@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -248,3 +249,59 @@ async def test_the_feed_outlives_a_database_that_is_away(desk: Desk) -> None:
         watcher = asyncio.create_task(follow(feed, 1, 2))
         made = await desk.create()
         assert [each.key_ids for each in await watcher] == [(made["id"],)]
+
+
+async def test_many_watchers_ask_the_database_no_more_than_one(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change_feed, "POLL_INTERVAL", 0.05)
+    monkeypatch.setattr(change_feed, "HEARTBEAT", 0.1)
+    watchers, beats, asked = 40, 5, 0
+    real = changes.since
+
+    async def counted(connection: Any, after: int) -> Changes:
+        nonlocal asked
+        asked += 1
+        return await real(connection, after)
+
+    monkeypatch.setattr(changes, "since", counted)
+    made = asyncio.Event()
+
+    async def watch(feed: ChangeFeed, quiet: list[int]) -> tuple[str, ...]:
+        async with asyncio.timeout(DEADLINE), aclosing(feed.watch(1)) as stream:  # type: ignore[type-var]
+            async for found in stream:
+                if found.key_ids:
+                    break
+                quiet[0] += 1
+                if quiet[0] >= watchers * beats:
+                    made.set()
+            return found.key_ids
+
+    async with running(desk) as feed:
+        quiet = [0]
+        tasks = [asyncio.create_task(watch(feed, quiet)) for _ in range(watchers)]
+        await made.wait()
+        key = await desk.create()
+        assert set(await asyncio.gather(*tasks)) == {(key["id"],)}
+    assert asked < watchers  # Each by itself would have asked six times as often.
+
+
+async def test_a_watcher_that_leaves_takes_no_answer_from_the_others(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go = asyncio.Event(), asyncio.Event()
+    real = changes.since
+
+    async def slow(connection: Any, after: int) -> Changes:
+        began.set()
+        await go.wait()
+        return await real(connection, after)
+
+    monkeypatch.setattr(changes, "since", slow)
+    feed = ChangeFeed(desk.database)
+    first, second = (asyncio.create_task(follow(feed, 1, 1)) for _ in range(2))
+    await began.wait()
+    await asyncio.sleep(0)
+    first.cancel()
+    go.set()
+    assert await second == []
