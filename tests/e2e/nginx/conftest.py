@@ -117,9 +117,11 @@ def raw(
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NginxGateway]:
     """A running gateway with the example configuration."""
     made = NginxGateway(tmp_path_factory.mktemp("nginx"))
-    made.start()
-    yield made
-    made.stop()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
 
 
 @pytest.fixture(scope="package")

@@ -23,9 +23,11 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NginxGateway]:
         return text.replace("client_body_buffer_size 8m;", "client_body_buffer_size 16k;")
 
     made = NginxGateway(tmp_path_factory.mktemp("nginx"), edit, PDP_BUDGET_STATUS="402")
-    made.start()
-    yield made
-    made.stop()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
 
 
 @pytest.fixture(scope="module")
