@@ -17,7 +17,10 @@ from tests.stack import eventually
 
 
 class NginxGateway(Backdrop):
-    """Everything together. What NGINX reports arrives at `mailbox`, and in its file."""
+    """Everything together. What NGINX reports arrives in its file and at `mailbox`.
+
+    `reports`: it arrives at the PDP instead of there.
+    """
 
     def __init__(
         self,
@@ -25,6 +28,7 @@ class NginxGateway(Backdrop):
         edit: Callable[[str], str] = str,
         *,
         config: str = "nginx.conf",
+        reports: bool = False,
         **settings: str,
     ) -> None:
         super().__init__(folder, **settings)
@@ -32,7 +36,7 @@ class NginxGateway(Backdrop):
         self.mailbox.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
         self.mailbox.bind(("127.0.0.1", 0))
         self.mailbox.settimeout(10)
-        usage_port = self.mailbox.getsockname()[1]
+        usage_port = self.stack.usage_port if reports else self.mailbox.getsockname()[1]
         self.nginx = Nginx(
             folder, self.stack, self.provider.port, edit, config=config, usage_port=usage_port
         )
