@@ -7,6 +7,7 @@ Where that takes too long the spool ends at its bound (pdp/spool/room.py).
 """
 
 import os
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
@@ -52,17 +53,21 @@ class Journal:
         self._sync_lock = Lock()
         self._read_lock = Lock()
 
-    def open(self, new_spool_id: str, wait: float = 0.0) -> None:
+    def open(
+        self, new_spool_id: str, wait: float = 0.0, covered: Callable[[], int] = lambda: 0
+    ) -> None:
         """Lock, check and open the spool for appending; a new one gets `new_spool_id`.
 
-        Tries for `wait` seconds to get the lock. Raises `StartRefused`.
+        Tries for `wait` seconds to get the lock. Segments below the record `covered` (in a
+        checkpoint) are not read: a start takes as long after an hour without a ledger as
+        after a minute, and who ships them sees damage. Raises `StartRefused`.
         """
         try:
             prepare(self.directory)
             self._take(wait)
             fresh = not list_segments(self.directory)
             self.spool_id = spool_id_of(self.directory, new_spool_id, fresh=fresh)
-            self._recover()
+            self._recover(covered)
         except OSError as error:
             self.close()
             raise StartRefused(
@@ -78,13 +83,15 @@ class Journal:
                 f"the spool {self.directory} is in use by another process: stop that first"
             )
 
-    def _recover(self) -> None:
-        """Check every record, cut a torn last one off, and go to the end."""
+    def _recover(self, covered: Callable[[], int]) -> None:
+        """Check what a replay needs, cut a torn last record off, and go to the end."""
         segments = list_segments(self.directory)
         mark = self._mark.open()
         if segments:
+            known = covered() if len(segments) > 1 and mark is not None else 0
             for segment, following in pairwise(segments):
-                _check_closed(segment, following)
+                if following.first > min(known, mark or 0):
+                    _check_closed(segment, following)
                 if mark is None or mark < following.first:
                     sync_file(segment.path)
                 self.room.closed(segment.first, segment.path.stat().st_size)

@@ -32,7 +32,7 @@ def recover(
     `StartRefused` with one line; then nothing stays open.
     """
     journal = Journal(directory, max_bytes=max_bytes, segment_bytes=segment_bytes)
-    journal.open(new_spool_id, wait)
+    journal.open(new_spool_id, wait, lambda: _covered(directory))
     if journal.truncated:
         _log.warning(
             "a write that was never finished is cut off the spool",
@@ -47,6 +47,11 @@ def recover(
     except (OSError, SpoolFailed) as error:
         journal.close()
         raise StartRefused(f"cannot use the spool {directory}: {error}") from error
+
+
+def _covered(directory: Path) -> int:
+    checkpoint = load(directory)
+    return 0 if checkpoint is None else checkpoint.next_sequence
 
 
 def _recover(journal: Journal, now: int) -> MemoryCounters:

@@ -93,7 +93,7 @@ async def used(
         .where(*is_seen(sight, usage_daily, usage_daily.c.key_id), *span)
         .group_by(column)
         # Late reports of another model leave nothing but zeros of the Check's.
-        .having(sa.func.sum(usage_daily.c.requests) > 0)
+        .having(sa.or_(*(sa.func.sum(usage_daily.c[name]) > 0 for name in ("requests", "cost"))))
     )
     if after is not None:
         query = query.where(column > after)

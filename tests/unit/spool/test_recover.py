@@ -84,6 +84,31 @@ def test_a_start_leaves_a_checkpoint_and_the_next_one_begins_there(tmp_path: Pat
     end(counters, journal)
 
 
+def test_what_a_checkpoint_covers_is_not_read_at_the_start_and_still_not_shipped_damaged(
+    tmp_path: Path,
+) -> None:
+    counters, journal = start(tmp_path)
+    write(counters, journal, history(60))
+    first, second, *others = list_segments(tmp_path)
+    assert others
+    compact(tmp_path, second.first)
+    end(counters, journal)
+    for segment in (second, first):
+        data = bytearray(segment.path.read_bytes())
+        data[20] ^= 1
+        segment.path.write_bytes(data)
+        if segment is second:  # A replay would need it.
+            with pytest.raises(StartRefused, match=f"{segment.path} is damaged at byte 0"):
+                start(tmp_path)
+            data[20] ^= 1
+            segment.path.write_bytes(data)
+    counters, journal = start(tmp_path)
+    with pytest.raises(SpoolFailed, match="record 0 of the spool is damaged"):
+        journal.read(0, 100)
+    assert len(journal.read(second.first, 10)) == 10
+    end(counters, journal)
+
+
 def test_compaction_is_the_same_as_a_replay(tmp_path: Path) -> None:
     counters, journal = start(tmp_path)
     write(counters, journal, history(30))
