@@ -21,7 +21,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bench.audit import ORGANIZATION, PEPPER, START, STEP, entries
+from bench.audit import ORGANIZATION, PEPPER, START, entries
 from pdp.control.fold import Fold, Row
 from pdp.control.initialize import initialize
 from pdp.control.retention import Retention
@@ -35,6 +35,7 @@ from pdp.store.schema import api_keys, audit
 from pdp.store.sight import Sight
 
 ROUNDS = 5
+MONTH = 30 * 86_400 * 10**9
 _LOT = 10_000
 _COLUMNS = {"key": "key_id", "team": "team_id", "user": "user_id"}
 
@@ -65,9 +66,10 @@ async def fill(database: Database, rows: int) -> None:
 
 
 def mine(rows: int) -> Iterator[Row]:
-    """Yield the entries of bench.audit, all of one organization."""
-    for row in entries(rows):
+    """Yield the entries of bench.audit, all of one organization and one month."""
+    for number, row in enumerate(entries(rows)):
         row.organization_id = ORGANIZATION
+        row.at = START + number * MONTH // rows
         yield row
 
 
@@ -125,7 +127,7 @@ async def ask(database: Database) -> None:
     for group in GROUPS:
         whole = await timed(lambda group=group: told(database, group))
         day = await timed(
-            lambda group=group: told(database, group, start="2026-09-28", end="2026-09-28")
+            lambda group=group: told(database, group, start="2026-10-01", end="2026-10-01")
         )
         entry = await timed(lambda group=group: raw(database, group), 1)
         assert sorted(await told(database, group)) == sorted((await raw(database, group)).values())
@@ -136,7 +138,7 @@ async def ask(database: Database) -> None:
 async def retain(database: Database, rows: int) -> None:
     """Delete what is older than a quarter of the month; sums stay."""
     before = {group: await told(database, group) for group in GROUPS}
-    now = START + rows * STEP + 86_400 * 10**9 * 8  # Expired ones go, too.
+    now = START + MONTH + 8 * 86_400 * 10**9  # Expired ones go a week later.
     began, worked = time.perf_counter(), time.process_time()
     gone = await Retention(database, 15, lambda: now, lambda _: asyncio.sleep(0)).sweep()
     seconds, cpu = time.perf_counter() - began, time.process_time() - worked
