@@ -17,6 +17,10 @@ POLL_INTERVAL = 0.2
 """Seconds: how late a change by another process (the CLI, another control plane) is noticed.
 What this process changes it notices at once."""
 
+_APART = 0.05
+"""Seconds between two looks: of many changes in a row the first is told at once, the others
+together."""
+
 HEARTBEAT = 1.0
 """Seconds between two messages to a watcher when nothing changes."""
 
@@ -48,8 +52,9 @@ class ChangeFeed:
                 async with self._moved:
                     self._revision = revision
                     self._moved.notify_all()
+            await asyncio.sleep(_APART)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_INTERVAL):
+                async with asyncio.timeout(POLL_INTERVAL - _APART):
                     await self._database.changed.wait()
 
     async def watch(self, after: int) -> AsyncIterator[Changes]:

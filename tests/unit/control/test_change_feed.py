@@ -286,6 +286,20 @@ async def test_many_watchers_ask_the_database_no_more_than_one(
     assert asked < watchers  # Each by itself would have asked six times as often.
 
 
+async def test_many_changes_in_a_row_are_told_together(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change_feed, "POLL_INTERVAL", 3600)
+    monkeypatch.setattr(change_feed, "_APART", apart := 0.5)
+    loop = asyncio.get_running_loop()
+    async with running(desk) as feed:
+        watcher, began = asyncio.create_task(follow(feed, 1, 21)), loop.time()
+        made = [(await desk.create())["id"] for _ in range(20)]
+        heard = await watcher
+    assert [key_id for each in heard for key_id in each.key_ids] == made
+    assert len(heard) <= 2 + (loop.time() - began) / apart
+
+
 async def test_a_watcher_that_leaves_takes_no_answer_from_the_others(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
