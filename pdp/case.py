@@ -49,4 +49,6 @@ def fingerprint_of(request: Request) -> int:
         f"{request.action}\n{request.model}\n{request.provider}\n{request.client_ip}\n"
         f"{request.prompt_tokens}\n{request.max_output_tokens}\n{request.choices}\n{metadata}"
     )
+    if request.units is not None:
+        text += repr(request.units)
     return crc32(text.encode())

@@ -181,14 +181,16 @@ class Engine:
         request, now = case.request, case.now
         prompt, output = request.prompt_tokens, request.max_output_tokens or 0
         cost: int | None = 0
-        input_cost = 0
+        input_cost, price, units = 0, None, request.units
         if ACTIONS[request.action].model_bearing:
             output = request.most_output(self._options.default_output_tokens)
             price = self._prices.price(request.model, case.provider)
+            if price is not None and not price.by_token and not price.covers(units):
+                price = None
             if price is None:
                 cost = None
             else:
-                cost, input_cost = price.hold(prompt, output)
+                cost, input_cost = price.hold(prompt, output, units)
         made = self._ids()
         # Positional: by name it would cost half a microsecond more.
         return Hold(
@@ -208,6 +210,8 @@ class Engine:
             now,
             now + self._options.hold_ttl,
             evaluation.statement,
+            price,
+            units,
         )
 
     def _unpriced(self, key: CompiledKey, evaluation: Evaluation, hold: Hold) -> Denial | None:

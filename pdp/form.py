@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from pdp.actions import ACTIONS
-from pdp.model import Request, Usage
+from pdp.model import Request, TokenDetails, Units, Usage
 from pdp.quota.hold import Hold
 from pdp.quota.money import MOST_USD, NANO
 from pdp.wording import shown
@@ -81,8 +81,45 @@ def _amount_fault(usage: Usage) -> str:
             return f"{name}: `{amount}` is not between 0 and {MAX_TOKENS:,}"
     if usage.cached_tokens > usage.prompt_tokens:
         return "cached_tokens: more than prompt_tokens, of which they are a part"
+    if usage.details is not None and (message := _details_fault(usage, usage.details)):
+        return message
+    if usage.units is not None and (message := _units_fault(usage.units)):
+        return message
     if usage.started_at is not None and not 0 <= usage.started_at < 2**63:
         return "started_at: out of range: send a time after 1970"
+    return ""
+
+
+def _details_fault(usage: Usage, details: TokenDetails) -> str:
+    for name in TokenDetails.__struct_fields__:
+        amount = getattr(details, name)
+        if not 0 <= amount <= MAX_TOKENS:
+            return f"details.{name}_tokens: `{amount}` is not between 0 and {MAX_TOKENS:,}"
+    heard, seen = details.input_audio, details.input_image
+    of_cache = details.cached_audio + details.cached_image
+    output = details.output_audio + details.output_image + details.reasoning
+    parts = (
+        ("cache_write_1h", details.cache_write_1h, "cache_write", details.cache_write),
+        ("cached_audio", details.cached_audio, "input_audio", heard),
+        ("cached_image", details.cached_image, "input_image", seen),
+    )
+    for part, some, whole, all_of_it in parts:
+        if some > all_of_it:
+            return f"details.{part}_tokens: more than {whole}_tokens, of which they are a part"
+    if of_cache > usage.cached_tokens:
+        return "details: more sound and pictures that were cached than cached_tokens"
+    if usage.cached_tokens + details.cache_write + heard + seen - of_cache > usage.prompt_tokens:
+        return "details: more than prompt_tokens, of which they are parts"
+    if output > usage.completion_tokens:
+        return "details: more than completion_tokens, of which they are parts"
+    return ""
+
+
+def _units_fault(units: Units) -> str:
+    for name in Units.__struct_fields__:
+        amount = getattr(units, name)
+        if not 0 <= amount <= MAX_TOKENS:
+            return f"units.{name}: `{amount}` is not between 0 and {MAX_TOKENS:,}"
     return ""
 
 

@@ -16,11 +16,39 @@ UsageStatus = Literal["success", "error", "denied", "cancelled"]
 UsageSource = Literal["provider", "estimated", "none"]
 
 
+class Units(Struct, frozen=True, array_like=True, gc=False):
+    """What is paid for beside tokens, or instead: images made, characters said, seconds heard."""
+
+    images: int = 0
+    characters: int = 0
+    seconds: int = 0
+
+
+class TokenDetails(Struct, frozen=True, gc=False):
+    """Tokens of a usage that may have rates of their own.
+
+    Of the prompt: `cache_write`, what the provider put into its cache, `cache_write_1h` of
+    that for an hour; `input_audio` and `input_image`, `cached_audio` and `cached_image` of
+    those and of the cached tokens. Of the completion: `output_audio`, `output_image`,
+    `reasoning`.
+    """
+
+    cache_write: int = 0
+    cache_write_1h: int = 0
+    input_audio: int = 0
+    cached_audio: int = 0
+    input_image: int = 0
+    cached_image: int = 0
+    output_audio: int = 0
+    output_image: int = 0
+    reasoning: int = 0
+
+
 class Request(Struct, frozen=True, gc=False):
     """One request that a proxy is about to forward. Empty strings mean "not given".
 
     `prompt_tokens` and `max_output_tokens` (None: the default) bound its size, the
-    latter for each of `choices` outputs.
+    latter for each of `choices` outputs. `units`: the most of what else it may cost.
     """
 
     request_id: str
@@ -36,6 +64,7 @@ class Request(Struct, frozen=True, gc=False):
     dry_run: bool = False
     adapter: str = "grpc"
     choices: int = 1
+    units: Units | None = None
 
     def most_output(self, default: int) -> int:
         """Return the most tokens of all outputs; `default` bounds one that has no bound."""
@@ -91,7 +120,7 @@ class Decision(Struct, frozen=True, gc=False):
 class Usage(Struct, frozen=True, gc=False):
     """What a request really used. Empty strings mean "as checked" or "not given".
 
-    `cost` is in nano-USD; None: priced here.
+    `cost` is in nano-USD; None: priced here. `units` None: as checked.
     """
 
     request_id: str = ""
@@ -112,6 +141,8 @@ class Usage(Struct, frozen=True, gc=False):
     user_agent: str = ""
     metadata: dict[str, str] | None = None
     usage_source: UsageSource | Literal[""] = ""
+    details: TokenDetails | None = None
+    units: Units | None = None
 
 
 class Reported(Struct, frozen=True, gc=False):

@@ -7,9 +7,10 @@ from msgspec import Struct
 from pdp.errors import SpoolFailed, Unavailable
 from pdp.form import usage_fault
 from pdp.key import CompiledKey
-from pdp.model import Reported, Usage, UsageSource
+from pdp.model import Reported, Units, Usage, UsageSource
 from pdp.options import Options
 from pdp.ports import Clock, Counters, Ids, KeySource, Prices, UsageSink
+from pdp.quota.cost import Price
 from pdp.quota.hold import Absent, Hold, Settlement, Window
 from pdp.quota.money import MOST_USD, NANO
 from pdp.records import Expired, Facts, Settled
@@ -188,27 +189,41 @@ class Reporter:
         tokens = usage.prompt_tokens + usage.completion_tokens
         if usage.cost is not None:
             return _Charge(usage.cost, tokens, usage.usage_source or "provider")
-        if hold is not None and not tokens and _is_silent(usage):
+        told = tokens > 0 or usage.units is not None
+        if hold is not None and not told and _is_silent(usage):
             cost, tokens = unreported(hold, self._unreported)
             return _Charge(cost, tokens, "none")
-        source: UsageSource = usage.usage_source or ("provider" if tokens else "none")
-        return _Charge(self._cost(usage, hold) if tokens else 0, tokens, source)
+        source: UsageSource = usage.usage_source or ("provider" if told else "none")
+        if told:
+            return _Charge(self._cost(usage, hold), tokens, source)
+        # Without a token there may be a fee, for what was served.
+        served = usage.status == "success"
+        return _Charge((self._cost(usage, hold) or 0) if served else 0, tokens, source)
 
     def _cost(self, usage: Usage, hold: Hold | None) -> int | None:
-        """Price the tokens at the model that answered, else at the one that was checked.
+        """Price a usage at the model that answered, else at the one that was checked."""
+        units = usage.units
+        if units is None and hold is not None:
+            units = hold.units
+        price = self._price(usage, hold, units)
+        if price is None:
+            return None
+        cost = price.cost(
+            usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.details, units
+        )
+        return min(cost, MOST_USD * NANO)
 
-        A price that changes meanwhile is that of the hold, as the caller was told.
-        """
+    def _price(self, usage: Usage, hold: Hold | None, units: Units | None) -> Price | None:
+        """Return the price of a usage: where it changes meanwhile, that of the hold."""
         prices, at = self._prices, hold.admitted_at if hold else self._clock()
         provider = usage.provider or (hold.provider if hold else "")
         for model in (usage.model, hold.model if hold else ""):
+            if hold is not None and hold.price is not None and _is_held(hold, model, provider):
+                return hold.price
             if model:
                 price = prices.price_at(model, provider or prices.provider_of(model), at)
-                if price is not None:
-                    cost = price.cost(
-                        usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
-                    )
-                    return min(cost, MOST_USD * NANO)
+                if price is not None and price.covers(units):
+                    return price
         return None
 
     async def withdraw(self, reservation_id: str) -> Reported:
@@ -320,6 +335,11 @@ def unreported(hold: Hold, policy: Unreported) -> tuple[int, int]:
     if policy == "input":
         return hold.input_cost, hold.prompt_tokens
     return 0, 0
+
+
+def _is_held(hold: Hold, model: str, provider: str) -> bool:
+    """Tell whether a hold is for the model of a usage; empty: as it was checked."""
+    return model in ("", hold.model) and provider == hold.provider
 
 
 def _is_silent(usage: Usage) -> bool:

@@ -1,36 +1,54 @@
-"""The operator's own prices: `PDP_PRICES_FILE`, a JSON file.
+"""The operator's own prices, from the file and from the database.
+
+`PDP_PRICES_FILE` is a JSON file; docs/prices.md has the fields:
 
     {"prices": [{"provider": "local", "model": "llama-*",
                  "prompt": 0.1, "completion": 0.2, "cached": 0.05}]}
 
-USD per million tokens; `cached` defaults to `prompt`; `model` may have `*` and
-`?`; 0 is free. An entry goes before the ones below it and before all built-in ones.
+`model` may have `*` and `?`; 0 is free. An entry goes before the ones below it and before
+all built-in ones.
 """
 
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
+from pdp.control.price_document import PRICE_FIELDS, parse_price, refuse_unknown
 from pdp.errors import InvalidDocument, StartRefused
 from pdp.policy.glob import pattern_of
 from pdp.problems import Problems
+from pdp.quota.cost import Price
 from pdp.quota.match import Match
-from pdp.quota.price import Price, Rates
 
-_NANO = 1_000_000_000
-_MAX = 1_000_000
-_FIELDS = ("provider", "model", "prompt", "completion", "cached")
+_FIELDS: Final = ("provider", "model", *PRICE_FIELDS)
 
 
 class Override(Struct, frozen=True):
-    """One entry of the file."""
+    """The price of the models that `model` stands for. `price_id` empty: it is of the file.
+
+    Entries of the file also say whose such models are, where nobody names a provider; those
+    of the database do so only of models that nobody else has: a price opens no policy.
+    """
 
     provider: str
-    match: Match
+    model: str
     price: Price
+    price_id: str = ""
+
+    @property
+    def match(self) -> Match:
+        """The rule over names of models, in lower case."""
+        name = self.model.lower()
+        if not is_pattern(name):
+            return Match(equals=(name,))
+        return Match(regex=(rf"^{pattern_of(name)}\Z",))
+
+
+def is_pattern(model: str) -> bool:
+    """Tell whether a name stands for many models."""
+    return "*" in model or "?" in model
 
 
 def load_overrides(path: Path) -> tuple[Override, ...]:
@@ -68,39 +86,11 @@ def _override(entry: Any, at: str, problems: Problems) -> Override | None:
         problems.add(at, "not an object")
         return None
     before = len(problems)
-    for name in entry.keys() - set(_FIELDS):
-        problems.add(f"{at}.{name}", f"unknown field: use one of {', '.join(_FIELDS)}")
+    refuse_unknown(entry, _FIELDS, f"{at}.", problems)
     for name in ("provider", "model"):
         if not isinstance(entry.get(name), str) or not entry[name]:
             problems.add(f"{at}.{name}", "not a name")
-    prompt = _price(entry.get("prompt"), f"{at}.prompt", problems)
-    completion = _price(entry.get("completion"), f"{at}.completion", problems)
-    cached = prompt
-    if entry.get("cached") is not None:
-        cached = _price(entry["cached"], f"{at}.cached", problems)
-    if len(problems) > before:
+    price = parse_price(entry, f"{at}.", problems)
+    if len(problems) > before or price is None:
         return None
-    price = Price(Rates(prompt, completion, cached))
-    return Override(entry["provider"], _match(entry["model"]), price)
-
-
-def _price(value: Any, at: str, problems: Problems) -> int:
-    """Return USD per million tokens as nano-USD, exactly; 0, and a problem, if it is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        problems.add(at, "not a price in USD per million tokens")
-        return 0
-    amount = Decimal(repr(value))
-    if not amount.is_finite() or not 0 <= amount <= _MAX:
-        problems.add(at, f"`{value}` is not between 0 and {_MAX:,}")
-        return 0
-    nano = amount * _NANO
-    if nano != nano.to_integral_value():
-        problems.add(at, f"`{value}` has more than 9 decimals")
-    return int(nano)
-
-
-def _match(model: str) -> Match:
-    name = model.lower()
-    if "*" not in name and "?" not in name:
-        return Match(equals=(name,))
-    return Match(regex=(rf"^{pattern_of(name)}\Z",))
+    return Override(entry["provider"], entry["model"], price)

@@ -5,7 +5,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from pdp.model import LimitStatus
+from pdp.model import LimitStatus, Units
+from pdp.quota.cost import Price
 from pdp.quota.limit import Limit, Rate
 from pdp.quota.plan import Plan
 from pdp.quota.scope import Scope
@@ -41,8 +42,8 @@ class Hold(Struct, frozen=True, array_like=True, gc=False):
 
     `cost` is None when the price is unknown (it counts as 0). `input_cost` is
     the part of `cost` for the prompt. `fingerprint` tells a retried Check from
-    another request under the same id. `statement` is the one that allowed it.
-    Times in ns.
+    another request under the same id. `statement` is the one that allowed it. `price` is
+    the one of then, for what is used is charged by it; `units` as in `Request`. Times in ns.
     """
 
     reservation_id: str
@@ -61,6 +62,8 @@ class Hold(Struct, frozen=True, array_like=True, gc=False):
     admitted_at: int
     expires_at: int
     statement: str = ""
+    price: Price | None = None
+    units: Units | None = None
 
 
 class Reserve(Struct, frozen=True, gc=False):

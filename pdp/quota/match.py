@@ -44,6 +44,17 @@ class Match(Struct, frozen=True, omit_defaults=True):
         )
 
 
+def joined(rules: Iterable[Match]) -> Match:
+    """Return the rule that matches where any of the rules does."""
+    found = tuple(rules)
+    return Match(
+        **{
+            field: tuple(value for rule in found for value in getattr(rule, field))
+            for field in Match.__struct_fields__
+        }
+    )
+
+
 class MatchIndex:
     """Immutable: many rules in the order in which they count; `first` tells which one does.
 

@@ -1,7 +1,6 @@
-"""Prices: plain tables and pure look-ups.
+"""Price lists: plain tables and pure look-ups; `cost` has what a price is.
 
-Prices are integers in nano-USD per million tokens: many real prices are
-fractions of a nano-dollar a token. Unknown is None, never 0.
+Unknown is None, never 0.
 """
 
 from collections.abc import Iterator
@@ -9,59 +8,25 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
+from pdp.quota.cost import Fees, Price, Rates, Tier
 from pdp.quota.match import Match, MatchIndex
+
+__all__ = [
+    "Fees",
+    "ModelPrice",
+    "Price",
+    "PriceList",
+    "PriceTable",
+    "ProviderPrices",
+    "Rates",
+    "Tier",
+]
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 UNKNOWN: Final = "unknown"
 _MEMO_SIZE: Final = 1024
-
-
-class Rates(Struct, frozen=True, array_like=True):
-    """nano-USD per million tokens; `cached` is for prompt tokens that the provider had cached."""
-
-    prompt: int
-    completion: int
-    cached: int
-
-
-class Tier(Struct, frozen=True, array_like=True):
-    """The rates of all tokens of a request whose prompt has more than `above` tokens."""
-
-    above: int
-    rates: Rates
-
-
-class Price(Struct, frozen=True, array_like=True):
-    """What a model costs: the usual rates, and those of long prompts, by ascending `above`."""
-
-    rates: Rates
-    tiers: tuple[Tier, ...] = ()
-
-    def cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> int:
-        """Return the cost in nano-USD, summed first and rounded up once."""
-        rates = self.rates if not self.tiers else self._rates(prompt_tokens)
-        total = (
-            (prompt_tokens - cached_tokens) * rates.prompt
-            + cached_tokens * rates.cached
-            + completion_tokens * rates.completion
-        )
-        return -(-total // 1_000_000)
-
-    def hold(self, prompt_tokens: int, completion_tokens: int) -> tuple[int, int]:
-        """Return (the cost, that of the prompt alone) in nano-USD."""
-        rates = self.rates if not self.tiers else self._rates(prompt_tokens)
-        prompt = prompt_tokens * rates.prompt
-        cost = -(-(prompt + completion_tokens * rates.completion) // 1_000_000)
-        return cost, -(-prompt // 1_000_000)
-
-    def _rates(self, prompt_tokens: int) -> Rates:
-        rates = self.rates
-        for tier in self.tiers:
-            if prompt_tokens > tier.above:
-                rates = tier.rates
-        return rates
 
 
 class ModelPrice(Struct, frozen=True):
@@ -74,13 +39,15 @@ class ModelPrice(Struct, frozen=True):
 class ProviderPrices(Struct, frozen=True, omit_defaults=True):
     """One provider: which model names imply it, and its models, the first match counts.
 
-    `fallbacks` are the providers whose prices hold for models that it resells.
+    `implied_last`: names that imply it where no other provider has them. `fallbacks` are
+    the providers whose prices hold for models that it resells.
     """
 
     id: str
     implied_by: Match | None = None
     models: tuple[ModelPrice, ...] = ()
     fallbacks: tuple[str, ...] = ()
+    implied_last: Match | None = None
 
 
 class PriceList(Struct, frozen=True):
@@ -106,6 +73,7 @@ class PriceTable:
         rules += [
             (entry.match, maker) for maker, rule, models in makers if rule for entry in models
         ]
+        rules += [(each.implied_last, each.id) for each in prices.providers if each.implied_last]
         self._implied = MatchIndex(rule for rule, _ in rules)
         self._makers = tuple(maker for _, maker in rules)
         self._price_memo: dict[tuple[str, str], Price] = {}
@@ -136,6 +104,11 @@ class PriceTable:
             _remember(self._price_memo, name, found)
         return found
 
+    def entry(self, model: str, provider: str) -> tuple[str, int] | None:
+        """Return (whose entry, which of its models) the price of a model comes from."""
+        found = self._seek(model.lower(), provider)
+        return None if found is None else (found[0].id, found[1])
+
     def _derive(self, name: str) -> str:
         vendor, slash, _ = name.partition("/")
         if slash and vendor in self._providers:
@@ -144,10 +117,14 @@ class PriceTable:
         return UNKNOWN if place is None else self._makers[place]
 
     def _find(self, name: str, provider_id: str) -> Price | None:
+        found = self._seek(name, provider_id)
+        return None if found is None else found[0].models[found[1]].price
+
+    def _seek(self, name: str, provider_id: str) -> tuple[ProviderPrices, int] | None:
         for provider, index in self._sellers(provider_id):
             place = _place(index, name, name.removeprefix(f"{provider_id}/"))
             if place is not None:
-                return provider.models[place].price
+                return provider, place
         return None
 
     def _sellers(self, provider_id: str) -> Iterator[tuple[ProviderPrices, MatchIndex]]:

@@ -8,9 +8,10 @@ from typing import Any, NoReturn
 import grpc
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
+from msgspec.structs import astuple
 
 from pdp.engine import Engine
-from pdp.model import Decision, LimitStatus, Reported, Request, Usage
+from pdp.model import Decision, LimitStatus, Reported, Request, TokenDetails, Units, Usage
 from pdp.quota.money import parse_cost
 from pdp.serve.load import OVERLOADED, Load
 from pdp.serve.logs import log_defect
@@ -56,7 +57,8 @@ class DecisionService:
         """Decide one request, without waiting where that can be; None: it is malformed."""
         prompt = request.estimated_prompt_tokens
         output = request.max_output_tokens if request.HasField("max_output_tokens") else None
-        if prompt < 0 or (output is not None and output < 0):
+        units = _units_of(request.units) if request.HasField("units") else None
+        if prompt < 0 or (output is not None and output < 0) or (units and min(astuple(units)) < 0):
             return None
         if self._load.shedding:
             return Answer(
@@ -74,6 +76,7 @@ class DecisionService:
             output,
             dict(request.metadata) if request.metadata else None,
             request.dry_run,
+            units=units,
         )
         try:
             decision = self._engine.check(asked)
@@ -144,7 +147,7 @@ class DecisionService:
 
 
 async def _refuse_sizes(request: pb.CheckRequest, context: Any) -> NoReturn:
-    name = next(name for name in _SIZES if getattr(request, name) < 0)
+    name = next((name for name in _SIZES if getattr(request, name) < 0), "units")
     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"{name}: negative: send 0 or more")
     raise AssertionError("abort raises")
 
@@ -188,7 +191,27 @@ def usage_from_proto(usage: pb.Usage) -> Usage:
         user_agent=usage.user_agent,
         metadata=dict(usage.metadata) if usage.metadata else None,
         usage_source=usage.usage_source,  # type: ignore[arg-type]
+        details=_details_of(usage.details) if usage.HasField("details") else None,
+        units=_units_of(usage.units) if usage.HasField("units") else None,
     )
+
+
+def _details_of(details: pb.TokenDetails) -> TokenDetails:
+    return TokenDetails(
+        details.cache_write_tokens,
+        details.cache_write_1h_tokens,
+        details.input_audio_tokens,
+        details.cached_audio_tokens,
+        details.input_image_tokens,
+        details.cached_image_tokens,
+        details.output_audio_tokens,
+        details.output_image_tokens,
+        details.reasoning_tokens,
+    )
+
+
+def _units_of(units: pb.Units) -> Units:
+    return Units(units.images, units.characters, units.audio_seconds)
 
 
 def decision_to_proto(decision: Decision) -> pb.CheckResponse:

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpdp/v1/policy_decision.proto\x12\x06pdp.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfb\x02\n\x0c\x43heckRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61pi_key\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x10\n\x08provider\x18\x05 \x01(\t\x12\x11\n\tclient_ip\x18\x06 \x01(\t\x12\x12\n\nuser_agent\x18\x07 \x01(\t\x12$\n\x17\x65stimated_prompt_tokens\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x1e\n\x11max_output_tokens\x18\t \x01(\x03H\x01\x88\x01\x01\x12\x34\n\x08metadata\x18\n \x03(\x0b\x32\".pdp.v1.CheckRequest.MetadataEntry\x12\x0f\n\x07\x64ry_run\x18\x0b \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x1a\n\x18_estimated_prompt_tokensB\x14\n\x12_max_output_tokens\"\xfa\x03\n\rCheckResponse\x12\"\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x10.pdp.v1.Decision\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x13\n\x0bhttp_status\x18\x04 \x01(\x05\x12\x0e\n\x06key_id\x18\x05 \x01(\t\x12\x10\n\x08key_name\x18\x06 \x01(\t\x12\x17\n\x0forganization_id\x18\x07 \x01(\t\x12\x0f\n\x07team_id\x18\x08 \x01(\t\x12\x0f\n\x07user_id\x18\t \x01(\t\x12\x16\n\x0ereservation_id\x18\n \x01(\t\x12.\n\x0bretry_after\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12#\n\x06limits\x18\x0c \x03(\x0b\x32\x13.pdp.v1.LimitStatus\x12\x17\n\x0fpolicy_revision\x18\r \x01(\t\x12\x19\n\x11matched_statement\x18\x0e \x01(\t\x12\x44\n\x10response_headers\x18\x0f \x03(\x0b\x32*.pdp.v1.CheckResponse.ResponseHeadersEntry\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x10 \x01(\t\x1a\x36\n\x14ResponseHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa6\x01\n\x0bLimitStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\x03\x12\r\n\x05spent\x18\x05 \x01(\x03\x12\x0c\n\x04held\x18\x06 \x01(\x03\x12\x11\n\tremaining\x18\x07 \x01(\x03\x12,\n\x08reset_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\".\n\rReportRequest\x12\x1d\n\x06usages\x18\x01 \x03(\x0b\x32\r.pdp.v1.Usage\"\xd5\x03\n\x05Usage\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12\x0e\n\x06key_id\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x10\n\x08provider\x18\x06 \x01(\t\x12\x0e\n\x06status\x18\x07 \x01(\t\x12\x13\n\x0bhttp_status\x18\x08 \x01(\x05\x12\x15\n\rprompt_tokens\x18\t \x01(\x03\x12\x19\n\x11\x63ompletion_tokens\x18\n \x01(\x03\x12\x15\n\rcached_tokens\x18\x0b \x01(\x03\x12\x10\n\x08\x63ost_usd\x18\x0c \x01(\t\x12\x12\n\nlatency_ms\x18\r \x01(\x03\x12.\n\nstarted_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tclient_ip\x18\x0f \x01(\t\x12\x12\n\nuser_agent\x18\x10 \x01(\t\x12-\n\x08metadata\x18\x11 \x03(\x0b\x32\x1b.pdp.v1.Usage.MetadataEntry\x12\x14\n\x0cusage_source\x18\x12 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"[\n\x0eReportResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12\x12\n\nduplicates\x18\x02 \x01(\x05\x12#\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x13.pdp.v1.ReportError\"@\n\x0bReportError\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t*K\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x45\x43ISION_ALLOW\x10\x01\x12\x11\n\rDECISION_DENY\x10\x02\x32\x86\x01\n\x15PolicyDecisionService\x12\x34\n\x05\x43heck\x12\x14.pdp.v1.CheckRequest\x1a\x15.pdp.v1.CheckResponse\x12\x37\n\x06Report\x12\x15.pdp.v1.ReportRequest\x1a\x16.pdp.v1.ReportResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpdp/v1/policy_decision.proto\x12\x06pdp.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x03\n\x0c\x43heckRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61pi_key\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x10\n\x08provider\x18\x05 \x01(\t\x12\x11\n\tclient_ip\x18\x06 \x01(\t\x12\x12\n\nuser_agent\x18\x07 \x01(\t\x12$\n\x17\x65stimated_prompt_tokens\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x1e\n\x11max_output_tokens\x18\t \x01(\x03H\x01\x88\x01\x01\x12\x34\n\x08metadata\x18\n \x03(\x0b\x32\".pdp.v1.CheckRequest.MetadataEntry\x12\x0f\n\x07\x64ry_run\x18\x0b \x01(\x08\x12\x1c\n\x05units\x18\x13 \x01(\x0b\x32\r.pdp.v1.Units\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x1a\n\x18_estimated_prompt_tokensB\x14\n\x12_max_output_tokens\"\xfa\x03\n\rCheckResponse\x12\"\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x10.pdp.v1.Decision\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x13\n\x0bhttp_status\x18\x04 \x01(\x05\x12\x0e\n\x06key_id\x18\x05 \x01(\t\x12\x10\n\x08key_name\x18\x06 \x01(\t\x12\x17\n\x0forganization_id\x18\x07 \x01(\t\x12\x0f\n\x07team_id\x18\x08 \x01(\t\x12\x0f\n\x07user_id\x18\t \x01(\t\x12\x16\n\x0ereservation_id\x18\n \x01(\t\x12.\n\x0bretry_after\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12#\n\x06limits\x18\x0c \x03(\x0b\x32\x13.pdp.v1.LimitStatus\x12\x17\n\x0fpolicy_revision\x18\r \x01(\t\x12\x19\n\x11matched_statement\x18\x0e \x01(\t\x12\x44\n\x10response_headers\x18\x0f \x03(\x0b\x32*.pdp.v1.CheckResponse.ResponseHeadersEntry\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x10 \x01(\t\x1a\x36\n\x14ResponseHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa6\x01\n\x0bLimitStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\x03\x12\r\n\x05spent\x18\x05 \x01(\x03\x12\x0c\n\x04held\x18\x06 \x01(\x03\x12\x11\n\tremaining\x18\x07 \x01(\x03\x12,\n\x08reset_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\".\n\rReportRequest\x12\x1d\n\x06usages\x18\x01 \x03(\x0b\x32\r.pdp.v1.Usage\"\x9a\x04\n\x05Usage\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12\x0e\n\x06key_id\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x10\n\x08provider\x18\x06 \x01(\t\x12\x0e\n\x06status\x18\x07 \x01(\t\x12\x13\n\x0bhttp_status\x18\x08 \x01(\x05\x12\x15\n\rprompt_tokens\x18\t \x01(\x03\x12\x19\n\x11\x63ompletion_tokens\x18\n \x01(\x03\x12\x15\n\rcached_tokens\x18\x0b \x01(\x03\x12\x10\n\x08\x63ost_usd\x18\x0c \x01(\t\x12\x12\n\nlatency_ms\x18\r \x01(\x03\x12.\n\nstarted_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tclient_ip\x18\x0f \x01(\t\x12\x12\n\nuser_agent\x18\x10 \x01(\t\x12-\n\x08metadata\x18\x11 \x03(\x0b\x32\x1b.pdp.v1.Usage.MetadataEntry\x12\x14\n\x0cusage_source\x18\x12 \x01(\t\x12%\n\x07\x64\x65tails\x18\x13 \x01(\x0b\x32\x14.pdp.v1.TokenDetails\x12\x1c\n\x05units\x18\x14 \x01(\x0b\x32\r.pdp.v1.Units\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8f\x02\n\x0cTokenDetails\x12\x1a\n\x12\x63\x61\x63he_write_tokens\x18\x01 \x01(\x03\x12\x1d\n\x15\x63\x61\x63he_write_1h_tokens\x18\x02 \x01(\x03\x12\x1a\n\x12input_audio_tokens\x18\x03 \x01(\x03\x12\x1b\n\x13\x63\x61\x63hed_audio_tokens\x18\x04 \x01(\x03\x12\x1a\n\x12input_image_tokens\x18\x05 \x01(\x03\x12\x1b\n\x13\x63\x61\x63hed_image_tokens\x18\x06 \x01(\x03\x12\x1b\n\x13output_audio_tokens\x18\x07 \x01(\x03\x12\x1b\n\x13output_image_tokens\x18\x08 \x01(\x03\x12\x18\n\x10reasoning_tokens\x18\t \x01(\x03\"B\n\x05Units\x12\x0e\n\x06images\x18\x01 \x01(\x03\x12\x12\n\ncharacters\x18\x02 \x01(\x03\x12\x15\n\raudio_seconds\x18\x03 \x01(\x03\"[\n\x0eReportResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12\x12\n\nduplicates\x18\x02 \x01(\x05\x12#\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x13.pdp.v1.ReportError\"@\n\x0bReportError\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t*K\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x45\x43ISION_ALLOW\x10\x01\x12\x11\n\rDECISION_DENY\x10\x02\x32\x86\x01\n\x15PolicyDecisionService\x12\x34\n\x05\x43heck\x12\x14.pdp.v1.CheckRequest\x1a\x15.pdp.v1.CheckResponse\x12\x37\n\x06Report\x12\x15.pdp.v1.ReportRequest\x1a\x16.pdp.v1.ReportResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,28 +39,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKRESPONSE_RESPONSEHEADERSENTRY']._serialized_options = b'8\001'
   _globals['_USAGE_METADATAENTRY']._loaded_options = None
   _globals['_USAGE_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_DECISION']._serialized_start=1844
-  _globals['_DECISION']._serialized_end=1919
+  _globals['_DECISION']._serialized_start=2285
+  _globals['_DECISION']._serialized_end=2360
   _globals['_CHECKREQUEST']._serialized_start=106
-  _globals['_CHECKREQUEST']._serialized_end=485
-  _globals['_CHECKREQUEST_METADATAENTRY']._serialized_start=388
-  _globals['_CHECKREQUEST_METADATAENTRY']._serialized_end=435
-  _globals['_CHECKRESPONSE']._serialized_start=488
-  _globals['_CHECKRESPONSE']._serialized_end=994
-  _globals['_CHECKRESPONSE_RESPONSEHEADERSENTRY']._serialized_start=940
-  _globals['_CHECKRESPONSE_RESPONSEHEADERSENTRY']._serialized_end=994
-  _globals['_LIMITSTATUS']._serialized_start=997
-  _globals['_LIMITSTATUS']._serialized_end=1163
-  _globals['_REPORTREQUEST']._serialized_start=1165
-  _globals['_REPORTREQUEST']._serialized_end=1211
-  _globals['_USAGE']._serialized_start=1214
-  _globals['_USAGE']._serialized_end=1683
-  _globals['_USAGE_METADATAENTRY']._serialized_start=388
-  _globals['_USAGE_METADATAENTRY']._serialized_end=435
-  _globals['_REPORTRESPONSE']._serialized_start=1685
-  _globals['_REPORTRESPONSE']._serialized_end=1776
-  _globals['_REPORTERROR']._serialized_start=1778
-  _globals['_REPORTERROR']._serialized_end=1842
-  _globals['_POLICYDECISIONSERVICE']._serialized_start=1922
-  _globals['_POLICYDECISIONSERVICE']._serialized_end=2056
+  _globals['_CHECKREQUEST']._serialized_end=515
+  _globals['_CHECKREQUEST_METADATAENTRY']._serialized_start=418
+  _globals['_CHECKREQUEST_METADATAENTRY']._serialized_end=465
+  _globals['_CHECKRESPONSE']._serialized_start=518
+  _globals['_CHECKRESPONSE']._serialized_end=1024
+  _globals['_CHECKRESPONSE_RESPONSEHEADERSENTRY']._serialized_start=970
+  _globals['_CHECKRESPONSE_RESPONSEHEADERSENTRY']._serialized_end=1024
+  _globals['_LIMITSTATUS']._serialized_start=1027
+  _globals['_LIMITSTATUS']._serialized_end=1193
+  _globals['_REPORTREQUEST']._serialized_start=1195
+  _globals['_REPORTREQUEST']._serialized_end=1241
+  _globals['_USAGE']._serialized_start=1244
+  _globals['_USAGE']._serialized_end=1782
+  _globals['_USAGE_METADATAENTRY']._serialized_start=418
+  _globals['_USAGE_METADATAENTRY']._serialized_end=465
+  _globals['_TOKENDETAILS']._serialized_start=1785
+  _globals['_TOKENDETAILS']._serialized_end=2056
+  _globals['_UNITS']._serialized_start=2058
+  _globals['_UNITS']._serialized_end=2124
+  _globals['_REPORTRESPONSE']._serialized_start=2126
+  _globals['_REPORTRESPONSE']._serialized_end=2217
+  _globals['_REPORTERROR']._serialized_start=2219
+  _globals['_REPORTERROR']._serialized_end=2283
+  _globals['_POLICYDECISIONSERVICE']._serialized_start=2363
+  _globals['_POLICYDECISIONSERVICE']._serialized_end=2497
 # @@protoc_insertion_point(module_scope)

@@ -86,6 +86,7 @@ class CheckRequest(_message.Message):
     MAX_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The proxy's id of this request, unique per key; makes a retried Check
     harmless. Empty: one is made, and the Check is not idempotent.
@@ -116,6 +117,10 @@ class CheckRequest(_message.Message):
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Facts about the request, laid over the key's own metadata."""
 
+    @_builtins.property
+    def units(self) -> Global___Units:
+        """The most of what is paid for beside tokens, or instead. Absent: nothing."""
+
     def __init__(
         self,
         *,
@@ -130,10 +135,11 @@ class CheckRequest(_message.Message):
         max_output_tokens: _builtins.int | None = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         dry_run: _builtins.bool = ...,
+        units: Global___Units | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_estimated_prompt_tokens", b"_estimated_prompt_tokens", "_max_output_tokens", b"_max_output_tokens", "estimated_prompt_tokens", b"estimated_prompt_tokens", "max_output_tokens", b"max_output_tokens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_estimated_prompt_tokens", b"_estimated_prompt_tokens", "_max_output_tokens", b"_max_output_tokens", "estimated_prompt_tokens", b"estimated_prompt_tokens", "max_output_tokens", b"max_output_tokens", "units", b"units"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_estimated_prompt_tokens", b"_estimated_prompt_tokens", "_max_output_tokens", b"_max_output_tokens", "action", b"action", "api_key", b"api_key", "client_ip", b"client_ip", "dry_run", b"dry_run", "estimated_prompt_tokens", b"estimated_prompt_tokens", "max_output_tokens", b"max_output_tokens", "metadata", b"metadata", "model", b"model", "provider", b"provider", "request_id", b"request_id", "user_agent", b"user_agent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_estimated_prompt_tokens", b"_estimated_prompt_tokens", "_max_output_tokens", b"_max_output_tokens", "action", b"action", "api_key", b"api_key", "client_ip", b"client_ip", "dry_run", b"dry_run", "estimated_prompt_tokens", b"estimated_prompt_tokens", "max_output_tokens", b"max_output_tokens", "metadata", b"metadata", "model", b"model", "provider", b"provider", "request_id", b"request_id", "units", b"units", "user_agent", b"user_agent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__estimated_prompt_tokens: _TypeAlias = _typing.Literal["estimated_prompt_tokens"]  # noqa: Y015
     _WhichOneofArgType__estimated_prompt_tokens: _TypeAlias = _typing.Literal["_estimated_prompt_tokens", b"_estimated_prompt_tokens"]  # noqa: Y015
@@ -374,6 +380,8 @@ class Usage(_message.Message):
     USER_AGENT_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     USAGE_SOURCE_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request_id of the Check, or of a request that was never checked."""
     reservation_id: _builtins.str
@@ -414,6 +422,14 @@ class Usage(_message.Message):
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Facts about the request, laid over the key's and the Check's metadata."""
 
+    @_builtins.property
+    def details(self) -> Global___TokenDetails:
+        """Tokens among the above that may have rates of their own. Absent: none."""
+
+    @_builtins.property
+    def units(self) -> Global___Units:
+        """What is paid for beside tokens, or instead. Absent: as checked."""
+
     def __init__(
         self,
         *,
@@ -435,14 +451,102 @@ class Usage(_message.Message):
         user_agent: _builtins.str = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         usage_source: _builtins.str = ...,
+        details: Global___TokenDetails | None = ...,
+        units: Global___Units | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "started_at", b"started_at", "units", b"units"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "cached_tokens", b"cached_tokens", "client_ip", b"client_ip", "completion_tokens", b"completion_tokens", "cost_usd", b"cost_usd", "http_status", b"http_status", "key_id", b"key_id", "latency_ms", b"latency_ms", "metadata", b"metadata", "model", b"model", "prompt_tokens", b"prompt_tokens", "provider", b"provider", "request_id", b"request_id", "reservation_id", b"reservation_id", "started_at", b"started_at", "status", b"status", "usage_source", b"usage_source", "user_agent", b"user_agent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "cached_tokens", b"cached_tokens", "client_ip", b"client_ip", "completion_tokens", b"completion_tokens", "cost_usd", b"cost_usd", "details", b"details", "http_status", b"http_status", "key_id", b"key_id", "latency_ms", b"latency_ms", "metadata", b"metadata", "model", b"model", "prompt_tokens", b"prompt_tokens", "provider", b"provider", "request_id", b"request_id", "reservation_id", b"reservation_id", "started_at", b"started_at", "status", b"status", "units", b"units", "usage_source", b"usage_source", "user_agent", b"user_agent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Usage: _TypeAlias = Usage  # noqa: Y015
+
+@_typing.final
+class TokenDetails(_message.Message):
+    """TokenDetails says what kinds of tokens were among those of a usage. What is a
+    part of something is counted in it as well.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CACHE_WRITE_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHE_WRITE_1H_TOKENS_FIELD_NUMBER: _builtins.int
+    INPUT_AUDIO_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHED_AUDIO_TOKENS_FIELD_NUMBER: _builtins.int
+    INPUT_IMAGE_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHED_IMAGE_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_AUDIO_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_IMAGE_TOKENS_FIELD_NUMBER: _builtins.int
+    REASONING_TOKENS_FIELD_NUMBER: _builtins.int
+    cache_write_tokens: _builtins.int
+    """Tokens of the prompt that the provider put into its cache."""
+    cache_write_1h_tokens: _builtins.int
+    """Part of cache_write_tokens: those that it keeps for an hour."""
+    input_audio_tokens: _builtins.int
+    """Tokens of the prompt that were sound."""
+    cached_audio_tokens: _builtins.int
+    """Part of input_audio_tokens and of cached_tokens."""
+    input_image_tokens: _builtins.int
+    """Tokens of the prompt that were pictures."""
+    cached_image_tokens: _builtins.int
+    """Part of input_image_tokens and of cached_tokens."""
+    output_audio_tokens: _builtins.int
+    """Tokens of the output that were sound."""
+    output_image_tokens: _builtins.int
+    """Tokens of the output that were pictures."""
+    reasoning_tokens: _builtins.int
+    """Tokens of the output that only the model saw."""
+    def __init__(
+        self,
+        *,
+        cache_write_tokens: _builtins.int = ...,
+        cache_write_1h_tokens: _builtins.int = ...,
+        input_audio_tokens: _builtins.int = ...,
+        cached_audio_tokens: _builtins.int = ...,
+        input_image_tokens: _builtins.int = ...,
+        cached_image_tokens: _builtins.int = ...,
+        output_audio_tokens: _builtins.int = ...,
+        output_image_tokens: _builtins.int = ...,
+        reasoning_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_write_1h_tokens", b"cache_write_1h_tokens", "cache_write_tokens", b"cache_write_tokens", "cached_audio_tokens", b"cached_audio_tokens", "cached_image_tokens", b"cached_image_tokens", "input_audio_tokens", b"input_audio_tokens", "input_image_tokens", b"input_image_tokens", "output_audio_tokens", b"output_audio_tokens", "output_image_tokens", b"output_image_tokens", "reasoning_tokens", b"reasoning_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenDetails: _TypeAlias = TokenDetails  # noqa: Y015
+
+@_typing.final
+class Units(_message.Message):
+    """Units counts what has a price without being tokens."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGES_FIELD_NUMBER: _builtins.int
+    CHARACTERS_FIELD_NUMBER: _builtins.int
+    AUDIO_SECONDS_FIELD_NUMBER: _builtins.int
+    images: _builtins.int
+    """Images made."""
+    characters: _builtins.int
+    """Characters turned into speech."""
+    audio_seconds: _builtins.int
+    """Seconds of sound listened to, rounded up."""
+    def __init__(
+        self,
+        *,
+        images: _builtins.int = ...,
+        characters: _builtins.int = ...,
+        audio_seconds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_seconds", b"audio_seconds", "characters", b"characters", "images", b"images"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Units: _TypeAlias = Units  # noqa: Y015
 
 @_typing.final
 class ReportResponse(_message.Message):

@@ -13,6 +13,7 @@ from genai_prices import Usage, calc_price, data
 from pdp.control.price_overrides import load_overrides, parse_overrides
 from pdp.control.prices import build_list, make_prices
 from pdp.errors import StartRefused
+from pdp.model import Units
 from pdp.problems import Problems
 from pdp.quota.price import Price, PriceList, PriceTable, Rates
 
@@ -88,13 +89,41 @@ def test_embeddings_cost_their_input(built_in: PriceTable) -> None:
         ("gpt-4o", "nobody"),
         ("gpt-4o", "unknown"),
         ("", "openai"),
-        ("whisper-1", "openai"),  # By the hour.
         ("dall-e-3", "openai"),  # By the picture.
-        ("sonar", "perplexity"),  # By the token, and by the request.
+        ("mistral-ocr-2503", "mistral"),  # By the page.
+        ("gemini-omni-flash-preview", "google"),  # Nobody tells which tokens were video.
     ],
 )
 def test_unknown_is_none_and_never_free(built_in: PriceTable, model: str, provider: str) -> None:
     assert built_in.price(model, provider) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "units", "cost"),
+    [
+        ("whisper-1", "openai", Units(seconds=60), 6_000_000),  # 0.006 USD a minute.
+        ("whisper-large-v3", "groq", Units(seconds=1), 308_334),  # Ten seconds at least.
+        ("tts-1", "openai", Units(characters=1_000), 15_000_000),
+        ("sonar", "perplexity", None, 12_000_000),  # And by the token.
+        ("omni-moderation-latest", "openai", None, 0),
+        ("mai-ds-r1:free", "azure", None, 0),
+    ],
+)
+def test_what_is_not_paid_for_by_the_token_has_its_fee(
+    built_in: PriceTable, model: str, provider: str, units: Units | None, cost: int
+) -> None:
+    price = built_in.price(model, provider)
+    assert price is not None
+    assert price.covers(units)
+    assert price.cost(0, 0, units=units) == cost
+    assert price.hold(0, 0, units) == (cost, cost)
+
+
+def test_a_price_by_the_hour_tells_nothing_of_a_chat(built_in: PriceTable) -> None:
+    price = built_in.price("whisper-1", "openai")
+    assert price is not None
+    assert not price.covers(None)
+    assert not price.covers(Units(images=1, characters=5))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +255,7 @@ def test_a_price_is_what_is_written_to_the_last_digit(
         ({"prices": [entry("m", cahced=1)]}, ["prices[0].cahced"]),
         ({"prices": [entry("")]}, ["prices[0].model"]),
         ({"prices": [entry("m", provider="")]}, ["prices[0].provider"]),
-        ({"prices": [entry("m"), entry("m", prompt="1")]}, ["prices[1].prompt"]),
+        ({"prices": [entry("m"), entry("m", prompt="one")]}, ["prices[1].prompt"]),
         ({"prices": [entry("m", prompt=True)]}, ["prices[0].prompt"]),
         ({"prices": [entry("m", prompt=None)]}, ["prices[0].prompt"]),
         ({"prices": [entry("m", prompt=-1)]}, ["prices[0].prompt"]),
