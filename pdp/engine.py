@@ -190,6 +190,8 @@ class Engine:
             if price is None:
                 cost = None
             else:
+                if units is not None and not price.by_token:
+                    prompt = output = 0  # There are none, whatever the bytes look like.
                 cost, input_cost = price.hold(prompt, output, units)
         made = self._ids()
         # Positional: by name it would cost half a microsecond more.

@@ -3,6 +3,7 @@
 from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pdp.errors import SpoolFailed, Unavailable
 from pdp.form import usage_fault
@@ -87,6 +88,8 @@ class Reporter:
 
     async def _settle_found(self, usage: Usage, found: Hold | Absent, now: int) -> Reported:
         if isinstance(found, Hold):
+            if usage.usage_source == "estimated" and _has_no_tokens(found):
+                usage = replace(usage, prompt_tokens=0, completion_tokens=0, cached_tokens=0)
             facts, charge = _facts_of(usage, found), self._charge(usage, found)
             return await self._settle(usage, facts, charge, found.windows, now, found)
         if found == "settled":
@@ -335,6 +338,11 @@ def unreported(hold: Hold, policy: Unreported) -> tuple[int, int]:
     if policy == "input":
         return hold.input_cost, hold.prompt_tokens
     return 0, 0
+
+
+def _has_no_tokens(hold: Hold) -> bool:
+    """Tell whether what a hold is for is paid for by the piece, and has no tokens at all."""
+    return hold.units is not None and hold.price is not None and not hold.price.by_token
 
 
 def _is_held(hold: Hold, model: str, provider: str) -> bool:

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import gzip
 import json
+from email.parser import BytesParser
+from email.policy import HTTP
 from typing import Any
 
 from starlette.applications import Starlette
@@ -147,6 +149,59 @@ async def _drip(text: str) -> Any:
         await asyncio.sleep(0)
 
 
+IMAGE = {"created": 1, "data": [{"b64_json": "aGk="}]}
+IMAGE_USAGE = {
+    "input_tokens": 50,
+    "input_tokens_details": {"text_tokens": 10, "image_tokens": 40},
+    "output_tokens": 1_056,
+    "total_tokens": 1_106,
+}
+HEARD_USAGE = {
+    "type": "tokens",
+    "input_tokens": 14,
+    "input_token_details": {"text_tokens": 4, "audio_tokens": 10},
+    "output_tokens": 45,
+    "total_tokens": 59,
+}
+SPOKEN = b"sound" * 100
+
+
+def other_answer(path: str, model: str) -> Response | None:
+    """Return what the APIs beside chat answer; None for the others."""
+    if path == "/v1/embeddings":
+        usage = {"prompt_tokens": 8, "total_tokens": 8}
+        data = [{"object": "embedding", "index": 0, "embedding": [0.5]}]
+        return JSONResponse({"object": "list", "data": data, "model": model, "usage": usage})
+    if path.startswith("/v1/images/"):
+        told = {"usage": IMAGE_USAGE} if model.startswith("gpt-image") else {}
+        return JSONResponse({**IMAGE, **told})
+    if path in ("/v1/audio/transcriptions", "/v1/audio/translations"):
+        heard: dict[str, Any] = (
+            HEARD_USAGE if model.startswith("gpt") else {"type": "duration", "seconds": 9}
+        )
+        return JSONResponse({"text": "hi", "usage": heard})
+    if path == "/v1/audio/speech":
+        return Response(SPOKEN, media_type="audio/mpeg")
+    if path == "/v1/moderations":
+        return JSONResponse({"id": "modr-1", "model": model, "results": []})
+    return None
+
+
+async def _asked(request: Request, raw: bytes) -> dict[str, Any]:
+    """Return the JSON of a body, or the text fields of a form."""
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        parts = BytesParser(policy=HTTP).parsebytes(
+            b"content-type: " + request.headers["content-type"].encode() + b"\r\n\r\n" + raw
+        )
+        return {
+            str(part.get_param("name", header="content-disposition")): part.get_content()
+            for part in parts.iter_parts()
+            if part.get_filename() is None
+        }
+    found: dict[str, Any] = json.loads(raw) if raw else {}
+    return found
+
+
 class Provider:
     """Serves in this event loop; `seen` has (headers, body) of each request that it understands.
 
@@ -174,7 +229,7 @@ class Provider:
 
     async def _answer(self, request: Request) -> Response:
         raw = await request.body()
-        asked = json.loads(raw) if raw else {}
+        asked = await _asked(request, raw)
         self.seen.append(({**request.headers, ":path": request.url.path}, asked))
         user = asked.get("user", "")
         if user == "hang":
@@ -186,6 +241,8 @@ class Provider:
             return JSONResponse({"object": "list", "data": [{"id": "gpt-4o"}]})
         if path in ANSWERS:
             return _told(path, asked, user)
+        if (other := other_answer(path, asked.get("model", ""))) is not None:
+            return other
         if asked.get("stream"):
             events = self._events(asked, user)
             if user == "drip":

@@ -56,7 +56,7 @@ def usage_of(entry: Entry) -> Usage:
     """Return the usage to report."""
     reference, estimate = entry.reference, None
     if 200 <= entry.status < 300 and entry.response_bytes:
-        estimate = estimated_tokens(entry.response_bytes, reference.max_output)
+        estimate = estimated_tokens(entry.response_bytes, reference.max_output, reference.action)
     found = metered(reference, entry.told, estimate)
     return usage_from(
         reference,

@@ -6,14 +6,16 @@ from typing import Final
 from msgspec import Struct
 
 from adapters.http.body import BadBody, Body, parse_body
+from adapters.http.form import parse_form
 from adapters.http.routes import OPENAI_CHAT, Route, find_route
+from adapters.http.size import Size, size_of_form, size_of_json
 from pdp.credentials import BadCredentials, api_key_of
 from pdp.forwarded import client_address
 from pdp.model import Request
-from pdp.quota.estimate import prompt_tokens_of_bytes
 from pdp.refusal import MISSING_KEY
 
 _JSON: Final = "application/json"
+_NOTHING: Final = Size(0)
 
 
 class HttpRequest(Struct, frozen=True, gc=False):
@@ -74,28 +76,34 @@ def ask_of(http: HttpRequest, options: HttpOptions) -> Ask | Refusal:
         return Refusal("invalid_api_key", str(error), request_id)
     if not api_key:
         return Refusal(MISSING_KEY.reason, MISSING_KEY.message, request_id)
-    body = None
+    body, size = None, _NOTHING
     if route.has_body:
         try:
-            body = _body_of(http, route)
+            body, size = _body_of(http, route, options)
         except BadBody as error:
             return Refusal("invalid_request", str(error), request_id, error.param)
-    return _ask(http, options, route, path, api_key, request_id, body)
+    return _ask(http, options, route, path, api_key, request_id, body, size)
 
 
-def _body_of(http: HttpRequest, route: Route) -> Body:
-    kind = http.headers.get("content-type", _JSON)
-    if kind != _JSON and not _is_json(kind):
+def _body_of(http: HttpRequest, route: Route, options: HttpOptions) -> tuple[Body, Size]:
+    content_type = http.headers.get("content-type", _JSON)
+    if not route.form and content_type != _JSON and not _is_json(content_type):
         raise BadBody("the body is not JSON: send `content-type: application/json`, in UTF-8")
     if http.partial:
         raise BadBody("the proxy sends only a part of the body: set allow_partial_message to false")
     encoding = http.headers.get("content-encoding")
     if encoding and encoding.strip().lower() not in ("", "identity"):
         raise BadBody("the body is compressed: send it without content-encoding")
-    body = parse_body(http.body, route.output_bounds)
+    if route.form:
+        form = parse_form(http.body, content_type)
+        body, size = form.body, size_of_form(form, route, options.strict_estimate)
+    else:
+        spoken = "input" if route.paid_by == "characters" else ""
+        body = parse_body(http.body, route.output_bounds, spoken)
+        size = size_of_json(len(http.body), body, route, options.strict_estimate)
     if not body.model:
         raise BadBody("the body names no model: add `model`", "model")
-    return body
+    return body, size
 
 
 def _is_json(content_type: str) -> bool:
@@ -120,6 +128,7 @@ def _ask(
     api_key: str,
     request_id: str,
     body: Body | None,
+    size: Size,
 ) -> Ask:
     headers = http.headers
     action, model, choices, force = route.action, "", 1, False
@@ -139,12 +148,13 @@ def _ask(
             http.provider,
             client_address(http.peer, headers.get("x-forwarded-for", ""), options.trusted_hops),
             headers.get("user-agent", ""),
-            prompt_tokens_of_bytes(len(http.body), options.strict_estimate),
+            size.prompt_tokens,
             max_output,
             None,
             False,
             options.adapter,
             choices,
+            size.units,
         ),
         force,
     )

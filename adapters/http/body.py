@@ -5,7 +5,7 @@ alone. Whatever two parsers could read differently is refused: a decisive field
 twice, also under another case or spelt with escapes, or of another type.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -25,6 +25,7 @@ _DECISIVE: Final = frozenset(
         "background",
         "models",
         "service_tier",
+        "speed",
     }
 )
 _HARMLESS: Final = frozenset(
@@ -48,13 +49,17 @@ class BadBody(Exception):
 
 
 class Body(Struct, frozen=True, gc=False):
-    """The decisive fields. `max_output` is of each of `choices`, None if there is no bound."""
+    """The decisive fields. `max_output` is of each of `choices`, None if there is no bound.
+
+    `characters` are those of the text that is to be spoken, None if there is no such text.
+    """
 
     model: str
     stream: bool
     include_usage: bool
     max_output: int | None
     choices: int
+    characters: int | None = None
 
 
 class _Name:
@@ -105,11 +110,11 @@ _SHORTEST: Final = len('"":0,')
 _members: Final = _Members()
 
 
-def parse_body(body: bytes, output_bounds: Sequence[str]) -> Body:
+def parse_body(body: bytes, output_bounds: Sequence[str], spoken: str = "") -> Body:
     """Return the decisive fields of a JSON object; raises `BadBody`.
 
     `output_bounds` are the fields that bound the output on the route; others of
-    that kind mean nothing there.
+    that kind mean nothing there. `spoken`: the field whose text is paid for by length.
     """
     try:
         body.decode()  # What is skipped below is not checked for being UTF-8.
@@ -121,30 +126,57 @@ def parse_body(body: bytes, output_bounds: Sequence[str]) -> Body:
             if body
             else "the body is empty: send a JSON object"
         ) from error
-    decisive = _decisive(members)
+    decisive = _decisive(members, spoken)
     options = decisive.pop("stream_options", None)
     values = {name: _value(raw) for name, raw in decisive.items()}
+    included = options is not None and _includes_usage(options)
+    text = values[spoken] if spoken in values else None
+    return body_of(values, output_bounds, included, len(text) if isinstance(text, str) else None)
+
+
+def body_of(
+    values: Mapping[str, Any],
+    output_bounds: Sequence[str] = (),
+    include_usage: bool = False,
+    characters: int | None = None,
+) -> Body:
+    """Return what the values of decisive fields say; raises `BadBody`."""
     if not _UNSEEN.isdisjoint(values):
         _refuse_unseen(values)
     return Body(
         _model(values.get("model")),
         _flag(values.get("stream"), "stream"),
-        options is not None and _includes_usage(options),
+        include_usage,
         _max_output(values, output_bounds),
         _choices(values["n"]) if "n" in values else 1,
+        characters,
     )
 
 
-def _decisive(members: dict[_Text, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+def is_decisive(name: str) -> bool:
+    """Tell whether a field decides; raises `BadBody` for one that is spelt almost like such."""
+    if name in _DECISIVE:
+        return True
+    # Who folds case may also fold `.` and `-`, and take `model[]` for `model`.
+    known = _loosely(name).removesuffix("[]").replace(".", "_").replace("-", "_")
+    if known in _DECISIVE:
+        message = f"the body has a field spelt almost like `{known}`: write `{known}`"
+        raise BadBody(message, known)
+    return False
+
+
+def _decisive(members: dict[_Text, msgspec.Raw], spoken: str) -> dict[str, msgspec.Raw]:
     """Return the decisive members; refuse one that comes twice or is spelt almost like one."""
     found: dict[str, msgspec.Raw] = {}
     for name, raw in members.items():
         text = name.text
-        if text in _DECISIVE:
+        if text in _DECISIVE or (spoken and text == spoken):
             if text in found:
                 raise BadBody(f"the body has `{text}` more than once: send it once", text)
             found[text] = raw
-        elif text not in _HARMLESS and (known := _loosely(text)) in _DECISIVE:
+        elif text not in _HARMLESS and (
+            (known := _loosely(text)) in _DECISIVE or (spoken and known == spoken)
+        ):
             message = f"the body has a field spelt almost like `{known}`: write `{known}`"
             raise BadBody(message, known)
     return found
@@ -155,7 +187,7 @@ def _loosely(name: str) -> str:
     return name.casefold().partition("\0")[0]
 
 
-def _refuse_unseen(values: dict[str, Any]) -> None:
+def _refuse_unseen(values: Mapping[str, Any]) -> None:
     """Refuse what changes the model or the price behind the policy's back."""
     if values.get("background"):
         raise BadBody("`background` is not supported here: its usage comes too late", "background")
@@ -164,9 +196,12 @@ def _refuse_unseen(values: dict[str, Any]) -> None:
     if values.get("service_tier") not in _USUAL_TIERS:
         message = "`service_tier` has another price: use one of `auto`, `default`, `flex`"
         raise BadBody(message, "service_tier")
+    # Anthropic's; that of speech is a number.
+    if isinstance(values.get("speed"), str) and values["speed"] != "standard":
+        raise BadBody("`speed` has another price: leave it out", "speed")
 
 
-_UNSEEN: Final = frozenset({"background", "models", "service_tier"})
+_UNSEEN: Final = frozenset({"background", "models", "service_tier", "speed"})
 _USUAL_TIERS: Final = (None, "auto", "default", "flex", "standard_only")
 
 
@@ -214,7 +249,7 @@ def _flag(value: Any, name: str) -> bool:
     return value
 
 
-def _max_output(values: dict[str, Any], names: Sequence[str]) -> int | None:
+def _max_output(values: Mapping[str, Any], names: Sequence[str]) -> int | None:
     """Return the largest output that any reading of the body allows, of one choice."""
     most = None
     for name in names:

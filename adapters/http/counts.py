@@ -6,18 +6,41 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from pdp.model import TokenDetails, Units
+
 COUNTS: Final = (
     "prompt_tokens",
     "completion_tokens",
     "cached_tokens",
     "input_tokens",
     "output_tokens",
+    "total_tokens",
     "cache_read_input_tokens",
     "cache_creation_input_tokens",
+    "cache_creation_1h_tokens",
+    "cache_write_tokens",
+    "input_audio_tokens",
+    "input_image_tokens",
+    "output_audio_tokens",
+    "output_image_tokens",
+    "reasoning_tokens",
+    "audio_seconds",
 )
-"""The names that providers tell token counts by."""
+"""The names that providers tell token counts by; those of details by what they are of.
+
+`cache_creation_1h_tokens` is Anthropic's `cache_creation.ephemeral_1h_input_tokens`,
+`cache_write_tokens` OpenAI's of `prompt_tokens_details` or `input_tokens_details`; the
+audio and image tokens are those of `prompt_tokens_details`, `input_tokens_details` or
+`input_token_details`, and of `completion_tokens_details` or `output_tokens_details`, and
+`reasoning_tokens` of the latter. `audio_seconds` is `usage.seconds` of a transcription.
+"""
 
 MAX_COUNT: Final = 1_000_000_000
+
+_BYTES: Final = {"audio:speech": 200}
+"""Bytes of a response for each of its tokens: speech as Opus of 32 kbit/s, 20 tokens a second."""
+
+_BYTES_OF_TEXT: Final = 4
 
 
 def believed(told: Mapping[str, Any]) -> dict[str, int]:
@@ -28,16 +51,21 @@ def believed(told: Mapping[str, Any]) -> dict[str, int]:
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         if 0 <= value <= MAX_COUNT:
-            counts[name] = int(value)
+            counts[name] = math.ceil(value)
     return counts
 
 
 class Counts(Struct, frozen=True, gc=False):
-    """Tokens of a response; None for what nobody told. `cached` are a part of `prompt`."""
+    """Tokens of a response; None for what nobody told. `cached` are a part of `prompt`.
+
+    `units`: what it told beside tokens.
+    """
 
     prompt: int | None
     completion: int | None
     cached: int
+    details: TokenDetails | None = None
+    units: Units | None = None
 
 
 def counts_of(told: Mapping[str, int]) -> Counts:
@@ -46,6 +74,7 @@ def counts_of(told: Mapping[str, int]) -> Counts:
     OpenAI says `prompt_tokens` and `completion_tokens`, in its Responses API
     `input_tokens` and `output_tokens`; `cached_tokens` are a part of the prompt. Anthropic
     says `input_tokens` and `output_tokens`, and what went through its cache beside them.
+    Some leave reasoning out of the completion (xAI, Google); their total has it.
     """
     prompt = told.get("prompt_tokens", told.get("input_tokens"))
     completion = told.get("completion_tokens", told.get("output_tokens"))
@@ -54,9 +83,66 @@ def counts_of(told: Mapping[str, int]) -> Counts:
         read = told.get("cache_read_input_tokens", 0)
         prompt += read + told.get("cache_creation_input_tokens", 0)
         cached += read
-    return Counts(prompt, completion, cached)
+        if completion is not None:
+            completion = max(completion, told.get("total_tokens", 0) - prompt)
+    seconds = told.get("audio_seconds")
+    units = None if seconds is None else Units(seconds=seconds)
+    if prompt is None:
+        return Counts(None, completion, cached, None, units)
+    cached = min(prompt, cached)
+    details = _details_of(told, prompt, completion or 0, cached)
+    return Counts(prompt, completion, cached, details, units)
 
 
-def estimated_tokens(response_bytes: int, most: int) -> int:
-    """Return output tokens of a response whose usage nobody told: a token in 4 bytes, bounded."""
-    return min(most, math.ceil(response_bytes / 4))
+def _details_of(
+    told: Mapping[str, int], prompt: int, completion: int, cached: int
+) -> TokenDetails | None:
+    """Return what is told of kinds of tokens, as far as it fits into the counts.
+
+    Of sound and pictures in the cache nobody tells: what does not fit beside it was there.
+    """
+    if not _DETAILS & told.keys():
+        return None
+    left = prompt - cached
+    written = told.get("cache_creation_input_tokens", 0) + told.get("cache_write_tokens", 0)
+    write = min(written, left)
+    heard = min(told.get("input_audio_tokens", 0), prompt - write)
+    seen = min(told.get("input_image_tokens", 0), prompt - write - heard)
+    over = max(0, heard + seen - (left - write))
+    heard_cached = min(over, heard)
+    spoken = min(told.get("output_audio_tokens", 0), completion)
+    drawn = min(told.get("output_image_tokens", 0), completion - spoken)
+    return TokenDetails(
+        cache_write=write,
+        cache_write_1h=min(told.get("cache_creation_1h_tokens", 0), write),
+        input_audio=heard,
+        cached_audio=heard_cached,
+        input_image=seen,
+        cached_image=over - heard_cached,
+        output_audio=spoken,
+        output_image=drawn,
+        reasoning=min(told.get("reasoning_tokens", 0), completion - spoken - drawn),
+    )
+
+
+_DETAILS: Final = frozenset(
+    {
+        "cache_creation_input_tokens",
+        "cache_write_tokens",
+        "input_audio_tokens",
+        "input_image_tokens",
+        "output_audio_tokens",
+        "output_image_tokens",
+        "reasoning_tokens",
+    }
+)
+
+
+def estimated_tokens(response_bytes: int, most: int, action: str = "") -> int:
+    """Return output tokens of a response whose usage nobody told, by its bytes, bounded.
+
+    Pictures are as many as were held: their bytes say nothing.
+    """
+    if action == "images:generate":
+        return most
+    return min(most, math.ceil(response_bytes / _BYTES.get(action, _BYTES_OF_TEXT)))

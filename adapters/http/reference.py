@@ -15,6 +15,7 @@ class Reference(Struct, frozen=True, array_like=True, gc=False):
     prompt_tokens: int
     max_output: int
     streaming: bool
+    action: str = ""
 
 
 def reference_of(request: Request, decision: Decision, default_output: int) -> str:
@@ -26,6 +27,7 @@ def reference_of(request: Request, decision: Decision, default_output: int) -> s
         request.prompt_tokens,
         request.most_output(default_output),
         request.action.endswith(":stream"),
+        request.action,
     )
     return msgspec.json.encode(reference).decode()
 

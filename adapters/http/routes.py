@@ -1,10 +1,6 @@
-"""The routes that may pass: exact method and canonical path, nothing else.
+"""Which paths are open, and what they do. Exact: whatever else a proxy lets through is denied."""
 
-Pure. What is not in the table is denied whatever the policy says, so that no
-spelling of a path that an upstream might understand can go around a policy.
-"""
-
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -13,7 +9,8 @@ class Route(Struct, frozen=True):
     """What a route does. `streaming` is the action when the body says `"stream": true`.
 
     `output_bounds` are the body fields that bound the output in tokens; `has_output`:
-    there is output that is counted so.
+    there is output that is counted so. `form`: the body is multipart/form-data. `paid_by`:
+    what may be paid for but tokens.
     """
 
     action: str
@@ -21,7 +18,13 @@ class Route(Struct, frozen=True):
     output_bounds: tuple[str, ...] = ()
     has_output: bool = True
     has_body: bool = True
+    form: bool = False
+    paid_by: Literal["", "images", "characters", "seconds"] = ""
 
+
+_MAKES_IMAGES: Final = Route("images:generate", paid_by="images")
+_CHANGES_IMAGES: Final = Route("images:generate", paid_by="images", form=True)
+_LISTENS: Final = Route("audio:transcribe", paid_by="seconds", form=True)
 
 ROUTES: Final[dict[tuple[str, str], Route]] = {
     ("POST", "/v1/chat/completions"): Route(
@@ -32,8 +35,12 @@ ROUTES: Final[dict[tuple[str, str], Route]] = {
         "responses:create", "responses:stream", ("max_output_tokens",)
     ),
     ("POST", "/v1/embeddings"): Route("embeddings:create", has_output=False),
-    ("POST", "/v1/images/generations"): Route("images:generate"),
-    ("POST", "/v1/audio/speech"): Route("audio:speech"),
+    ("POST", "/v1/images/generations"): _MAKES_IMAGES,
+    ("POST", "/v1/images/edits"): _CHANGES_IMAGES,
+    ("POST", "/v1/images/variations"): _CHANGES_IMAGES,
+    ("POST", "/v1/audio/speech"): Route("audio:speech", paid_by="characters"),
+    ("POST", "/v1/audio/transcriptions"): _LISTENS,
+    ("POST", "/v1/audio/translations"): _LISTENS,
     ("POST", "/v1/moderations"): Route("moderations:create", has_output=False),
     ("GET", "/v1/models"): Route("models:list", has_body=False),
 }

@@ -6,16 +6,21 @@ from msgspec import Struct
 
 from adapters.http.counts import counts_of
 from adapters.http.reference import Reference
-from pdp.model import Usage, UsageSource, UsageStatus
+from pdp.model import TokenDetails, Units, Usage, UsageSource, UsageStatus
 
 
 class Metered(Struct, frozen=True, gc=False):
-    """Tokens of an answer and how they are known; `cached` are a part of `prompt`."""
+    """Tokens of an answer and how they are known; `cached` are a part of `prompt`.
+
+    `details` and `units` as in `Usage`.
+    """
 
     prompt: int
     completion: int
     cached: int
     source: UsageSource
+    details: TokenDetails | None = None
+    units: Units | None = None
 
     @property
     def complete(self) -> bool:
@@ -34,11 +39,15 @@ def metered(reference: Reference, told: Mapping[str, int], estimate: int | None)
     source: UsageSource = "none"
     if prompt is not None and (completion is not None or not reference.max_output):
         source = "provider"
+    elif prompt is None and counts.units is not None:
+        source = "provider"  # It is paid for by the second.
     elif estimate is not None:
         source = "estimated"
         prompt = reference.prompt_tokens if prompt is None else prompt
         completion = estimate if completion is None else completion
-    return Metered(prompt or 0, completion or 0, min(prompt or 0, counts.cached), source)
+    prompt = prompt or 0
+    cached = min(prompt, counts.cached)
+    return Metered(prompt, completion or 0, cached, source, counts.details, counts.units)
 
 
 def usage_from(
@@ -66,4 +75,6 @@ def usage_from(
         latency_ms=duration,
         started_at=started_at,
         usage_source=found.source,
+        details=found.details,
+        units=found.units,
     )

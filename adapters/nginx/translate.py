@@ -94,7 +94,7 @@ def _estimate(line: _Line, reference: Reference) -> int | None:
         return None
     if line.sse and line.chunks:
         return min(line.chunks, reference.max_output)
-    return estimated_tokens(line.bytes, reference.max_output)
+    return estimated_tokens(line.bytes, reference.max_output, reference.action)
 
 
 def _status(line: _Line, *, complete: bool) -> UsageStatus:

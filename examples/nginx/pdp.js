@@ -2,8 +2,16 @@
 // ES5 with `let`, for njs 0.7.9 and later. Nothing here may throw: that would cut an answer off.
 
 // The names that providers tell token counts by.
-const COUNTS = ['prompt_tokens', 'completion_tokens', 'cached_tokens', 'input_tokens',
-                'output_tokens', 'cache_read_input_tokens', 'cache_creation_input_tokens'];
+const COUNTS = ['prompt_tokens', 'completion_tokens', 'cached_tokens', 'input_tokens', 'output_tokens',
+                'total_tokens', 'cache_read_input_tokens', 'cache_creation_input_tokens'];
+// What has a price of its own, in whichever of the objects it stands, and the name that we give it.
+const OF_PROMPT = {cached_tokens: 'cached_tokens', cache_write_tokens: 'cache_write_tokens',
+                   audio_tokens: 'input_audio_tokens', image_tokens: 'input_image_tokens'};
+const OF_OUTPUT = {audio_tokens: 'output_audio_tokens', image_tokens: 'output_image_tokens',
+                   reasoning_tokens: 'reasoning_tokens'};
+const PARTS = {prompt_tokens_details: OF_PROMPT, input_tokens_details: OF_PROMPT, input_token_details: OF_PROMPT,
+               completion_tokens_details: OF_OUTPUT, output_tokens_details: OF_OUTPUT,
+               cache_creation: {ephemeral_1h_input_tokens: 'cache_creation_1h_tokens'}};
 const MAX_JSON = 512 * 1024;     // a plain answer up to this is read whole; of a longer one, the end
 const TAIL = 8 * 1024;
 const MAX_EVENT = 1024 * 1024;   // an event longer than this passes unread
@@ -35,6 +43,13 @@ function take(s, usage, names) {
     });
 }
 
+function take_as(s, usage, names) {
+    Object.keys(names).forEach(function (name) {
+        const count = usage[name];
+        if (typeof count == 'number' && count >= 0) s.told[names[name]] = count;
+    });
+}
+
 function read(s, o) {
     if (!o || typeof o != 'object') return;
     const inner = o.response || o.message || {};
@@ -44,8 +59,10 @@ function read(s, o) {
     const usage = o.usage || inner.usage;
     if (!usage || typeof usage != 'object') return;
     take(s, usage, begins ? COUNTS.filter(function (name) { return name != 'output_tokens'; }) : COUNTS);
-    const details = usage.prompt_tokens_details || usage.input_tokens_details;
-    if (details) take(s, details, ['cached_tokens']);
+    take_as(s, usage, {seconds: 'audio_seconds'});
+    Object.keys(PARTS).forEach(function (part) {
+        if (usage[part] && typeof usage[part] == 'object') take_as(s, usage[part], PARTS[part]);
+    });
 }
 
 // One line of a stream. Returns what it says if it was worth reading.

@@ -77,6 +77,7 @@ def test_strict_estimates_count_every_byte() -> None:
         ("/v1/embeddings", {"stream": True}, "embeddings:create", False),
         ("/v1/images/generations", {}, "images:generate", False),
         ("/v1/audio/speech", {}, "audio:speech", False),
+        ("/v1/audio/speech", {"speed": 1.25, "stream_format": "sse"}, "audio:speech", False),
         ("/v1/moderations", {}, "moderations:create", False),
     ],
 )
