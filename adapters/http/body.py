@@ -130,7 +130,7 @@ def parse_body(body: bytes, output_bounds: Sequence[str], spoken: str = "") -> B
     options = decisive.pop("stream_options", None)
     values = {name: _value(raw) for name, raw in decisive.items()}
     included = options is not None and _includes_usage(options)
-    text = values[spoken] if spoken in values else None
+    text = values.get(spoken)
     return body_of(values, output_bounds, included, len(text) if isinstance(text, str) else None)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -14,7 +14,7 @@ from pdp.control.change_feed import ChangeFeed
 from pdp.control.current_prices import CurrentPrices
 from pdp.control.plane import open_control
 from pdp.control.price_feed import PriceFeed
-from pdp.control.price_overrides import load_overrides
+from pdp.control.price_overrides import Override, load_overrides
 from pdp.control.retention import SWEEP_INTERVAL, Retention
 from pdp.control.simulation import Rules
 from pdp.datadir import make_data_dir
@@ -46,30 +46,34 @@ async def run_control_plane(
     if settings.control_listen is None:
         make_data_dir(settings.data_dir)  # On PostgreSQL nobody else needs it.
     overrides = load_overrides(settings.prices_file) if settings.prices_file else ()
-    prices = PriceFeed(overrides, partial(datetime.now, UTC))
     async with open_control(settings) as plane:
         server = make_server("grpcio", max_message=control_plane.MAX_MESSAGE)
         credentials = None if tls is None else server_credentials(tls)
         address = bind(server, settings.control_address, "PDP_CONTROL_LISTEN", credentials)
         feed = ChangeFeed(plane.database)
+        prices = PriceFeed(overrides, partial(datetime.now, UTC), plane.prices, feed)
+        await prices.read()
         control_pb2_grpc.add_ControlServiceServicer_to_server(
             ControlService(plane.database, feed, prices, fingerprint_of(plane.pepper)), server
         )
         rest = HttpServer(
-            rest_app(plane, _shell(settings, prices)), settings.http_listen, "PDP_HTTP_LISTEN"
+            rest_app(plane, _shell(settings, prices, overrides)),
+            settings.http_listen,
+            "PDP_HTTP_LISTEN",
         )
         _log.info("control plane starting", control=address, tls=tls is not None, http=rest.address)
         loops = loops_of(settings, plane.database)
         await control_plane.run(server, rest, feed, prices, stop, ready, *loops)
 
 
-def _shell(settings: Settings, prices: PriceFeed) -> Shell:
+def _shell(settings: Settings, prices: PriceFeed, overrides: Sequence[Override]) -> Shell:
     return Shell(
         clock=time.time_ns,
         new_id=IdSource(f"req-{secrets.token_hex(5)}"),
         defect=partial(log_defect, _log, "admin request failed"),
         rules=Rules(CurrentPrices(lambda: prices.current), engine_options(settings)),
         trusted_hops=settings.http_trusted_hops,
+        file_prices=tuple(overrides),
     )
 
 

@@ -1,12 +1,13 @@
 """Changes by administrators are entries of the audit log too."""
 
 import secrets as random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pdp.control.access import Actor
 from pdp.control.fold import Row
 from pdp.control.resource import resource_of
 from pdp.store import ledger
@@ -22,6 +23,9 @@ ADMIN_ACTIONS: Final = (
     "keys.report_compromised",
     "organizations.create",
     "organizations.update",
+    "prices.create",
+    "prices.update",
+    "prices.remove",
 )
 """What administrators do, as the log names it."""
 
@@ -73,6 +77,44 @@ async def log_change(
         for target in targets
     ]
     await ledger.save(connection, rows)
+
+
+async def log_price(
+    connection: AsyncConnection,
+    actor: Actor,
+    action: str,
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any],
+    now: int,
+) -> None:
+    """Note who changed which price, in the transaction of the change.
+
+    `before` and `after` are the resource; of a new one there is no before.
+    """
+    assert action in ADMIN_ACTIONS, "the log can be asked for it"
+    row = await get_key(connection, actor.key_id)
+    assert row is not None, "who changes a price is a key"
+    was = dict.fromkeys(after) if before is None else before
+    changed = [name for name in after if name != "version" and was[name] != after[name]]
+    facts = {
+        "target_price_id": after["id"],
+        "before": {} if before is None else {name: was[name] for name in changed},
+        "after": {name: after[name] for name in changed},
+    }
+    entry = Row(
+        decision_id="adm_" + random.token_hex(12),
+        at=now,
+        key_id=row.id,
+        key_name=row.name,
+        organization_id=row.organization_id,
+        action=action,
+        model=after["model"],
+        provider=after["provider"],
+        status="success",
+        http_status=200,
+        metadata=msgspec.json.encode(facts).decode(),
+    )
+    await ledger.save(connection, [entry])
 
 
 def _metadata(target: KeyRow, reason: str, changed: Settings) -> str:

@@ -1,6 +1,7 @@
 """What `genai-prices` knows, as our rules and integers."""
 
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_CEILING, Decimal
 from functools import partial
 from typing import Any, Final
@@ -12,6 +13,7 @@ from pdp.quota.match import Match, joined
 from pdp.quota.price import ModelPrice, ProviderPrices
 
 _NANO: Final = 1_000_000_000
+_DAY: Final = timedelta(days=1)
 
 _KINDS: Final = {
     "cached": "cache_read_mtok",
@@ -56,6 +58,25 @@ def model_price(provider: genai.Provider, model: genai.ModelInfo, now: datetime)
     if price is None and _is_free(provider.id, model):
         price = Price(Rates(0, 0, 0))
     return ModelPrice(_match(model.match), price)
+
+
+def changes_of(model: genai.ModelInfo, now: datetime) -> Iterator[datetime]:
+    """Yield when a model's price changes: every date, and each time of the days about `now`."""
+    today = now.astimezone(UTC).date()
+    for price in model.prices if isinstance(model.prices, list) else ():
+        match price.constraint:
+            case genai.StartDateConstraint(start_date=start):
+                yield _moment(start, time())
+            case genai.TimeOfDateConstraint(start_time=start_time, end_time=end_time):
+                # A time in another zone may be one of the day before or after.
+                for day in (today - _DAY, today, today + _DAY):
+                    yield _moment(day, start_time)
+                    yield _moment(day, end_time)
+
+
+def _moment(day: date, at: time) -> datetime:
+    """Return a time of a day; one that names no zone is UTC."""
+    return datetime.combine(day, at, at.tzinfo or UTC)
 
 
 def _is_free(provider: str, model: genai.ModelInfo) -> bool:

@@ -32,6 +32,7 @@ class ChangeFeed:
         self._database = database
         self._revision = -1
         self._seen_at = float("-inf")
+        self._nudges = 0
         self._moved = asyncio.Condition()
         self._looks: dict[int, asyncio.Task[Changes]] = {}
 
@@ -69,14 +70,31 @@ class ChangeFeed:
         else:
             found = await self._since(after)
         while True:
+            # Before the message: who is nudged while it is being sent is told again.
+            nudges = self._nudges
             yield found
-            found = await self._next(found.revision)
+            found = await self._next(found.revision, nudges)
 
-    async def _next(self, after: int) -> Changes:
-        """Return what comes after a revision: a change, or a heartbeat without one."""
+    async def nudge(self) -> None:
+        """Have every watcher told at once of what is beside the changes: prices."""
+        async with self._moved:
+            self._nudges += 1
+            self._moved.notify_all()
+
+    async def moved(self, after: int, within: float) -> int:
+        """Wait for the revision to be another than `after`, `within` seconds; return it."""
+        with contextlib.suppress(TimeoutError):
+            async with self._moved, asyncio.timeout(within):
+                await self._moved.wait_for(lambda: self._revision != after)
+        return self._revision
+
+    async def _next(self, after: int, nudges: int) -> Changes:
+        """Return what comes after a revision: a change, or a heartbeat or nudge without one."""
         with contextlib.suppress(TimeoutError):
             async with self._moved, asyncio.timeout(HEARTBEAT):
-                await self._moved.wait_for(lambda: self._revision > after)
+                await self._moved.wait_for(
+                    lambda: self._revision > after or self._nudges != nudges
+                )
         age = asyncio.get_running_loop().time() - self._seen_at
         if self._revision == after and age < 2 * POLL_INTERVAL:
             return Changes(after)

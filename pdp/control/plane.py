@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from pdp.control.keys import Keys
 from pdp.control.pepper import bound_fingerprint, check_pepper
+from pdp.control.price_book import PriceBook
 from pdp.datadir import make_data_dir
 from pdp.errors import Conflict, NotFound, StartRefused, Unavailable
 from pdp.pepper import check_has_own, load_pepper, make_pepper, pepper_file
@@ -24,6 +25,7 @@ class ControlPlane(Struct, frozen=True):
     database: Database
     pepper: bytes
     keys: Keys
+    prices: PriceBook
 
     def __repr__(self) -> str:
         """Say nothing of the pepper: a repr may end up anywhere."""
@@ -83,7 +85,7 @@ async def open_control(settings: Settings, *, make: bool = True) -> AsyncIterato
             check_pepper(bound, pepper, file)
         if revision != NEWEST:
             await _migrate(database)
-        yield ControlPlane(database, pepper, Keys(database, pepper))
+        yield ControlPlane(database, pepper, Keys(database, pepper), PriceBook(database))
     finally:
         await database.close()
 

@@ -57,8 +57,12 @@ def parse_price(entry: Mapping[str, Any], at: str, problems: Problems) -> Price 
         for name in FEES
         if entry.get(name) is not None
     }
-    told = [name for name in (*RATES, "tiers") if entry.get(name) is not None]
-    by_token = bool(told) or not fees
+    by_token = entry.get("tiers") not in (None, []) or any(
+        entry.get(name) is not None for name in RATES
+    )
+    if not by_token and not fees:
+        problems.add(f"{at}prompt", f"needed, with completion; or one of {', '.join(FEES)}")
+        return None
     price = fees_only(_fees(fees))
     if by_token:
         tiers = _tiers(entry.get("tiers"), f"{at}tiers", problems)
@@ -140,7 +144,7 @@ def _amount(value: Any, at: str, problems: Problems) -> int:
 
 def _decimal(value: Any) -> Decimal | None:
     if isinstance(value, str):
-        return Decimal(value) if _NUMBER.fullmatch(value, re.ASCII) else None
+        return Decimal(value) if _NUMBER.fullmatch(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return Decimal(repr(value))
@@ -177,12 +181,26 @@ def shown(price: Price) -> dict[str, Any]:
 
 def _rates_shown(rates: Rates) -> dict[str, str | None]:
     kinds = rates.kinds
-    return {
-        name: format_usd(getattr(rates, name))
-        if name in ("prompt", "completion", "cached")
-        else (None if kinds is None else format_usd(getattr(kinds, name)))
-        for name in RATES
-    }
+    told = {"prompt": rates.prompt, "completion": rates.completion, "cached": rates.cached}
+    for name in RATES[3:] if kinds is not None else ():
+        rate: int = getattr(kinds, name)
+        if rate != next(told[each] for each in _USUAL[name] if each in told):
+            told[name] = rate
+    return {name: format_usd(told[name]) if name in told else None for name in RATES}
+
+
+_USUAL: Final = {
+    "cache_write": ("prompt",),
+    "cache_write_1h": ("cache_write", "prompt"),
+    "input_audio": ("prompt",),
+    "cached_audio": ("input_audio", "cached"),
+    "input_image": ("prompt",),
+    "cached_image": ("input_image", "cached"),
+    "output_audio": ("completion",),
+    "output_image": ("completion",),
+    "reasoning": ("completion",),
+}
+"""Whose rate a kind has that has none of its own: the first of these that has."""
 
 
 def _fees_shown(fees: Fees) -> dict[str, str | None]:

@@ -1,56 +1,111 @@
-"""The prices in force: made again when the list says that they change, and each hour.
+"""The prices in force: made again when the list or the book says that they change, and each hour.
 
 Some models cost less by night, some from a date on.
 """
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
 from genai_prices import data
-from genai_prices.types import StartDateConstraint, TimeOfDateConstraint
 
+from pdp.control.built_in_prices import changes_of
+from pdp.control.change_feed import ChangeFeed
+from pdp.control.price_book import PriceBook
+from pdp.control.price_entry import boundaries, in_force
 from pdp.control.price_overrides import Override
 from pdp.control.prices import Prices, make_prices
+from pdp.errors import Unavailable
+from pdp.store.prices import PriceRow
 
 _log = structlog.get_logger(__name__)
 
 _LONGEST: Final = timedelta(hours=1)
-_DAY: Final = timedelta(days=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _POLL: Final = 1.0
 """Seconds: a clock that is set is noticed within that, as is the end of a machine's sleep."""
 
 
 class PriceFeed:
-    """Holds the list in force; `clock` tells the time, with its time zone."""
+    """Holds the list in force; `clock` tells the time, with its time zone.
 
-    def __init__(self, overrides: Sequence[Override], clock: Callable[[], datetime]) -> None:
+    `overrides` are those of the operator's file. Those of the `book` go before them: `feed`
+    tells when something has changed there, and is told when the list has.
+    """
+
+    def __init__(
+        self,
+        overrides: Sequence[Override],
+        clock: Callable[[], datetime],
+        book: PriceBook | None = None,
+        feed: ChangeFeed | None = None,
+    ) -> None:
         self._overrides = overrides
         self._clock = clock
+        self._book = book
+        self._feed = feed
+        self._revision = -1
+        self._entries: list[PriceRow] = []
         self._made_at = clock()
-        self._due = next_change(self._made_at)
+        self._due = self._next()
         self.current: Prices = make_prices(overrides, self._made_at)
 
     async def run(self) -> None:
         """Keep the list true until cancelled."""
         while True:
             left = (self._due - self._clock()).total_seconds()
-            await asyncio.sleep(max(0.0, min(_POLL, left)))
+            wait = max(0.0, min(_POLL, left))
+            if self._feed is None or self._book is None:
+                await asyncio.sleep(wait)
+                await self.refresh()
+                continue
+            revision = await self._feed.moved(self._revision, wait)
+            try:
+                if revision != self._revision:
+                    await self.read()
+                    self._revision = revision
+            except Unavailable:
+                await asyncio.sleep(_POLL)  # The last prices stay; then it is asked again.
             await self.refresh()
+
+    async def read(self) -> None:
+        """Read the book; make the list again if it has changed."""
+        if self._book is None:
+            return
+        entries = await self._book.living(_ns(self._clock()))
+        if entries != self._entries:
+            self._entries = entries
+            await self._make(self._clock())
 
     async def refresh(self) -> None:
         """Make the list again if it is time to, or if the clock went back."""
         now = self._clock()
-        if self._made_at <= now < self._due:
-            return
+        if not self._made_at <= now < self._due:
+            await self._make(now)
+
+    async def _make(self, now: datetime) -> None:
+        overrides = (*in_force(self._entries, _ns(now)), *self._overrides)
         # Aside: it takes 40 ms, and keys are asked for meanwhile.
-        made = await asyncio.to_thread(make_prices, self._overrides, now)
-        self._made_at, self._due = now, next_change(now)
+        made = await asyncio.to_thread(make_prices, overrides, now)
+        self._made_at = now
+        self._due = self._next()
         if made != self.current:
             _log.info("prices have changed", revision=made.revision)
-        self.current = made
+            self.current = made
+            if self._feed is not None:
+                await self._feed.nudge()
+
+    def _next(self) -> datetime:
+        now = _ns(self._made_at)
+        later = [at for at in boundaries(self._entries) if at > now]
+        soon = next_change(self._made_at)
+        return min(soon, _EPOCH + timedelta(microseconds=-(-min(later) // 1000))) if later else soon
+
+
+def _ns(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def next_change(now: datetime) -> datetime:
@@ -60,20 +115,6 @@ def next_change(now: datetime) -> datetime:
 
 def _boundaries(now: datetime) -> Iterator[datetime]:
     yield now + _LONGEST
-    today = now.astimezone(UTC).date()
     for provider in data.providers:
         for model in provider.models:
-            for price in model.prices if isinstance(model.prices, list) else ():
-                match price.constraint:
-                    case StartDateConstraint(start_date=start):
-                        yield _moment(start, time())
-                    case TimeOfDateConstraint(start_time=start_time, end_time=end_time):
-                        # A time in another zone may be one of the day before or after.
-                        for day in (today - _DAY, today, today + _DAY):
-                            yield _moment(day, start_time)
-                            yield _moment(day, end_time)
-
-
-def _moment(day: date, at: time) -> datetime:
-    """Return a time of a day; one that names no zone is UTC."""
-    return datetime.combine(day, at, at.tzinfo or UTC)
+            yield from changes_of(model, now)

@@ -110,6 +110,7 @@ class Watch:
         self._retry_delay = retry_delay
         self._revision = 0
         self._prices_revision = ""
+        self._wanted_prices = ""
         self._fetching: asyncio.Task[None] | None = None
         self._kept = kept
         self.prices = CurrentPrices()
@@ -158,6 +159,7 @@ class Watch:
             _log.info("control plane connected", revision=change.revision)
         if self.ready.is_set():
             self._keys.alive()
+        self._wanted_prices = change.prices_revision
         if change.prices_revision != self._prices_revision and self._fetching is None:
             # Beside the watch: a slow answer must not hold up a revocation.
             self._fetching = asyncio.create_task(self._fetch_prices())
@@ -173,12 +175,18 @@ class Watch:
                 await asyncio.sleep(0)
 
     async def _fetch_prices(self) -> None:
+        """Fetch the list until it is the newest that was spoken of."""
+        while self._wanted_prices != self._prices_revision:
+            if not await self._fetch_once():
+                return
+
+    async def _fetch_once(self) -> bool:
         try:
             revision, prices = await self._control.prices()
         except Unavailable as error:
             # The next heartbeat brings the revision again.
             _log.warning("no prices from the control plane, trying again", error=str(error))
-            return
+            return False
         # Aside: it takes 6 ms.
         table = await asyncio.to_thread(self._taken_up, prices)
         self.prices.swap(table, self._clock())
@@ -188,6 +196,7 @@ class Watch:
             if self.connected:
                 # Not before: without prices a key with a budget would be told `price_unknown`.
                 self._keys.alive()
+        return revision == self._wanted_prices
 
     def _taken_up(self, prices: PriceList) -> PriceTable:
         if self._kept is not None:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from pdp.control.access import authenticate
 from pdp.control.plane import ControlPlane
+from pdp.control.price_overrides import Override
 from pdp.control.simulation import Rules
 from pdp.errors import NotFound, Unavailable
 from pdp.rest.answer import JSON, Answer, Stream
@@ -41,7 +42,8 @@ class Shell(Struct, frozen=True):
     """What the application takes from the process that it runs in.
 
     `clock` gives ns since the epoch; `new_id` an id for a request; `defect` takes errors
-    that nobody foresaw; `rules` is what simulations decide by.
+    that nobody foresaw; `rules` is what simulations decide by; `file_prices` are those of the
+    operator's file.
     """
 
     clock: Callable[[], int]
@@ -49,6 +51,7 @@ class Shell(Struct, frozen=True):
     defect: Callable[[Exception], None]
     rules: Rules
     trusted_hops: int = 0
+    file_prices: tuple[Override, ...] = ()
 
 
 def rest_app(plane: ControlPlane, shell: Shell) -> Edge:
@@ -98,6 +101,7 @@ class _Admin:
         call = Call(
             plane=self._plane,
             rules=self._shell.rules,
+            file_prices=self._shell.file_prices,
             actor=actor,
             request=request,
             now=self._shell.clock(),
@@ -125,5 +129,5 @@ def _checked(key_id: str) -> str:
     if "vsk_" in key_id:
         raise NotFound("the path has an API key where a key's `id` belongs: use `id` of the key")
     if len(key_id) > _LONGEST_ID or not (key_id.isascii() and key_id.isprintable()):
-        raise NotFound("there is no key with such an id: use `id` of the key")
+        raise NotFound("there is nothing with such an id: use the `id` of an answer")
     return key_id

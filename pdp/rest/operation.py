@@ -9,6 +9,7 @@ from starlette.requests import Request
 from pdp.control.access import Actor
 from pdp.control.idempotency import Once
 from pdp.control.plane import ControlPlane
+from pdp.control.price_overrides import Override
 from pdp.control.simulation import Rules
 from pdp.rest.answer import Answer, Stream
 from pdp.rest.content import JSON_TYPES
@@ -34,6 +35,7 @@ class Call(Struct, frozen=True):
     key_id: str
     once: Once | None
     if_match: str | None
+    file_prices: tuple[Override, ...] = ()
 
     def __repr__(self) -> str:
         """Say nothing of headers and body: a repr may end up anywhere."""

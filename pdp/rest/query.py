@@ -171,3 +171,6 @@ def span(name: str, description: str) -> Parameter:
 
     schema = {"type": "string", "pattern": "^[0-9]{1,4}[smhdw]?$"}
     return Parameter(name, description, schema, parse, "90d")
+
+
+CURSOR: Final = text("cursor", "`next_cursor` of the page before.", "MTc5NTQ6a2V5XzE")

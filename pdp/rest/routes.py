@@ -11,12 +11,11 @@ from pdp.rest import audit, keys, organization, policies, usage
 from pdp.rest.content import PATCH_TYPES
 from pdp.rest.openapi import examples
 from pdp.rest.operation import Content, Operation
-from pdp.rest.query import choice, day, flag, identity, instant, span, text, whole
+from pdp.rest.price_routes import PRICE_OPERATIONS
+from pdp.rest.query import CURSOR, choice, day, flag, identity, instant, span, text, whole
 
 _KEYS: Final = "/v1/api-keys"
 _KEY: Final = "/v1/api-keys/{id}"
-
-_CURSOR: Final = text("cursor", "`next_cursor` of the page before.", "MTc5NTQ6a2V5XzE")
 
 _API_KEY_ID: Final = identity("api_key_id", "Of one key.")
 
@@ -55,7 +54,7 @@ _KEY_OPERATIONS: Final = (
             text("user_id", "Keys of a user.", "user_123"),
             span("older_than", "Keys whose newest secret is older: due for rotation."),
             whole("limit", "Keys of a page.", MOST, MOST),
-            _CURSOR,
+            CURSOR,
         ),
         answers=("forbidden",),
         examples={"keys": examples.KEY_LIST},
@@ -234,7 +233,7 @@ _READING_OPERATIONS: Final = (
             instant("start", "From then on."),
             instant("end", "Before then."),
             whole("limit", "Entries of a page.", audit_query.MOST_ENTRIES, 100),
-            _CURSOR,
+            CURSOR,
             choice("format", "Of a stream of all entries.", export.FORMATS),
         ),
         headers=(audit.KEY_HEADER,),
@@ -259,7 +258,7 @@ _READING_OPERATIONS: Final = (
             day("end", "Last day; with `group_by`."),
             _API_KEY_ID,
             whole("limit", "Rows of a page.", MOST_ROWS, MOST_ROWS),
-            _CURSOR,
+            CURSOR,
         ),
         headers=(audit.KEY_HEADER,),
         answers=("forbidden", "not_found"),
@@ -301,5 +300,6 @@ OPERATIONS: Final = (
     *_KEY_OPERATIONS,
     *_READING_OPERATIONS,
     *_POLICY_OPERATIONS,
+    *PRICE_OPERATIONS,
     *_ORGANIZATION_OPERATIONS,
 )

@@ -143,6 +143,26 @@ changes = Table(
     Column("secret_hash", LargeBinary(32)),
 )
 
+# The operator's prices, with those to come and those that were. No organization: the
+# installation has one, and what a provider charges is the same for all.
+prices = Table(
+    "prices",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("provider", String(256), nullable=False),
+    Column("model", String(256), nullable=False),
+    Column("document", Text, nullable=False),
+    Column("effective_from", BigInteger, nullable=False),
+    Column("effective_until", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", String(64), nullable=False),
+    Column("removed_at", BigInteger),
+    Column("version", BigInteger, nullable=False),
+    Index("ix_prices_created_at", "created_at", "id"),
+    Index("ix_prices_provider", "provider", "created_at", "id"),
+    Index("ix_prices_model", "model", "created_at", "id"),
+)
+
 audit = Table(
     "audit",
     metadata,

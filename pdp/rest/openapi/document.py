@@ -9,11 +9,17 @@ from pdp.rest.faults import CODES
 from pdp.rest.openapi.key_schemas import KEY_SCHEMAS
 from pdp.rest.openapi.other_schemas import OTHER_SCHEMAS
 from pdp.rest.openapi.policy_schemas import POLICY_SCHEMAS
+from pdp.rest.openapi.price_schemas import PRICE_SCHEMAS
 from pdp.rest.openapi.schema import Schema, ref
 from pdp.rest.operation import ID, Operation
 from pdp.rest.query import Parameter
 
-_SCHEMAS: Final[dict[str, Schema]] = {**KEY_SCHEMAS, **POLICY_SCHEMAS, **OTHER_SCHEMAS}
+_SCHEMAS: Final[dict[str, Schema]] = {
+    **KEY_SCHEMAS,
+    **POLICY_SCHEMAS,
+    **PRICE_SCHEMAS,
+    **OTHER_SCHEMAS,
+}
 
 _ALL: Final = (
     *("invalid_request", "missing_key", "invalid_api_key", "key_expired", "key_revoked"),
@@ -28,6 +34,11 @@ _ID: Final = {
     "description": "Of a key.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Za-z0-9_-]+$"},
     "example": "key_6f2a9c1d4e8b7035f1a2c3d4",
+}
+_PRICE_ID: Final = {
+    **_ID,
+    "description": "Of a price.",
+    "example": "price_6f2a9c1d4e8b7035f1a2c3d4",
 }
 _IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
@@ -59,7 +70,7 @@ _EVERY_ANSWER: Final = {
 _ETAG: Final = {
     "etag": {"description": "What tells this state from others, for `If-Match`.", **_TEXT}
 }
-_LOCATION: Final = {"location": {"description": "The path of the new key.", **_TEXT}}
+_LOCATION: Final = {"location": {"description": "The path of what was made.", **_TEXT}}
 _BY_STATUS: Final[dict[int, dict[str, Any]]] = {
     401: {"www-authenticate": {"description": "Always `Bearer`.", **_TEXT}},
     405: {"allow": {"description": "The methods of the path.", **_TEXT}},
@@ -118,7 +129,7 @@ def _described(operation: Operation) -> dict[str, Any]:
 
 def _parameters(operation: Operation) -> Iterable[Mapping[str, Any]]:
     if ID in operation.path:
-        yield _ID
+        yield _PRICE_ID if operation.tag == "prices" else _ID
     yield from map(_query, operation.parameters)
     yield from (HEADERS[name] for name in operation.headers)
     if operation.creates:

@@ -152,6 +152,71 @@ ORGANIZATION: Final[dict[str, Any]] = {
     "created_at": "2026-01-31T09:00:00Z",
 }
 
+NEW_PRICE: Final[dict[str, Any]] = {
+    "tokens": {
+        "provider": "openai",
+        "model": "gpt-4o",
+        "prompt": "2.25",
+        "completion": "9",
+        "cached": "1.125",
+    },
+    "from a date on": {
+        "provider": "local",
+        "model": "llama-*",
+        "prompt": 0.1,
+        "completion": 0.2,
+        "effective_from": "2100-01-01T00:00:00Z",
+        "effective_until": "2100-04-01T00:00:00Z",
+    },
+    "by the image": {"provider": "openai", "model": "dall-e-3", "per_image": "0.04"},
+    "long prompts": {
+        "provider": "anthropic",
+        "model": "claude-sonnet-4-5*",
+        "prompt": "3",
+        "completion": "15",
+        "cached": "0.3",
+        "cache_write": "3.75",
+        "cache_write_1h": "6",
+        "tiers": [{"above": 200000, "prompt": "6", "completion": "22.5", "cached": "0.6"}],
+    },
+}
+
+PRICE: Final[dict[str, Any]] = {
+    "id": "price_6f2a9c1d4e8b7035f1a2c3d4",
+    "provider": "openai",
+    "model": "gpt-4o",
+    "status": "current",
+    "prompt": "2.25",
+    "completion": "9",
+    "cached": "1.125",
+    **dict.fromkeys(("cache_write", "cache_write_1h", "input_audio", "cached_audio")),
+    **dict.fromkeys(("input_image", "cached_image", "output_audio", "output_image")),
+    **dict.fromkeys(("reasoning", "per_request", "per_image", "per_minute")),
+    "per_million_characters": None,
+    "tiers": [],
+    "currency": "USD",
+    "effective_from": "2026-01-31T09:00:00Z",
+    "effective_until": None,
+    "created_at": "2026-01-31T09:00:00Z",
+    "created_by": "key_0b1c2d3e4f5061728394a5b6",
+    "version": 7,
+}
+PRICE_LIST: Final[dict[str, Any]] = {"prices": [PRICE], "next_cursor": None}
+PRICE_OF_MODEL: Final[dict[str, Any]] = {
+    "model": "gpt-4o",
+    "provider": "openai",
+    "source": "override",
+    "matched": "gpt-4o",
+    "price_id": PRICE["id"],
+    "price": {
+        name: value
+        for name, value in PRICE.items()
+        if name.startswith(("per_", "cache", "input_", "output_"))
+        or name in ("prompt", "completion", "reasoning", "tiers", "currency")
+    },
+    "changes_at": None,
+}
+
 AUDIT_LOG: Final[dict[str, Any]] = {
     "logs": [
         {

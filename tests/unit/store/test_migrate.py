@@ -16,6 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pdp.control.price_book import PriceBook
 from pdp.errors import Conflict, StartRefused
 from pdp.store.database import Database
 from pdp.store.migrate import SCRIPTS, config_of, migrate, refusal_of
@@ -166,6 +167,8 @@ async def fill(desk: Desk) -> None:
     async with desk.database.writing() as connection:
         request = {"actor_key_id": "a", "name": "b", "fingerprint": b"c", "target_key_id": "d"}
         await connection.execute(sa.insert(idempotency).values(**request, created_at=NOON))
+    body = {"provider": "openai", "model": "gpt-*", "prompt": 1, "completion": 2}
+    await PriceBook(desk.database).add(desk.actor, body, NOON)
     assert all((await desk.dump()).values())
 
 
@@ -178,7 +181,7 @@ async def test_the_way_to_the_oldest_revision_and_back_keeps_keys_and_ledger(
         assert await migrate(desk.database, "0001") == (HEAD, "0001")
         assert await migrate(desk.database) == ("0001", HEAD)
         assert await shape(desk.database) == before
-        assert await desk.dump() == data | {"idempotency": []}
+        assert await desk.dump() == data | {"idempotency": [], "prices": []}
 
 
 NEXT = f"""
@@ -242,7 +245,7 @@ async def test_a_revision_that_is_none_is_refused_with_those_that_are(
     before = await shape(database)
     with pytest.raises(
         StartRefused,
-        match=f"^there is no revision `{revision}`: use one of 0001, 0002, 0003, 0004, 0005$",
+        match=f"^there is no revision `{revision}`: use one of 0001, 0002, 0003, 0004, 0005, 0006$",
     ):
         await migrate(database, revision)
     assert await shape(database) == before
