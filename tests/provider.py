@@ -168,10 +168,6 @@ SPOKEN = b"sound" * 100
 
 def other_answer(path: str, model: str) -> Response | None:
     """Return what the APIs beside chat answer; None for the others."""
-    if path == "/v1/embeddings":
-        usage = {"prompt_tokens": 8, "total_tokens": 8}
-        data = [{"object": "embedding", "index": 0, "embedding": [0.5]}]
-        return JSONResponse({"object": "list", "data": data, "model": model, "usage": usage})
     if path.startswith("/v1/images/"):
         told = {"usage": IMAGE_USAGE} if model.startswith("gpt-image") else {}
         return JSONResponse({**IMAGE, **told})

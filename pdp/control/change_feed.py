@@ -92,9 +92,7 @@ class ChangeFeed:
         """Return what comes after a revision: a change, or a heartbeat or nudge without one."""
         with contextlib.suppress(TimeoutError):
             async with self._moved, asyncio.timeout(HEARTBEAT):
-                await self._moved.wait_for(
-                    lambda: self._revision > after or self._nudges != nudges
-                )
+                await self._moved.wait_for(lambda: self._revision > after or self._nudges != nudges)
         age = asyncio.get_running_loop().time() - self._seen_at
         if self._revision == after and age < 2 * POLL_INTERVAL:
             return Changes(after)

@@ -64,6 +64,7 @@ def test_the_readme_s_way_from_nothing_to_a_revoked_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("page", "start", "words"),
     [
+        ("prices.md", "", "costs"),
         ("keys.md", "", "is revoked"),
         ("audit.md", "", "Usage"),
         ("database.md", "## Migrations", "to 0001"),

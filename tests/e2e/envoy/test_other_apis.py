@@ -87,7 +87,7 @@ def moderate(client: openai.OpenAI) -> Any:
 @pytest.mark.parametrize(
     ("ask", "action", "source", "total", "cost"),
     [
-        (embed, "embeddings.create", "provider", 8, 8 * 0.02e-6),
+        (embed, "embeddings.create", "provider", 11, 11 * 0.02e-6),
         (draw, "images.generate", "provider", 1_106, (10 * 5 + 40 * 10 + 1_056 * 40) / 1e6),
         (redraw, "images.generate", "provider", 1_106, (10 * 5 + 40 * 10 + 1_056 * 40) / 1e6),
         (draw_by_the_piece, "images.generate", "estimated", 0, 3 * 0.04),

@@ -265,7 +265,7 @@ def test_a_price_is_what_is_written_to_the_last_digit(
         ({"prices": [entry("m", cached=[])]}, ["prices[0].cached"]),
         (
             {"prices": [{"provider": 1}]},
-            ["prices[0].provider", "prices[0].model", "prices[0].prompt", "prices[0].completion"],
+            ["prices[0].provider", "prices[0].model", "prices[0].prompt"],
         ),
     ],
 )
