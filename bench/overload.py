@@ -31,6 +31,10 @@ _CONNECTIONS, _STREAMS = 50, 100
 _READERS, _UNREAD = 20, 500
 """Connections that never read, and the calls that each of them makes."""
 
+_HOLD_TTL = "5"
+"""Seconds after which a hold that nobody settles runs out: else the flood's would be kept
+beyond the end of the run, 1 kB each, and memory could not be flat."""
+
 _LIGHT = 100
 """Calls a second beside the flood: what a well-behaved caller sees."""
 
@@ -50,18 +54,23 @@ def answers(at: Stand) -> dict[str, float]:
     return {reason: float(count) for reason, count in found}
 
 
-async def flood(at: Stand, log: Path, seconds: int) -> tuple[dict[int, list[float]], float]:
+async def flood(at: Stand, log: Path, seconds: int) -> tuple[dict[int, list[float]], float, float]:
     """Flood for a time, a light load before, beside and after.
 
-    Return the light load's answer times by the second of the run, and the most memory in MB.
+    Return the light load's answer times by the second of the run, and the most memory in MB,
+    of the whole flood and of its first two thirds: where it is flat, both are alike. By then
+    as many holds have run out as are kept for a late report.
     """
     by_second: dict[int, list[float]] = defaultdict(list)
-    data, most = at.stack.child_pid("data"), 0.0
+    data, most, early = at.stack.child_pid("data"), 0.0, 0.0
+    soon = time.monotonic() + _CALM + seconds * 2 / 3
 
     async def watch() -> None:
-        nonlocal most
+        nonlocal most, early
         while True:
             most = max(most, rss(data))
+            if time.monotonic() < soon:
+                early = most
             await asyncio.sleep(0.2)
 
     async def strike() -> None:
@@ -87,7 +96,7 @@ async def flood(at: Stand, log: Path, seconds: int) -> tuple[dict[int, list[floa
     )  # fmt: skip
     watching.cancel()
     light.close()
-    return by_second, most
+    return by_second, most, early
 
 
 def recovery(by_second: dict[int, list[float]], end: int) -> float:
@@ -105,13 +114,14 @@ def overload(at: Stand, log: Path, seconds: int, say: Say) -> None:
     say("calm, req/s", grpc_load(at.stack.grpc_port, CHECK, at.check, 64, 5))
     before = answers(at)
     say("memory before, MB", rss(data))
-    by_second, most = uvloop.run(flood(at, log, seconds))
+    by_second, most, early = uvloop.run(flood(at, log, seconds))
     after = answers(at)
     times = sorted(int(line.split()[2]) for line in log.read_text().splitlines())
     for reason in ("ok", "unavailable"):
         say(f"flood, {reason}/s", (after.get(reason, 0) - before.get(reason, 0)) / seconds)
     for percent in (50, 99, 100):
         say(f"flood, p{percent} ms", quantile(times, percent) / 1000)
+    say("memory, first two thirds, MB", early)
     say("memory during, MB", most)
     say("memory after, MB", rss(data))
     end = _CALM + seconds
@@ -158,7 +168,10 @@ def main() -> None:
             figures.add(f"{transport} {what}", value)
             print(f"{transport:7} {what:36} {value:12.1f}", flush=True)
 
-        with tempfile.TemporaryDirectory() as name, stand(Path(name), transport) as at:
+        with (
+            tempfile.TemporaryDirectory() as name,
+            stand(Path(name), transport, PDP_HOLD_TTL=_HOLD_TTL) as at,
+        ):
             overload(at, Path(name) / "times", chosen.seconds, say)
             idle(at, say)
             unread(at, say)

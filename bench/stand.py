@@ -20,8 +20,8 @@ _SHIPPED = 60
 class Stand:
     """A stack, and the bodies of the calls that a key of it makes."""
 
-    def __init__(self, folder: Path, transport: str) -> None:
-        self.stack = Stack(folder, PDP_GRPC_TRANSPORT=transport)
+    def __init__(self, folder: Path, transport: str, **settings: str) -> None:
+        self.stack = Stack(folder, PDP_GRPC_TRANSPORT=transport, **settings)
         self.stack.init()
         self.stack.create_key(
             key_type="team", team_id="t", budget_limits={"daily": 9e6, "monthly": 9e6}
@@ -49,9 +49,9 @@ class Stand:
 
 
 @contextmanager
-def stand(folder: Path, transport: str) -> Iterator[Stand]:
+def stand(folder: Path, transport: str, **settings: str) -> Iterator[Stand]:
     """Give a running stand."""
-    made = Stand(folder, transport)
+    made = Stand(folder, transport, **settings)
     made.stack.start()
     try:
         yield made

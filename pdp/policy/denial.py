@@ -131,9 +131,9 @@ def _asked(request: Attributes) -> str:
 
 
 def _place(statement: CompiledStatement) -> str:
-    sid = statement.source.sid
+    sid = statement.sid
     return f"statements[{statement.index}]" + (f" {shown(sid)}" if sid else "")
 
 
 def _conditions(statement: CompiledStatement) -> str:
-    return f"{_place(statement)} ({', '.join(statement.source.condition.operators)})"
+    return f"{_place(statement)} ({', '.join(statement.operators)})"

@@ -50,20 +50,27 @@ class GlobTable(Generic[T]):
     __slots__ = ("_exact", "_heads", "_tails")
 
     def __init__(self, filed: Iterable[tuple[str, T]]) -> None:
-        self._exact: dict[str, list[T]] = {}
-        heads: dict[int, _Shelf[T]] = {}
-        tails: dict[int, _Shelf[T]] = {}
+        exact: dict[str, list[T]] = {}
+        heads: dict[int, dict[str, list[_Item[T]]]] = {}
+        tails: dict[int, dict[str, list[_Item[T]]]] = {}
+        sure: dict[int, _Item[T]] = {}
         for glob, item in filed:
             runs = _WILD.split(glob)
             if len(runs) == 1:
-                self._exact.setdefault(glob, []).append(item)
+                exact.setdefault(glob, []).append(item)
                 continue
-            matcher = None if _is_sure(glob) else matcher_of(glob)
+            # A statement has many globs, most of them sure: their pairs are one.
+            pair = (
+                sure.setdefault(id(item), (None, item))
+                if _is_sure(glob)
+                else (matcher_of(glob), item)
+            )
             head, tail = runs[0], runs[-1]
             shelf, end = (heads, head) if head or not tail else (tails, tail)
-            shelf.setdefault(len(end), {}).setdefault(end, []).append((matcher, item))
-        self._heads = tuple(heads.items())
-        self._tails = tuple(tails.items())
+            shelf.setdefault(len(end), {}).setdefault(end, []).append(pair)
+        self._exact = {name: tuple(items) for name, items in exact.items()}
+        self._heads = _shelves_of(heads)
+        self._tails = _shelves_of(tails)
 
     def find(self, name: str) -> list[T]:
         """Return the items of every glob that matches, an item once for each such glob."""
@@ -83,7 +90,17 @@ class GlobTable(Generic[T]):
         return name in self._exact or bool(self.find(name))
 
 
-_Shelf = dict[str, list[tuple[Matcher | None, T]]]
+_Item = tuple[Matcher | None, T]
+
+
+def _shelves_of(
+    ends: dict[int, dict[str, list[_Item[T]]]],
+) -> tuple[tuple[int, dict[str, tuple[_Item[T], ...]]], ...]:
+    """Return shelves by the length of what they are asked by; tuples are smaller than lists."""
+    return tuple(
+        (length, {end: tuple(items) for end, items in shelf.items()})
+        for length, shelf in ends.items()
+    )
 
 
 def table_of(globs: Iterable[str]) -> GlobTable[bool]:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from pdp.actions import ACTIONS
+from pdp.policy.document import Statement
 from pdp.policy.glob import GlobTable, matcher_of
 from pdp.policy.names import ResourceType
 from pdp.policy.statement import CompiledStatement
@@ -24,6 +25,10 @@ def expand_action(glob: str) -> frozenset[str]:
 _MOST_REMEMBERED: Final = 256
 
 
+Filed = tuple[Statement, CompiledStatement]
+"""A statement as it is written, by which it is filed, and as it is kept."""
+
+
 class Shelf:
     """The statements of one effect that match an action.
 
@@ -33,12 +38,12 @@ class Shelf:
 
     __slots__ = ("_everywhere", "_models", "_providers", "_remembered")
 
-    def __init__(self, statements: Sequence[CompiledStatement], *, fold: bool) -> None:
-        self._everywhere: Sequence[CompiledStatement] = [
+    def __init__(self, statements: Sequence[Filed], *, fold: bool) -> None:
+        self._everywhere: Sequence[CompiledStatement] = tuple(
             statement
-            for statement in statements
-            if any(resource.type is None for resource in statement.source.resources)
-        ]
+            for source, statement in statements
+            if any(resource.type is None for resource in source.resources)
+        )
         self._models = _file(statements, "model", fold=fold)
         self._providers = _file(statements, "provider", fold=fold)
         self._remembered: dict[tuple[str, str] | None, Sequence[CompiledStatement]] = {}
@@ -67,12 +72,12 @@ class Shelf:
 
 
 def _file(
-    statements: Iterable[CompiledStatement], type_: ResourceType, *, fold: bool
+    statements: Iterable[Filed], type_: ResourceType, *, fold: bool
 ) -> GlobTable[CompiledStatement] | None:
     filed = [
         (resource.glob.casefold() if fold else resource.glob, statement)
-        for statement in statements
-        for resource in statement.source.resources
+        for source, statement in statements
+        for resource in source.resources
         if resource.type == type_
     ]
     return GlobTable(filed) if filed else None
@@ -95,10 +100,10 @@ class StatementIndex:
 
     __slots__ = ("_shelves",)
 
-    def __init__(self, statements: Sequence[CompiledStatement], *, fold: bool) -> None:
+    def __init__(self, statements: Sequence[Filed], *, fold: bool) -> None:
         shared: dict[tuple[int, ...], Shelf] = {}
         self._shelves: dict[str, Shelf] = {}
-        reach = [_actions_of(statement, fold=fold) for statement in statements]
+        reach = [_actions_of(source, fold=fold) for source, _ in statements]
         for action in ACTIONS:
             places = tuple(place for place, actions in enumerate(reach) if action in actions)
             if not places:
@@ -112,6 +117,6 @@ class StatementIndex:
         return self._shelves.get(action)
 
 
-def _actions_of(statement: CompiledStatement, *, fold: bool) -> frozenset[str]:
-    globs = statement.source.actions
+def _actions_of(source: Statement, *, fold: bool) -> frozenset[str]:
+    globs = source.actions
     return frozenset().union(*(expand_action(glob.casefold() if fold else glob) for glob in globs))

@@ -150,10 +150,11 @@ def compile_node(record: KeyRecord, problems: Problems) -> PolicyNode:
 
 def _halves(policy: Policy, key_id: str) -> tuple[StatementIndex, StatementIndex | None]:
     statements = [
-        compile_statement(source, index, key_id) for index, source in enumerate(policy.statements)
+        (source, compile_statement(source, index, key_id))
+        for index, source in enumerate(policy.statements)
     ]
-    allows = [statement for statement in statements if not statement.is_deny]
-    denies = [statement for statement in statements if statement.is_deny]
+    allows = [each for each in statements if not each[1].is_deny]
+    denies = [each for each in statements if each[1].is_deny]
     return (
         StatementIndex(allows, fold=False),
         StatementIndex(denies, fold=True) if denies else None,

@@ -1,5 +1,7 @@
 """One statement, ready to be asked. Whether its action and resource match, the index knows."""
 
+from functools import lru_cache
+
 from msgspec import Struct
 
 from pdp.policy.attributes import Attributes, SpendOf
@@ -11,15 +13,17 @@ from pdp.quota.hold import BudgetGuard
 
 
 class CompiledStatement(Struct, frozen=True):
-    """`label` is `<key_id>/statements[<index>]`.
+    """`label` is `<key_id>/statements[<index>]`; `sid` and `operators` are for messages.
 
-    `is_deny` is also what a condition counts as when the request lacks its
-    attribute: what cannot be known never allows and always denies.
+    Actions and resources are filed in the index and not kept here. `is_deny` is also what
+    a condition counts as when the request lacks its attribute: what cannot be known never
+    allows and always denies.
     """
 
     index: int
     label: str
-    source: Statement
+    sid: str
+    operators: tuple[str, ...]
     is_deny: bool
     names: tuple[NameTest, ...]
     tests: tuple[Test, ...]
@@ -49,9 +53,16 @@ def compile_statement(source: Statement, index: int, key_id: str) -> CompiledSta
     return CompiledStatement(
         index,
         f"{key_id}/statements[{index}]",
-        source,
+        source.sid,
+        _shared(condition.operators),
         is_deny,
         tuple(compile_names(names, source.only, fold=is_deny) for names in condition.names),
         condition.tests,
         tuple(compile_budget(budget, key_id) for budget in condition.budgets),
     )
+
+
+@lru_cache(maxsize=256)
+def _shared(operators: tuple[str, ...]) -> tuple[str, ...]:
+    """Return one of the equal tuples: of operators there are a dozen, of statements thousands."""
+    return operators

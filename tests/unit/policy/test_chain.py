@@ -228,8 +228,8 @@ def test_a_table_matches_only_globs_that_share_the_ends_of_the_name() -> None:
 
     table = GlobTable((f"never-{place}?", place) for place in range(500))
     for shelf in dict(table._heads).values():
-        for files in shelf.values():
-            files[:] = [(matcher(place), place) for _, place in files]
+        for end, files in shelf.items():
+            shelf[end] = tuple((matcher(place), place) for _, place in files)
     assert table.find("gpt-4o") == []
     assert asked == []
     table.find("never-7x")
