@@ -6,7 +6,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anthropic
 import pytest
@@ -88,8 +88,14 @@ class NginxGateway(Backdrop):
         return found
 
 
+class Fronted(Protocol):
+    """What has an NGINX in front."""
+
+    nginx: Nginx
+
+
 def raw(
-    gateway: NginxGateway,
+    gateway: Fronted,
     key: dict[str, Any] | None,
     body: str | bytes = b"",
     *,
