@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Each sets up what it lacks.
 .DEFAULT_GOAL := help
-.PHONY: help venv xds demo test lint protos requirements bench fuzz crash explore escalate clean
+.PHONY: help venv xds demo test lint protos requirements bench fuzz crash explore escalate flood clean
 BIN := .venv/bin
 
 help:  ## say what there is
@@ -50,6 +50,10 @@ explore: venv  ## let schemathesis look for what OpenAPI promises and the admin 
 
 escalate: venv  ## search long for calls by which a key gets more than it has (ARGS=10000)
 	@$(BIN)/python -m tests.property.control.escalate $(ARGS)
+
+flood: venv  ## send 10,000 requests through NGINX, kill the PDP and rotate logs meanwhile: is each one settled?
+	@scripts/test-tools
+	@$(BIN)/python -m tests.e2e.nginx.flood $(ARGS)
 
 clean:  ## remove what was built
 	rm -rf .venv .venv-xds .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .fuzz

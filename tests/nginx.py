@@ -112,6 +112,11 @@ class Nginx:
         assert self._process is not None
         self._process.send_signal(signal.SIGHUP)
 
+    def reopen(self) -> None:
+        """Write to new logs from now on, as after rotation."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGUSR1)
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()

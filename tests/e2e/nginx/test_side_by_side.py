@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.nginx.settling import Settling
+from tests.e2e.rest.admin import Admin
 from tests.envoy import Envoy
 from tests.stack import eventually
 
@@ -54,10 +55,10 @@ class Both(Settling):
     def start(self) -> None:
         super().start()
         self.envoy.start()
+        admin = Admin(self.stack, self.stack.root["api_key"])
         for proxy in ("envoy", "nginx"):
             self.keys[proxy] = {
-                name: self.stack.create_key(**{"name": name, **document})
-                for name, document in KEYS.items()
+                name: admin.make(name=name, **document) for name, document in KEYS.items()
             }
 
     def stop(self) -> None:
@@ -180,4 +181,4 @@ def test_the_same_requests_are_decided_written_down_and_charged_alike(both: Both
         assert one == other, request
     assert sum(row is not None for row in of_nginx) >= COUNT // 2
     assert spend(both, "envoy") == spend(both, "nginx")
-    assert spend(both, "nginx")["open"]["cost_usd"] > 0
+    assert spend(both, "nginx")["open"]["spent_usd"] > 0
