@@ -1,6 +1,6 @@
 """`make flood`: very many requests through NGINX, and whether each of them is settled.
 
-By the file the data plane is killed in the middle, and the log rotated, by name and by copy.
+By the file the data plane is killed in the middle, and the log rotated before and after.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,15 +54,21 @@ class Outcome(Struct, frozen=True):
         return self.settled == self.answered and self.cost == self.answered * _COST
 
 
-def provided(text: str) -> str:
+def provided() -> Callable[[str], str]:
     """Let the same NGINX be the provider, which costs next to nothing."""
     port = free_port()
-    text = re.sub(r"(upstream llm \{\s+server 127\.0\.0\.1):\d+;", rf"\1:{port};", text)
     server = (
         f"server {{ listen 127.0.0.1:{port}; access_log off; location / {{ "
         f"default_type application/json; return 200 '{_ANSWER}'; }} }}"
     )
-    return text.replace("underscores_in_headers off;", f"underscores_in_headers off; {server}")
+
+    def edit(text: str) -> str:
+        text, upstreams = re.subn(
+            r"(upstream llm \{\s+server 127\.0\.0\.1):\d+;", rf"\1:{port};", text
+        )
+        return f"{text}\n{server}\n" if upstreams else text
+
+    return edit
 
 
 class Flood:
@@ -117,7 +123,7 @@ async def _status(reader: asyncio.StreamReader) -> int:
 
 def flood(folder: Path, channel: Channel, count: int) -> Outcome:
     """Send `count` requests and wait until they are settled, two minutes at most."""
-    settling = Settling(folder, channel, provided)
+    settling = Settling(folder, channel, provided())
     try:
         settling.start()
         key = settling.stack.create_key(budget_limits={"total": 9_000.0})

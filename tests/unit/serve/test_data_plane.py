@@ -54,7 +54,7 @@ class Stage:
                 sync=self.says("sync"), keep=self.says("keep"), close=self.closes
             ),
             load=Load(),
-            inflows=(),
+            inflows=(SimpleNamespace(run=self.runs("take lines"), finish=self.says("last lines")),),
         )
 
     def says(self, what: str, answer: Any = None) -> Any:
@@ -106,3 +106,16 @@ async def test_without_an_answer_it_serves_but_learns_no_key(
     stop.set()
     await running
     assert {"spool closed", "ops closed", "control closed"} <= set(stage.told)
+
+
+async def test_lines_are_taken_while_it_serves_and_the_last_ones_before_the_spool_is_shipped() -> (
+    None
+):
+    stage, stop = Stage(), asyncio.Event()
+    running = _run(stage, stop)
+    stage.shipper.placed.set()
+    await eventually_async(lambda: stage.has("take lines"), "it takes lines", 5)
+    stop.set()
+    await running
+    order = ("serve", "take lines", "serve no more", "last lines", "pay", "spool closed")
+    assert [each for each in stage.told if each in order] == list(order)
