@@ -6,6 +6,7 @@ come in the order of the requests. An error in the framing ends the connection.
 """
 
 import asyncio
+import select
 from collections import deque
 from collections.abc import Awaitable
 from typing import Any, Final, Protocol, cast
@@ -63,6 +64,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport = _NOWHERE
+        self._poll = select.poll()
         self._waiting: deque[tuple[Received | Reply, bool]] = deque()
         self._deciding = False
         self._receiving = False
@@ -114,6 +116,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a place, or say that there is none."""
         self._transport = transport = cast("asyncio.Transport", transport)
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
         if not self._house.enter(self):
             self._lingering = True
             transport.write(encode(refused("unavailable", _BUSY), is_head=False, keep=False))
@@ -273,6 +276,10 @@ class Connection(asyncio.Protocol):
         self._let_go()
         keep = keep and not reply.close and not self._house.closing
         gone = self._transport.is_closing() or self._lingering
+        if reply.undo is not None and not gone:
+            # NGINX hangs up when its client does, and when it has waited for too long. The event
+            # loop would say so after what came before; NGINX never closes one direction alone.
+            gone = bool(self._poll.poll(0))
         said = b""
         if not gone:
             said, reply = _said(reply, is_head=is_head, keep=keep)

@@ -20,7 +20,14 @@ from tests.fuzz.episode import DRIVERS, STEPS, Broken, load, play, replay
 _CHUNK: Final = 100
 """Episodes that a process plays before it says how it went."""
 
-_SHARES: Final = {"ext_authz": 40, "check": 20, "report": 15, "access_log": 15, "mixed": 10}
+_SHARES: Final = {
+    "ext_authz": 35,
+    "nginx": 15,
+    "check": 15,
+    "report": 15,
+    "access_log": 10,
+    "mixed": 10,
+}
 """Of the inputs, in percent."""
 
 

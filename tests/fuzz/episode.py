@@ -12,6 +12,7 @@ from msgspec import Struct
 from tests.fuzz.entry_access_log import feed_access_log
 from tests.fuzz.entry_authorization import feed_authorization
 from tests.fuzz.entry_check import feed_check, feed_report
+from tests.fuzz.entry_nginx import feed_nginx, make_nginx
 from tests.fuzz.make import (
     KEYS,
     make_access_log,
@@ -38,6 +39,7 @@ class Entry(Struct, frozen=True):
 
 ENTRIES: Final = {
     "ext_authz": Entry(make_authorization, feed_authorization),
+    "nginx": Entry(make_nginx, feed_nginx),
     "check": Entry(make_check, feed_check),
     "report": Entry(make_report, feed_report),
     "access_log": Entry(make_access_log, feed_access_log),

@@ -54,6 +54,7 @@ async def test_inputs_come_as_far_as_they_can(logs: list[Any]) -> None:
     found = {outcome for driver in ENTRIES for outcome in await episodes(driver, "1", logs)}
     for outcome in ("ok", "invalid_request", "invalid_api_key", "model_not_allowed", "undecodable"):
         assert {f"ext_authz: {outcome}", f"check: {outcome}"} <= found
+    assert {f"nginx: {reason}" for reason in ("ok", "invalid_request", "body_too_large")} <= found
     assert {"report: accepted", "report: duplicate", "report: error"} <= found
     assert {"access_log: settled", "access_log: extended"} <= found
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from adapters.envoy.service import AccessLog, Authorization
 from adapters.http.ask import HttpOptions
+from adapters.nginx.service import NginxService
 from pdp.counters.account import Bucket
 from pdp.counters.memory import MemoryCounters
 from pdp.data.keycache import KeyCache
@@ -181,6 +182,9 @@ class World:
         self.decisions = DecisionService(engine, self.desk.stats, self.desk.load)
         options = HttpOptions("envoy", trusted_hops)
         self.authorization = Authorization(engine, options, DEFAULT_OUTPUT, self.desk.load)
+        self.nginx = NginxService(
+            engine, HttpOptions("nginx", trusted_hops), DEFAULT_OUTPUT, self.desk.load, None
+        )
         self.access_log = AccessLog(engine)
         self.references: list[str] = []
         """References of permissions, as the access log brings them back."""

@@ -221,6 +221,15 @@ async def test_a_permission_that_finds_nobody_is_taken_back(
     assert settled.reservation_id == held.hold.reservation_id
 
 
+async def test_who_hangs_up_before_we_look_has_no_permission(desk: Desk, tmp_path: Path) -> None:
+    async with port(desk, tmp_path) as nginx:
+        line = await nginx.line()
+        line.send(request())
+        await line.close()
+        await eventually_async(lambda: _settled(desk), "the hold is taken back")
+    assert [type(one) for one in desk.sink.records] == [Held, Settled]
+
+
 async def _empty(nginx: Any) -> bool:
     return not nginx.server._house.connections
 
