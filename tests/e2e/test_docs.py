@@ -13,6 +13,8 @@ from tests.stack import Stack, free_port
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+pytestmark = pytest.mark.timeout(300)
+"""Each command starts an interpreter, and on a busy machine that takes seconds."""
 _SET_UP = re.compile(r"^(make |export PATH=).*\n", re.MULTILINE)
 
 
@@ -33,7 +35,7 @@ def run(stack: Stack, script: str, folder: Path) -> subprocess.CompletedProcess[
         env={**stack.environment, "PATH": f"{programs}:{stack.environment['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
         check=False,
     )
 
