@@ -121,6 +121,7 @@ DECISIVE: Final = (
     "background",
     "models",
     "service_tier",
+    "speed",
 )
 
 MODELS: Final = (

@@ -6,7 +6,9 @@ from typing import Any
 import openai
 import pytest
 
+from tests.backdrop import Backdrop
 from tests.e2e.envoy.conftest import Gateway
+from tests.e2e.nginx.conftest import NginxGateway
 from tests.provider import SPOKEN
 
 PRICES = """{"prices": [
@@ -15,11 +17,19 @@ PRICES = """{"prices": [
 ]}"""
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+@pytest.fixture(scope="module", params=["envoy", "nginx"])
+def gateway(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway | NginxGateway]:
+    """A gateway behind each proxy: what they charge must not differ."""
     folder = tmp_path_factory.mktemp("other")
     (folder / "prices.json").write_text(PRICES)
-    made = Gateway(folder, "native", PDP_PRICES_FILE=str(folder / "prices.json"))
+    file = str(folder / "prices.json")
+    made: Gateway | NginxGateway
+    if request.param == "envoy":
+        made = Gateway(folder, "native", PDP_PRICES_FILE=file)
+    else:
+        made = NginxGateway(folder, reports=True, PDP_PRICES_FILE=file)
     try:
         made.start()
         yield made
@@ -28,7 +38,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 
 @pytest.fixture(scope="module")
-def key(gateway: Gateway) -> dict[str, Any]:
+def key(gateway: Backdrop) -> dict[str, Any]:
     return gateway.stack.create_key(budget_limits={"total": 1.0})
 
 
@@ -106,7 +116,7 @@ def moderate(client: openai.OpenAI) -> Any:
     ],
 )
 def test_each_api_is_charged_by_its_own_price(
-    gateway: Gateway,
+    gateway: Backdrop,
     key: dict[str, Any],
     ask: Callable[[openai.OpenAI], Any],
     action: str,
@@ -123,7 +133,7 @@ def test_each_api_is_charged_by_its_own_price(
 
 
 def test_a_price_by_the_piece_that_nobody_knows_is_refused_under_a_budget(
-    gateway: Gateway, key: dict[str, Any]
+    gateway: Backdrop, key: dict[str, Any]
 ) -> None:
     client = gateway.client(key["api_key"])
     for ask in (
@@ -136,7 +146,7 @@ def test_a_price_by_the_piece_that_nobody_knows_is_refused_under_a_budget(
         assert caught.value.code == "price_unknown"
 
 
-def test_a_hold_by_the_piece_is_refused_before_it_is_overspent(gateway: Gateway) -> None:
+def test_a_hold_by_the_piece_is_refused_before_it_is_overspent(gateway: Backdrop) -> None:
     key = gateway.stack.create_key(budget_limits={"total": 0.1})
     client = gateway.client(key["api_key"])
     with pytest.raises(openai.PermissionDeniedError) as caught:
@@ -145,7 +155,7 @@ def test_a_hold_by_the_piece_is_refused_before_it_is_overspent(gateway: Gateway)
     client.images.generate(model="dall-e-2", prompt="a cat", n=2)
 
 
-def test_a_fee_for_a_request_is_charged_whatever_it_takes(gateway: Gateway) -> None:
+def test_a_fee_for_a_request_is_charged_whatever_it_takes(gateway: Backdrop) -> None:
     key = gateway.stack.create_key(budget_limits={"total": 0.015})
     client = gateway.client(key["api_key"])
     make = client.chat.completions.with_raw_response.create
@@ -168,7 +178,7 @@ def test_a_fee_for_a_request_is_charged_whatever_it_takes(gateway: Gateway) -> N
     ],
 )
 def test_other_routes_stay_closed(
-    gateway: Gateway, key: dict[str, Any], method: str, path: str
+    gateway: Backdrop, key: dict[str, Any], method: str, path: str
 ) -> None:
     client = gateway.client(key["api_key"])
     arrived = len(gateway.provider.arrivals)
