@@ -170,14 +170,22 @@ class Price(Struct, frozen=True, array_like=True):
         NO-OVERSPEND: nobody knows yet what the provider will have cached or heard, so every
         token is the dearest that there is, and a shorter prompt does not cost more.
         """
-        fees = 0 if self.fees is None else self.fees.total(units)
-        of_prompt, of_completion = self.rates.most_prompt, self.rates.most_completion
-        for tier in self.tiers:
-            if prompt_tokens > tier.above:
-                of_prompt = max(of_prompt, tier.rates.most_prompt)
-                of_completion = max(of_completion, tier.rates.most_completion)
-        prompt = fees + prompt_tokens * of_prompt
-        cost = prompt + completion_tokens * of_completion
+        rates = self.rates
+        if rates.kinds is None and not self.tiers:  # As most are; this is in every Check.
+            dearest = rates.prompt if rates.prompt >= rates.cached else rates.cached
+            prompt = prompt_tokens * dearest
+            cost = prompt + completion_tokens * rates.completion
+        else:
+            of_prompt, of_completion = rates.most_prompt, rates.most_completion
+            for tier in self.tiers:
+                if prompt_tokens > tier.above:
+                    of_prompt = max(of_prompt, tier.rates.most_prompt)
+                    of_completion = max(of_completion, tier.rates.most_completion)
+            prompt = prompt_tokens * of_prompt
+            cost = prompt + completion_tokens * of_completion
+        if self.fees is not None:
+            fees = self.fees.total(units)
+            prompt, cost = prompt + fees, cost + fees
         return -(-cost // _MILLION), -(-prompt // _MILLION)
 
     def _rates(self, prompt_tokens: int) -> Rates:
