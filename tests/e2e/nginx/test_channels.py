@@ -16,7 +16,7 @@ GPT, CLAUDE = "gpt-4o", "claude-sonnet-4-5"
 TOLD = ("success", "provider", 11, 7)
 
 OF_GPT = (7 * 2.5 + 4 * 1.25 + 7 * 10) / 1e6
-OF_CLAUDE = (7 * 3 + 4 * 0.3 + 7 * 15) / 1e6
+OF_CLAUDE = (5 * 3 + 4 * 0.3 + 2 * 3.75 + 7 * 15) / 1e6
 
 CASES: list[tuple[str, str, dict[str, Any], tuple[str, str, int, int], float]] = [
     (CHAT, GPT, {}, TOLD, OF_GPT),
