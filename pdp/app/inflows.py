@@ -1,5 +1,6 @@
 """How usage comes without a call: NGINX's lines, over UDP and in a file."""
 
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 
 from adapters.nginx.usage.channel import Channel
@@ -21,20 +22,24 @@ def nginx_inflows(
     `durable` waits until what was reported survives a power cut. Raises `StartRefused`.
     """
     inflows: list[Inflow] = []
-    if settings.nginx_usage_listen != "off":
-        address = settings.nginx_usage_listen
-        if not is_local(address) and not settings.nginx_usage_trust_network:
-            raise StartRefused(
-                f"PDP_NGINX_USAGE_LISTEN: `{address}` is not a loopback address, and UDP carries "
-                "no credentials: use PDP_NGINX_USAGE_FILE, or set "
-                "PDP_NGINX_USAGE_TRUST_NETWORK=true where only NGINX can send there"
-            )
-        bound = bind_datagrams(address, "PDP_NGINX_USAGE_LISTEN")
-        inflows.append(Datagrams(bound, Intake(engine, Channel("udp"))))
     if settings.nginx_usage_file is not None:
         path = settings.nginx_usage_file.absolute()
         if path.exists() and not path.is_file():
             raise StartRefused(f"PDP_NGINX_USAGE_FILE: `{path}` is not a regular file: name one")
         saved = settings.data_dir / "nginx-usage.json"
         inflows.append(Tail(path, saved, Intake(engine, Channel("file")), durable))
+    if settings.nginx_usage_listen != "off":
+        # Last: nobody would close it when something else stops the start.
+        inflows.append(Datagrams(_bound(settings), Intake(engine, Channel("udp"))))
     return inflows
+
+
+def _bound(settings: Settings) -> socket.socket:
+    address = settings.nginx_usage_listen
+    if not is_local(address) and not settings.nginx_usage_trust_network:
+        raise StartRefused(
+            f"PDP_NGINX_USAGE_LISTEN: `{address}` is not a loopback address, and UDP carries "
+            "no credentials: use PDP_NGINX_USAGE_FILE, or set "
+            "PDP_NGINX_USAGE_TRUST_NETWORK=true where only NGINX can send there"
+        )
+    return bind_datagrams(address, "PDP_NGINX_USAGE_LISTEN")

@@ -50,7 +50,7 @@ async def ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 async def test_udp_is_there_from_the_start_and_the_file_by_choice(ways: Ways) -> None:
     assert ways.open() == [Datagrams]
     ways.set(NGINX_USAGE_FILE=str(ways.folder / "usage.log"))
-    assert ways.open() == [Datagrams, Tail]
+    assert ways.open() == [Tail, Datagrams]
     ways.set(NGINX_USAGE_LISTEN="off")
     assert ways.open() == [Tail]
 
