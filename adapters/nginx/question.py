@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from adapters.http.ask import HttpRequest
+from adapters.http.routes import find_route
 from pdp.credentials import CREDENTIAL_HEADERS
 from pdp.model import Request
 from pdp.quota.estimate import prompt_tokens_of_bytes
@@ -95,6 +96,12 @@ def bodiless_of(received: Received) -> HttpRequest:
         headers.get(CLIENT_IP, ""),
         headers.get(PROVIDER, ""),
     )
+
+
+def is_priced_by_body(http: HttpRequest) -> bool:
+    """Tell whether a request is to a route whose price nobody knows without its body."""
+    route = find_route(http.method, http.path.partition("?")[0])
+    return route is not None and bool(route.paid_by or route.form)
 
 
 _OF_BODIES: Final = ("content-type", "content-encoding")

@@ -21,6 +21,7 @@ from adapters.nginx.question import (
     Received,
     bodiless_of,
     http_of,
+    is_priced_by_body,
     unread_body,
 )
 from pdp.model import Decision
@@ -39,6 +40,7 @@ AUTH: Final = "/auth"
 _QUIET: Final = 10.0
 """Seconds between two words about callers that are refused."""
 
+_UNSEEN: Final = "what this route costs stands in its body, which is not shown here: it is shut"
 _UNNAMED: Final = "the request names no model in the place that this gateway looks at: name one"
 
 
@@ -121,7 +123,10 @@ class NginxService:
         return self._later(start, way, received, ask, answer)
 
     def _ask(self, way: _Way, received: Received) -> Ask | Refusal:
-        ask = ask_of(way.http_of(received), self._options)
+        http = way.http_of(received)
+        if not way.has_body and is_priced_by_body(http):
+            return Refusal("route_not_allowed", _UNSEEN, received.headers.get(REQUEST_ID, "")[:256])
+        ask = ask_of(http, self._options)
         if way.has_body:
             return ask
         if isinstance(ask, Refusal):

@@ -15,8 +15,8 @@ ASK: dict[str, Any] = {
     "messages": [{"role": "user", "content": "hällo 🌍"}],
     "max_tokens": 50,
 }
-CHAT = {"prompt_tokens": 11, "completion_tokens": 7, "cached_tokens": 4}
-RESPONSES = {"input_tokens": 11, "output_tokens": 7, "cached_tokens": 4}
+CHAT = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18, "cached_tokens": 4}
+RESPONSES = {"input_tokens": 11, "output_tokens": 7, "total_tokens": 18, "cached_tokens": 4}
 MESSAGES = {
     "input_tokens": 5,
     "cache_read_input_tokens": 4,
@@ -153,8 +153,9 @@ def test_long_embeddings_are_read_from_their_end(
         model="text-embedding-3-small", input="hello", encoding_format="float"
     )
     assert len(answer.parse().data[0].embedding) == 200_000
+    told = {"prompt_tokens": 11, "total_tokens": 11}
     line = gateway.line(answer.headers["x-request-id"])
-    assert (line["told"], line["model"]) == ({"prompt_tokens": 11}, "text-embedding-3-small")
+    assert (line["told"], line["model"]) == (told, "text-embedding-3-small")
 
 
 def test_messages_of_anthropic_are_understood(gateway: NginxGateway, key: dict[str, Any]) -> None:

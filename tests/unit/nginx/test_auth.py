@@ -77,6 +77,8 @@ def test_a_length_that_is_none_counts_as_nothing(desk: Desk, said: str, tokens: 
         ({"x_pdp_model": "gpt 4"}, 403, 400, "invalid_request"),
         ({"authorization": "Bearer nobody"}, 401, 401, "invalid_api_key"),
         ({"x_pdp_uri": "/v1/files"}, 403, 403, "route_not_allowed"),
+        ({"x_pdp_uri": "/v1/images/generations"}, 403, 403, "route_not_allowed"),
+        ({"x_pdp_uri": "/v1/audio/transcriptions?a=b"}, 403, 403, "route_not_allowed"),
     ],
 )
 def test_a_denial_has_its_true_status_beside_one_that_auth_request_knows(
