@@ -159,31 +159,31 @@ class Follower:
     def _cut_off(self, file: LogFile) -> None:
         """Begin a truncated file again; what was not read of it is in its copy, if anywhere."""
         place = file.place
-        file.begin_again()
-        siblings = siblings_of(self._path)
-        known = self._known()
+        siblings, known = siblings_of(self._path), self._known()
         copies = [each for each in siblings if each.inode not in known and _is(place, each)]
         copy = max(copies, key=lambda each: each.size, default=None)
         if copy is not None:
-            self._open(copy, min(place.offset, copy.size), skipping=place.skipping)
+            if not self._open(copy, min(place.offset, copy.size), skipping=place.skipping):
+                return  # It was renamed a moment ago: the next read comes here again.
         elif place.offset:
             _log.warning("a usage log was truncated: what was not read of it is lost")
+        file.begin_again()
         self._note_copies([place.start], siblings)
         self._find(siblings)
 
-    def _open(self, sibling: Sibling, offset: int, *, skipping: bool = False) -> None:
+    def _open(self, sibling: Sibling, offset: int, *, skipping: bool = False) -> bool:
+        """Follow a file; False if it is not there any more under its name."""
         try:
             file = LogFile(sibling.path, offset, skipping=skipping)
-        except OSError as error:
+        except FileNotFoundError:
             self._changed_at = None  # Look again.
-            if not isinstance(error, FileNotFoundError):
-                raise
-            return
-        if file.inode != sibling.inode:  # It was renamed a moment ago.
+            return False
+        if file.inode != sibling.inode:
             self._changed_at = None
             file.close()
-            return
+            return False
         self._files.append(file)
+        return True
 
     # -- The end
 

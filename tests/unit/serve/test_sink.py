@@ -191,3 +191,20 @@ async def test_denials_leave_half_of_memory_to_what_counts(disk: Disk) -> None:
     disk.full = False
     await sink.pay()
     assert disk.written == [denial(0), denial(1), record(3), record(4)]
+
+
+async def test_what_is_durable_was_written_and_synced_and_a_full_disk_says_so(disk: Disk) -> None:
+    sink = JournalSink(disk)
+    sink.append(record(1))
+    await sink.durable()
+    assert disk.synced.is_set()
+    disk.full = True
+    assert kept(sink, 2)
+    disk.synced.clear()
+    with pytest.raises(SpoolFailed):
+        await sink.durable()
+    assert not disk.synced.is_set()
+    disk.full = False
+    await sink.durable()
+    assert disk.synced.is_set()
+    assert [each.at for each in disk.written] == [1, 2]

@@ -1,0 +1,37 @@
+"""What random rotation does not hit: files that move while they are looked for."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from adapters.nginx.usage import follower as module
+from adapters.nginx.usage.follower import Follower
+from adapters.nginx.usage.siblings import Sibling, siblings_of
+
+
+def test_a_copy_that_is_renamed_while_it_is_found_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, copy = tmp_path / "usage.log", tmp_path / "usage.log.1"
+    log.write_bytes(b"one\n")
+    follower = Follower(log, None, lambda: 0.0)
+    follower.begin()
+    assert follower.read() == [b"one"]
+    with log.open("ab") as file:
+        file.write(b"two\n")
+    shutil.copy2(log, copy)
+    os.truncate(log, 0)
+
+    def renaming(path: Path) -> list[Sibling]:
+        found = siblings_of(path)
+        if copy.exists():
+            copy.rename(tmp_path / "usage.log.2")
+        return found
+
+    follower._look()  # The copy is there; what it is of is not yet known to be gone.
+    monkeypatch.setattr(module, "siblings_of", renaming)
+    lines = [line for _ in range(4) for line in follower.read()]
+    assert lines == [b"two"]
+    follower.close()
