@@ -38,6 +38,7 @@ class Follower:
         self._done: dict[int, Place] = {}
         self._current: int | None = None
         self._changed_at: int | None = None
+        self._again = False
         self._restored = places
 
     def read(self) -> list[bytes]:
@@ -116,10 +117,13 @@ class Follower:
         changed_at = self._path.parent.stat().st_mtime_ns
         current = _inode_of(self._path)
         unsure = any(not file.start for file in self._files)
-        if changed_at == self._changed_at and current == self._current and not unsure:
+        same = changed_at == self._changed_at and current == self._current
+        if same and not unsure and not self._again:
             return
-        self._changed_at, self._current = changed_at, current
+        # If looking fails, or a file moves meanwhile, it is to be done again.
+        self._changed_at, self._current, self._again = None, current, False
         self._find(siblings_of(self._path))
+        self._changed_at = changed_at
 
     def _find(self, siblings: list[Sibling]) -> None:
         """Follow files that are new."""
@@ -176,10 +180,10 @@ class Follower:
         try:
             file = LogFile(sibling.path, offset, skipping=skipping)
         except FileNotFoundError:
-            self._changed_at = None  # Look again.
+            self._again = True
             return False
         if file.inode != sibling.inode:
-            self._changed_at = None
+            self._again = True
             file.close()
             return False
         self._files.append(file)

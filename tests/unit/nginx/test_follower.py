@@ -35,3 +35,22 @@ def test_a_copy_that_is_renamed_while_it_is_found_is_found_again(
     lines = [line for _ in range(4) for line in follower.read()]
     assert lines == [b"two"]
     follower.close()
+
+
+def test_a_folder_that_cannot_be_listed_is_listed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "usage.log"
+    follower = Follower(log, None, lambda: 0.0)
+    follower.begin()
+    log.write_bytes(b"one\n")
+
+    def failing(path: Path) -> list[Sibling]:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "siblings_of", failing)
+        with pytest.raises(OSError, match="Too many open files"):
+            follower.read()
+    assert follower.read() == [b"one"]
+    follower.close()
