@@ -12,6 +12,7 @@ from adapters.http.size import Size, size_of_form, size_of_json
 from pdp.credentials import BadCredentials, api_key_of
 from pdp.forwarded import client_address
 from pdp.model import Request
+from pdp.quota.estimate import prompt_tokens_of_bytes
 from pdp.refusal import MISSING_KEY
 
 _JSON: Final = "application/json"
@@ -82,6 +83,8 @@ def ask_of(http: HttpRequest, options: HttpOptions) -> Ask | Refusal:
             body, size = _body_of(http, route, options)
         except BadBody as error:
             return Refusal("invalid_request", str(error), request_id, error.param)
+    elif http.body:
+        size = Size(prompt_tokens_of_bytes(len(http.body), options.strict_estimate))
     return _ask(http, options, route, path, api_key, request_id, body, size)
 
 

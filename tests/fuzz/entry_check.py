@@ -53,7 +53,9 @@ async def _check_malformed(world: World, message: pb.CheckRequest, before: Any) 
         pass
     else:
         raise oracle.Violation("malformed at once, but not later")
-    negative = min(message.estimated_prompt_tokens, message.max_output_tokens) < 0
+    units = message.units
+    sizes = (message.estimated_prompt_tokens, message.max_output_tokens)
+    negative = min(*sizes, units.images, units.characters, units.audio_seconds) < 0
     expect(negative, "refused as malformed, and is not")
     expect(context.code is grpc.StatusCode.INVALID_ARGUMENT, "another status")
     expect(world.figures() == before, "a malformed Check moved a counter")
@@ -101,7 +103,8 @@ def _check_allowed(
     expect(
         (hold.key_id, hold.action, hold.model) == (key_id, message.action, message.model), "hold"
     )
-    expect(hold.tokens == _tokens(message, bears=bears), "another size is held")
+    size = _tokens(message, bears=bears) if oracle.has_tokens(hold) else 0
+    expect(hold.tokens == size, "another size is held")
     if not records:
         expect(world.figures() == before, "an answer that is repeated counts again")
         return "again"
@@ -114,7 +117,7 @@ def _check_allowed(
 def _tokens(message: pb.CheckRequest, *, bears: bool) -> int:
     output = message.max_output_tokens
     if bears and not message.HasField("max_output_tokens"):
-        output = DEFAULT_OUTPUT
+        output = max(DEFAULT_OUTPUT, oracle.IMAGE) if message.units.images else DEFAULT_OUTPUT
     return message.estimated_prompt_tokens + output
 
 

@@ -226,7 +226,7 @@ def make_check(rng: Random, world: World) -> bytes:
 def _reservation(rng: Random, world: World) -> Any:
     """Return a reference of a permission that was given here, as a list; rarely made up."""
     if world.references and rng.random() < 0.95:
-        return msgspec.json.decode(rng.choice(world.references[-20:]))
+        return msgspec.json.decode(rng.choice(world.references[-20:]))[:6]
     made_up = rng.choice(("res_test-zz9", "res_test-100", "res_", "", "x", "res_other-100"))
     return [made_up, "open", "r1", 10, 10, False]
 

@@ -95,11 +95,22 @@ def action_of(method: str, path: str, body: Mapping[str, Any]) -> str:
     return PLAIN.get(path, "")
 
 
+IMAGE = 6_600
+"""Tokens that an image may be; see docs/prices.md."""
+
+
+def has_tokens(hold: Any) -> bool:
+    """Tell whether a hold is for tokens at all: not what is paid for by the piece alone."""
+    return hold.units is None or hold.price is None or hold.price.by_token
+
+
 def least_tokens(path: str, size: int, body: Mapping[str, Any], default: int) -> int:
     """Return the tokens that a request may take, at the least that must be held."""
     if path == "/v1/models" or path in _NO_OUTPUT:
         return ceil(size / 4)
     bounds = [body[name] for name in _BOUNDS.get(path, ()) if body.get(name) is not None]
+    if path == "/v1/images/generations":
+        default = max(default, IMAGE)
     return ceil(size / 4) + max(bounds, default=default) * (body.get("n") or 1)
 
 

@@ -66,9 +66,9 @@ async def test_the_same_seed_gives_the_same_inputs(logs: list[Any]) -> None:
 # -- Planted defects: each must be noticed.
 
 
-def _last_one_wins(body: bytes, bounds: Any) -> Body:
+def _last_one_wins(body: bytes, bounds: Any, spoken: str = "") -> Body:
     try:
-        return parse_body(body, bounds)
+        return parse_body(body, bounds, spoken)
     except BadBody as error:
         if "`model` more than once" not in str(error):
             raise
