@@ -26,6 +26,8 @@ _DISPOSITION: Final = re.compile(
 )
 _PLAIN: Final = re.compile(r"text/plain(?:; ?charset=utf-8)?", re.IGNORECASE)
 _HEADERS: Final = frozenset({"Content-Disposition", "Content-Type", "Content-Length"})
+_ELSEWHERE: Final = re.compile(r"(?:.*[_.-])?urls?(?:\[\])?", re.IGNORECASE)
+"""Names of fields that point to a file: how much there is of it, nobody here sees."""
 _WHOLE: Final = re.compile("[0-9]{1,9}", re.ASCII)
 _FLAGS: Final = {"true": True, "false": False}
 
@@ -39,11 +41,6 @@ class Form(Struct, frozen=True, gc=False):
     files: int
     file_bytes: int
     text_bytes: int
-
-
-def is_form(content_type: str) -> bool:
-    """Tell whether a body says that it is a form, however that is spelt."""
-    return content_type.lower().lstrip().startswith("multipart/")
 
 
 def parse_form(data: bytes, content_type: str) -> Form:
@@ -116,19 +113,17 @@ class _Reader:
                 _MALFORMED + 'a part is not named like `form-data; name="model"`, in letters, '
                 "digits, `_`, `-` and `.`"
             )
-        self._name, self._is_file = found[1], found[2] is not None
+        plain = "Content-Type" not in names or _PLAIN.fullmatch(part["Content-Type"])
+        # Some take a part for a file by its type, without a file's name.
+        self._name, self._is_file = found[1], found[2] is not None or not plain
+        _refuse_unseen(self._name, part["Content-Type"] if "Content-Type" in names else "")
         decisive = is_decisive(self._name)
         if self._name in self._names and (decisive or not self._name.endswith("[]")):
             raise BadBody(f"the body has `{self._name}` more than once: send it once", self._name)
         self._names.add(self._name)
         self._files += self._is_file
         self._value = bytearray() if decisive else None
-        if decisive and (
-            self._is_file
-            or not _PLAIN.fullmatch(
-                part["Content-Type"] if "Content-Type" in names else "text/plain"
-            )
-        ):
+        if decisive and self._is_file:
             raise BadBody(f"`{self._name}` is not a plain text field", self._name)
 
     def take(self, chunk: bytes) -> None:
@@ -152,6 +147,16 @@ class _Reader:
         """Return what all parts say."""
         text_bytes, file_bytes = self._bytes
         return Form(body_of(self._values), self._files, file_bytes, text_bytes)
+
+
+def _refuse_unseen(name: str, content_type: str) -> None:
+    """Refuse a part that is more than it shows: files elsewhere, files in it, other letters."""
+    if _ELSEWHERE.fullmatch(name):
+        raise BadBody(f"`{name}` is not supported here: send the file itself", name)
+    if name.lower() == "_charset_":
+        raise BadBody("`_charset_` is not supported here: the form is read as UTF-8", name)
+    if content_type.lower().lstrip().startswith("multipart/"):
+        raise BadBody(_MALFORMED + f"`{name}` has parts of its own", name)
 
 
 def _read(name: str, text: str) -> Any:

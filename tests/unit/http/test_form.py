@@ -126,6 +126,13 @@ def test_only_a_plain_boundary_is_one(content_type: str) -> None:
         parse_form(form(MODEL), content_type)
 
 
+def test_what_has_the_type_of_a_file_is_one_without_a_name_too() -> None:
+    sound = form(field("file", "s" * 1_000), more="Content-Type: application/octet-stream\r\n")
+    found = ask(form(MODEL, end=b"") + sound, "/v1/audio/transcriptions")
+    assert isinstance(found, Ask)
+    assert found.request.units == Units(seconds=1)
+
+
 @pytest.mark.parametrize("content_type", [TYPE, 'Multipart/Form-Data;boundary="X-1"'])
 def test_a_boundary_may_be_quoted(content_type: str) -> None:
     assert parse_form(form(MODEL), content_type).body.model == "whisper-1"
@@ -178,6 +185,12 @@ SECOND = field("model", "gpt-4o")
         form(MODEL, more="Content-Length: 3\r\n"),
         form(MODEL, more=" folded\r\n"),
         form(*(field(f"f{number}", "") for number in range(MAX_PARTS + 1))),
+        # A file that is fetched from elsewhere is as long as it likes.
+        form(MODEL, FILE, field("url", "https://example.com/day.mp3")),
+        form(MODEL, FILE, field("URL", "https://example.com/day.mp3")),
+        form(MODEL, FILE, field("image_url[]", "https://example.com/a.png")),
+        form(MODEL, FILE, field("_charset_", "utf-7")),
+        form(MODEL, end=b"") + form(FILE, more="Content-Type: multipart/mixed; boundary=b\r\n"),
         # One that others take for a boundary: after a bare line feed, or with blanks behind.
         form(MODEL, ('form-data; name="file"; filename="a"', b"\n--X-1\nmodel: gpt-4o\n\n")),
         form(MODEL, ('form-data; name="file"; filename="a"', b"a--X-1--")),
