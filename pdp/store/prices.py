@@ -80,15 +80,20 @@ async def list_prices(connection: AsyncConnection, wanted: PriceFilter) -> list[
 
 async def living_prices(connection: AsyncConnection, now: int) -> list[PriceRow]:
     """Return the entries that are in force at `now`, or will be."""
-    query = sa.select(prices).where(_lives(now), prices.c.removed_at.is_(None))
+    query = sa.select(prices).where(*_counts(now))
     return [PriceRow(**row) for row in (await connection.execute(query)).mappings()]
 
 
 async def count_living(connection: AsyncConnection, now: int) -> int:
     """Return how many entries are in force at `now`, or will be."""
-    query = sa.select(sa.func.count()).select_from(prices).where(_lives(now))
+    query = sa.select(sa.func.count()).select_from(prices).where(*_counts(now))
     count: int = (await connection.execute(query)).scalar_one()
     return count
+
+
+def _counts(now: int) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return the conditions of what `living_prices` returns."""
+    return _lives(now), prices.c.removed_at.is_(None)
 
 
 def _lives(now: int) -> sa.ColumnElement[bool]:

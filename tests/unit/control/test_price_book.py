@@ -174,6 +174,17 @@ async def test_removing_ends_and_uncovers_and_keeps_the_entry(book: PriceBook, d
         await book.remove(desk.actor, "price_none", NOON)
 
 
+async def test_what_was_taken_back_leaves_room(
+    book: PriceBook, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pdp.control.price_book.MOST_LIVING", 1)
+    later = await added(book, desk, effective_from=instant(NOON + HOUR))
+    with pytest.raises(Conflict):
+        await added(book, desk)
+    await book.remove(desk.actor, later["id"], NOON)
+    assert (await added(book, desk))["status"] == "current"
+
+
 async def test_pages_are_filtered_and_followed(book: PriceBook, desk: Desk) -> None:
     for number in range(5):
         await added(book, desk, NOON + number, model=f"m-{number % 2}")
