@@ -199,8 +199,8 @@ class Reporter:
         source: UsageSource = usage.usage_source or ("provider" if told else "none")
         if told:
             return _Charge(self._cost(usage, hold), tokens, source)
-        # Without a token there may be a fee, for what was served.
-        served = usage.status == "success"
+        # Without a token there may be a fee, for what was served: what is estimated was.
+        served = usage.status == "success" or source == "estimated"
         return _Charge((self._cost(usage, hold) or 0) if served else 0, tokens, source)
 
     def _cost(self, usage: Usage, hold: Hold | None) -> int | None:

@@ -115,6 +115,17 @@ async def test_seconds_are_held_and_charged_as_told_else_as_held(
         assert unknown.reason == "price_unknown"
 
 
+@pytest.mark.parametrize("status", ["cancelled", "error", "success"])
+async def test_what_came_before_the_client_hung_up_is_charged_by_the_piece_too(
+    transport: Transport, tmp_path: Path, status: str
+) -> None:
+    async with serving(desk(), transport, tmp_path) as stub:
+        hold = await stub.Check(asked("sound", units=pb.Units(audio_seconds=60)))
+        guess = {"usage_source": "estimated", "prompt_tokens": 9, "completion_tokens": 9}
+        await stub.Report(usage(hold.reservation_id, status=status, **guess))
+        assert await budget(stub) == (60 * USD, 0)
+
+
 async def test_a_fee_is_for_what_was_served(transport: Transport, tmp_path: Path) -> None:
     async with serving(desk(), transport, tmp_path) as stub:
         holds = [await stub.Check(asked("flat")) for _ in range(3)]
