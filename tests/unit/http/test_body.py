@@ -163,6 +163,23 @@ def test_a_field_of_another_type_is_refused(fields: dict[str, object], param: st
     assert caught.value.param == param
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["[" + "{}," * 2000 + "1]", '{"a":' * 900 + "1" + "}" * 900, "1" * 5000, "0." + "1" * 5000],
+)
+def test_a_decisive_field_is_not_made_of_megabytes(value: str) -> None:
+    for name in ("model", "stream", "n", "max_tokens", "service_tier", "stream_options", "input"):
+        with pytest.raises(BadBody, match=f"`{name}` is longer than 4,096 bytes") as caught:
+            parse_with(f'{{"{name}": {value}}}'.encode(), BOUNDS, spoken="input")
+        assert caught.value.param == name
+
+
+def test_a_long_text_is_read() -> None:
+    assert (
+        parse_with(body(input="x" * 10_000), spoken="input", output_bounds=()).characters == 10_000
+    )
+
+
 def test_eight_megabytes_are_read() -> None:
     assert parse_body(body(messages=[{"content": "é" * 4_000_000}])).model == "gpt-4o"
 
