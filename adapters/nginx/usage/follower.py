@@ -82,7 +82,12 @@ class Follower:
     # -- The beginning
 
     def begin(self) -> None:
-        """Find the files that were read before, or what is old already. Raises `OSError`."""
+        """Find the files that were read before, or what is old already. Raises `OSError`.
+
+        Then it can be tried again: nothing is left of the first time.
+        """
+        self.close()
+        self._done = {}
         siblings = siblings_of(self._path)
         if self._restored is None:
             for each in siblings:

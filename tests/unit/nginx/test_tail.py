@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from structlog.testing import capture_logs
 from adapters.nginx.usage import tail as tail_module
 from adapters.nginx.usage.channel import Channel
 from adapters.nginx.usage.intake import Intake
-from adapters.nginx.usage.place import load_places
+from adapters.nginx.usage.place import Places, load_places, save_places
 from adapters.nginx.usage.tail import Tail
 from pdp.errors import SpoolFailed, StartRefused
 from pdp.model import Usage
@@ -96,7 +97,8 @@ async def test_a_restart_goes_on_where_it_was_and_reads_what_came_meanwhile(desk
     lines = [desk.office.allow(number) for number in range(30)]
     desk.write(*lines[:10])
     async with running(desk.tail()):
-        await desk.accepted(10)
+        # Not only taken: who is stopped before that is saved reads some again.
+        await desk.saved_up_to(desk.log.stat().st_size)
     desk.write(*lines[10:20])
     desk.log.rename(desk.log.with_name("usage.log.1"))
     desk.write(*lines[20:])
@@ -220,3 +222,31 @@ async def test_a_line_that_is_being_taken_at_the_end_comes_again(desk: Desk) -> 
         await stuck.wait()
     async with running(desk.tail()):
         await desk.accepted(1)
+
+
+async def test_a_start_that_cannot_be_saved_leaves_no_file_open(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [desk.office.allow(number) for number in range(2)]
+    desk.write(lines[0])
+    async with running(desk.tail()):
+        await desk.saved_up_to(desk.log.stat().st_size)
+    desk.write(lines[1])
+    tries = 0
+
+    def full(file: Path, places: Places) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save_places(file, places)
+
+    monkeypatch.setattr(tail_module, "save_places", full)
+    async with running(desk.tail()):
+        await desk.accepted(2)
+        assert sum(each.exists() and each.samefile(desk.log) for each in _opened()) == 1
+    assert desk.office.stats.reports == {"accepted": 2}
+
+
+def _opened() -> list[Path]:
+    return list(Path("/proc/self/fd").iterdir())
