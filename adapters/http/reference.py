@@ -39,5 +39,5 @@ def parse_reference(text: str) -> Reference | None:
     """Return a reference from its text; None if it is not one of ours."""
     try:
         return _reference.decode(text)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
         return None

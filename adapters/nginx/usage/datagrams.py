@@ -24,7 +24,10 @@ WANTED_BUFFER: Final = 8 * 1024 * 1024
 """Bytes that the kernel is asked to keep, some thousand lines: its default holds 166."""
 
 MOST_QUEUED: Final = 20_000
-"""Lines that wait here, of less than 1 kB each; more are dropped."""
+"""Lines that wait here, more are dropped."""
+
+MOST_BYTES: Final = 32 * 1024 * 1024
+"""Bytes in them: a line has less than 1 kB, but a datagram may have 64."""
 
 _AT_ONCE: Final = 64
 """Datagrams that are fetched in one go, a few microseconds each."""
@@ -43,6 +46,7 @@ class Datagrams:
         self._intake = intake
         self._most = most
         self._queue: deque[bytes] = deque()
+        self._bytes = 0
         self._came = asyncio.Event()
         self._overrun = Complaint(
             _log, "usage lines come faster than they are taken: some are lost"
@@ -71,7 +75,7 @@ class Datagrams:
                 self._came.clear()
                 while self._queue:
                     await self._intake.take(self._queue[0])
-                    self._queue.popleft()
+                    self._pop()
         finally:
             loop.remove_reader(self._socket)
 
@@ -82,7 +86,7 @@ class Datagrams:
             if not self._fetch():
                 break
         while self._queue and await self._intake.take_now(self._queue[0]):
-            self._queue.popleft()
+            self._pop()
         self._intake.channel.dropped += len(self._queue)
         self._socket.close()
 
@@ -103,12 +107,16 @@ class Datagrams:
         message = message_of(datagram)
         if message is None:
             self._intake.refuse()
-        elif len(self._queue) >= self._most:
+        elif len(self._queue) >= self._most or self._bytes + len(message) > MOST_BYTES:
             self._intake.channel.dropped += 1
             self._overrun.say(dropped=self._intake.channel.dropped)
         else:
             self._queue.append(message)
+            self._bytes += len(message)
             self._came.set()
+
+    def _pop(self) -> None:
+        self._bytes -= len(self._queue.popleft())
 
 
 def bind_datagrams(address: str, setting: str) -> socket.socket:

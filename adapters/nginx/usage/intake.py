@@ -57,11 +57,11 @@ class Intake:
 
     async def take_now(self, text: bytes) -> bool:
         """Report a line; False if that cannot be done at the moment."""
-        usage = usage_of(text)
-        if usage is None:
-            self.refuse()
-            return True
         try:
+            usage = usage_of(text)
+            if usage is None:
+                self.refuse()
+                return True
             answer = self._engine.report(usage)
             reported = answer if isinstance(answer, Reported) else await answer
         except Exception as error:

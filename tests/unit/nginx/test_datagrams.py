@@ -139,6 +139,43 @@ async def test_lines_beyond_the_queue_are_dropped_and_counted() -> None:
     assert (office.accepted, counts(port)["taken"]) == (20, 20)
 
 
+async def test_long_lines_take_no_more_memory_than_short_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(datagrams, "MOST_BYTES", 100_000)
+    port = listening(Office().engine)
+    sender = Sender(port)
+    for _ in range(2):
+        for _ in range(5):
+            sender.send(b"{" + b"x" * 29_999)
+            port._fetch()
+        assert len(port._queue) == 3
+        async with running(port):
+
+            async def done() -> bool:
+                return not port._queue
+
+            await eventually_async(done, "what waits is taken")
+    assert counts(port) == {"taken": 0, "malformed": 6, "dropped": 4}
+    await port.finish()
+    sender.close()
+
+
+async def test_a_line_that_nests_too_deeply_does_not_end_it() -> None:
+    office = Office()
+    good = office.allow(1)
+    port = listening(office.engine)
+    async with running(port) as sender:
+        sender.send(line(ref='["r","k","q",1,1,false,"",' + "[" * 30_000), good)
+
+        async def done() -> bool:
+            return office.accepted == 1
+
+        await eventually_async(done, "the good line is taken")
+    assert counts(port) == {"taken": 1, "malformed": 1, "dropped": 0}
+    await port.finish()
+
+
 async def test_what_the_kernel_has_no_room_for_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datagrams, "WANTED_BUFFER", 4096)
     port = listening(Office().engine)
