@@ -178,11 +178,11 @@ def _checked(files: TlsFiles, now: datetime) -> Pems:
 
 
 def _certificates(file: PemFile, data: bytes) -> "list[Certificate]":
-    from cryptography.x509 import load_pem_x509_certificates  # noqa: PLC0415
+    from cryptography.x509 import InvalidVersion, load_pem_x509_certificates  # noqa: PLC0415
 
     try:
         return load_pem_x509_certificates(data)
-    except ValueError as error:
+    except (ValueError, InvalidVersion) as error:
         raise file.refuse("has no certificate in PEM (`-----BEGIN CERTIFICATE-----`)") from error
 
 
@@ -197,11 +197,17 @@ def _check_times(file: PemFile, shown: "Certificate", now: datetime) -> None:
 
 def _check_use(file: PemFile, shown: "Certificate", use: Use) -> None:
     """Who limits what a certificate is for must allow what it is used for here."""
-    from cryptography.x509 import ExtendedKeyUsage, ExtensionNotFound  # noqa: PLC0415
+    from cryptography.x509 import (  # noqa: PLC0415
+        DuplicateExtension,
+        ExtendedKeyUsage,
+        ExtensionNotFound,
+    )
     from cryptography.x509.oid import ExtendedKeyUsageOID as Oid  # noqa: PLC0415
 
     try:
         uses = shown.extensions.get_extension_for_class(ExtendedKeyUsage).value
+    except DuplicateExtension as error:
+        raise file.refuse("has an extension twice: nobody accepts it, make another") from error
     except (ExtensionNotFound, ValueError):
         return
     wanted = Oid.SERVER_AUTH if use == "server" else Oid.CLIENT_AUTH

@@ -1,5 +1,6 @@
 """Which certificates are taken, what is said of others, and when they are read again."""
 
+import base64
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -121,6 +122,26 @@ def test_files_of_another_kind_are_named(authority: Authority, tmp_path: Path) -
     settings = [line.partition(":")[0] for line in lines]
     assert settings == [*["PDP_TLS_CERT"] * 2, *["PDP_TLS_KEY"] * 2, "PDP_TLS_CLIENT_CA"]
     assert not any("dear" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "setting"),
+    [
+        ("a003020102", "a003020107", "PDP_TLS_CERT"),  # Its version.
+        ("0603551d0f", "0603551d23", "PDP_TLS_CERT"),  # An extension, twice.
+        ("a003020102", "a003020107", "PDP_TLS_CLIENT_CA"),
+    ],
+)
+def test_a_malformed_certificate_is_refused(
+    authority: Authority, was: str, becomes: str, setting: str
+) -> None:
+    shown = authority.issue("server")
+    file = shown.cert if setting == "PDP_TLS_CERT" else authority.ca
+    der = x509.load_pem_x509_certificate(file.read_bytes()).public_bytes(Encoding.DER)
+    assert der.count(bytes.fromhex(was)) == 1
+    malformed = base64.encodebytes(der.replace(bytes.fromhex(was), bytes.fromhex(becomes)))
+    file.write_bytes(b"-----BEGIN CERTIFICATE-----\n" + malformed + b"-----END CERTIFICATE-----\n")
+    assert refusal(shown, authority.ca).startswith(f"{setting}: `{file}` has ")
 
 
 def test_the_key_must_be_the_certificates(authority: Authority) -> None:
