@@ -20,6 +20,10 @@ TOKENS_OF_IMAGE: Final = 6_600
 """The most of a picture that is made: 6,240 at high quality and 100 for each of three partial
 images; source: OpenAI, "Image generation", cost and latency."""
 
+TOKENS_OF_CHARACTER_SPOKEN: Final = 4
+"""The most that a character makes when it is spoken: 20 tokens a second, read at 5 characters a
+second, a third of how fast people speak."""
+
 
 class Units(Struct, frozen=True, array_like=True, gc=False):
     """What is paid for beside tokens, or instead: images made, characters said, seconds heard."""
@@ -74,11 +78,12 @@ class Request(Struct, frozen=True, gc=False):
     def most_output(self, default: int) -> int:
         """Return the most tokens of all outputs; `default` bounds one that has no bound.
 
-        A picture may be more than that.
+        A picture may be more than that, and a long text that is spoken.
         """
         bound = self.max_output_tokens
-        if bound is None and self.units is not None and self.units.images:
-            default = max(default, TOKENS_OF_IMAGE)
+        if bound is None and self.units is not None:
+            spoken = self.units.characters * TOKENS_OF_CHARACTER_SPOKEN
+            default = max(default, spoken, TOKENS_OF_IMAGE if self.units.images else 0)
         return (default if bound is None else bound) * self.choices
 
     def __repr__(self) -> str:

@@ -88,6 +88,14 @@ def test_the_path_and_the_body_make_the_action(
     assert (ask.request.action, ask.force_usage) == (action, force)
 
 
+def test_a_long_text_that_is_spoken_holds_what_a_slow_reader_takes() -> None:
+    def most(text: str) -> int:
+        body = json.dumps({"model": "gpt-4o-mini-tts", "input": text}).encode()
+        return asked(path="/v1/audio/speech", body=body).request.most_output(4_096)
+
+    assert (most("hi"), most("é" * 4_096)) == (4_096, 4 * 4_096)
+
+
 def test_listing_models_needs_no_body() -> None:
     request = asked(method="GET", path="/v1/models", body=b"").request
     assert (request.action, request.model, request.prompt_tokens) == ("models:list", "", 0)
