@@ -26,7 +26,15 @@ def compile_scope(record: KeyRecord, calendar: Calendar, problems: Problems) -> 
 
 def _limits(record: KeyRecord, authored: list[AuthoredLimit]) -> tuple[Limit, ...]:
     return tuple(
-        Limit(each.name, record.id, record.name, each.unit, each.period, each.amount)
+        Limit(
+            each.name,
+            record.id,
+            record.name,
+            each.unit,
+            each.period,
+            each.amount,
+            each.is_lenient,
+        )
         for each in authored
     )
 

@@ -13,6 +13,7 @@ class Limit(Struct, frozen=True):
 
     `name` is the limit as its author wrote it (`budget_limits.monthly`);
     `key_name` is there for messages. Period `request` bounds a single request.
+    `is_lenient`: without the backend that counts it, it allows; None: as the operator says.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Limit(Struct, frozen=True):
     unit: Unit
     period: Period
     amount: int
+    is_lenient: bool | None = None
 
 
 class Rate(Struct, frozen=True):

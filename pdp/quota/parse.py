@@ -29,6 +29,7 @@ _PERIODS: Final[dict[str, int]] = {
     "per_day": 86400 * _SECOND,
 }
 _WINDOWS: Final[dict[str, Period]] = {"daily": "day", "monthly": "month", "total": "total"}
+_ON_BACKEND_ERROR: Final = "on_backend_error"
 _BUDGETS: Final[dict[str, Period]] = {"daily_budget": "day", "monthly_budget": "month"}
 
 
@@ -39,6 +40,7 @@ class AuthoredLimit(Struct, frozen=True):
     unit: Unit
     period: Period
     amount: int
+    is_lenient: bool | None = None
 
 
 class AuthoredRate(Struct, frozen=True):
@@ -79,27 +81,42 @@ def parse_limits(record: KeyRecord, problems: Problems) -> AuthoredLimits:
 
 
 def _budget_limits(document: object, problems: Problems) -> list[AuthoredLimit]:
-    fields = _fields(document, "budget_limits", (*_WINDOWS, "currency"), problems)
+    known = (*_WINDOWS, "currency", _ON_BACKEND_ERROR)
+    fields = _fields(document, "budget_limits", known, problems)
     currency = fields.pop("currency", None)
     if currency is not None and currency.value is not None:
         currency.one_of(("USD",))
-    return [limit for name, each in fields.items() for limit in _budget(each, _WINDOWS[name])]
+    lenient = _is_lenient(fields)
+    return [
+        limit for name, each in fields.items() for limit in _budget(each, _WINDOWS[name], lenient)
+    ]
 
 
-def _budget(cursor: Cursor, period: Period) -> list[AuthoredLimit]:
+def _budget(cursor: Cursor, period: Period, is_lenient: bool | None = None) -> list[AuthoredLimit]:
     if cursor.value is None:
         return []
     amount = parse_usd(cursor.value, cursor.at, cursor.problems)
-    return [] if amount is None else [AuthoredLimit(cursor.at, "nano_usd", period, amount)]
+    if amount is None:
+        return []
+    return [AuthoredLimit(cursor.at, "nano_usd", period, amount, is_lenient)]
+
+
+def _is_lenient(fields: dict[str, Cursor]) -> bool | None:
+    """Return whether the limits of a document allow without Redis; None: it does not say."""
+    choice = fields.pop(_ON_BACKEND_ERROR, None)
+    if choice is None or choice.value is None:
+        return None
+    return choice.one_of(("deny", "allow")) == "allow"
 
 
 def _token_limits(document: object, problems: Problems) -> list[AuthoredLimit]:
     periods: dict[str, Period] = {**_WINDOWS, "per_request_max": "request"}
-    found = []
-    for name, cursor in _fields(document, "token_limits", tuple(periods), problems).items():
+    fields = _fields(document, "token_limits", (*periods, _ON_BACKEND_ERROR), problems)
+    lenient, found = _is_lenient(fields), []
+    for name, cursor in fields.items():
         amount = _amount(cursor, MOST_COUNTED)
         if amount is not None:
-            found.append(AuthoredLimit(cursor.at, "tokens", periods[name], amount))
+            found.append(AuthoredLimit(cursor.at, "tokens", periods[name], amount, lenient))
     return found
 
 

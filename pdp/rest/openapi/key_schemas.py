@@ -51,6 +51,11 @@ PERMISSIONS: Final = closed(
     description="Guards, rights of administration, and short forms of limits.",
 )
 
+_ON_BACKEND_ERROR: Final = {
+    **nullable(one_of(["deny", "allow"])),
+    "description": "What these limits do while Redis is away; default: PDP_ON_BACKEND_ERROR.",
+}
+
 _LIMITS: Final = {
     "rate_limits": closed(
         {
@@ -65,11 +70,17 @@ _LIMITS: Final = {
             "monthly": nullable(_USD),
             "total": nullable(_USD),
             "currency": nullable(one_of(["USD"])),
+            "on_backend_error": _ON_BACKEND_ERROR,
         },
         description="USD. What is spent, and what requests in flight may cost, stays within.",
     ),
     "token_limits": closed(
-        {name: nullable(_TOKENS) for name in ("daily", "monthly", "total", "per_request_max")}
+        {
+            **{
+                name: nullable(_TOKENS) for name in ("daily", "monthly", "total", "per_request_max")
+            },
+            "on_backend_error": _ON_BACKEND_ERROR,
+        }
     ),
 }
 

@@ -68,6 +68,16 @@ def test_null_is_no_limit() -> None:
     assert nothing == Scope("k", nothing.calendar)
 
 
+def test_limits_say_what_they_do_without_their_backend() -> None:
+    scope = compiled(
+        budget_limits={"daily": 1, "on_backend_error": "allow"},
+        token_limits={"daily": 1, "on_backend_error": "deny"},
+        max_requests=1,
+    )
+    limits = (*scope.budgets, *scope.tokens, *scope.requests)
+    assert [limit.is_lenient for limit in limits] == [True, False, None]
+
+
 def test_burst_is_the_capacity_of_the_shortest_period() -> None:
     rates = compiled(
         rate_limits={"per_day": 1000, "per_hour": 100, "per_second": None, "burst": 5}
@@ -109,6 +119,8 @@ def test_an_interval_is_rounded_up() -> None:
         ({"budget_limits": {"daily": 1e-10}}, "budget_limits.daily", "9 decimals"),
         ({"token_limits": {"daily": 2**63}}, "token_limits.daily", "at most"),
         ({"token_limits": {"yearly": 1}}, "token_limits.yearly", "unknown"),
+        ({"token_limits": {"on_backend_error": "maybe"}}, "token_limits.on_backend_error", "deny"),
+        ({"budget_limits": {"on_backend_error": 1}}, "budget_limits.on_backend_error", "string"),
         ({"max_requests": -1}, "max_requests", "0 or more"),
         ({"permissions": {"max_requests": True}}, "permissions.max_requests", "boolean"),
         ({"permissions": {"daily_budget": "x"}}, "permissions.daily_budget", "number"),
