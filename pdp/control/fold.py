@@ -122,7 +122,9 @@ class Fold:
 
     def _held(self, record: Held) -> None:
         hold = record.hold
-        if hold.decision_id in self.rows:
+        known = self.rows.get(hold.decision_id)
+        if known is not None:
+            self._complete(known, record)
             return
         row = _row(record.facts, record.at, [window.key_id for window in hold.windows])
         row.held_cost = hold.cost or 0
@@ -134,6 +136,14 @@ class Fold:
         spend.held_cost += row.held_cost
         spend.held_tokens += row.held_tokens
         spend.requests += 1
+
+    def _complete(self, row: Row, record: Held) -> None:
+        """Add what only the hold says: another data plane settled it, whose spool was quicker."""
+        under = _row(record.facts, record.at, [])
+        for name in ("action", "model", "provider", "client_ip", "user_agent"):
+            setattr(row, name, getattr(row, name) or getattr(under, name))
+        row.metadata = _json({**record.facts.metadata, **msgspec.json.decode(row.metadata)})
+        self._keep(row)
 
     def _denied(self, record: Denied) -> None:
         if record.facts.decision_id in self.rows:

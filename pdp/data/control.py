@@ -15,6 +15,7 @@ from pdp.internal.v1 import control_pb2 as pb
 from pdp.internal.v1 import control_pb2_grpc as pb_grpc
 from pdp.model import Resolved
 from pdp.quota.price import PriceList
+from pdp.spend import SpendRow
 from pdp.tls import handshake_fault, open_channel
 
 _log = structlog.get_logger(__name__)
@@ -22,6 +23,7 @@ _log = structlog.get_logger(__name__)
 _RESOLVE_DEADLINE = 1.0
 _INGEST_DEADLINE = 30.0
 _PRICES_DEADLINE = 10.0
+_SPEND_DEADLINE = 60.0
 _MAX_MESSAGE = 64 * 1024 * 1024
 
 _OPTIONS = (
@@ -41,6 +43,7 @@ _REFUSALS = (
 
 _resolved = msgspec.json.Decoder(Resolved)
 _prices = msgspec.json.Decoder(PriceList)
+_spend = msgspec.msgpack.Decoder(list[SpendRow])
 
 
 class Change(Struct, frozen=True):
@@ -176,6 +179,32 @@ class ControlClient:
             raise self._unavailable(error) from error
         following: int = answer.next_sequence
         return following
+
+    async def list_spend(
+        self, root_key_id: str
+    ) -> AsyncIterator[tuple[dict[str, int], list[SpendRow]]]:
+        """Yield (how far each spool is in the ledger, no rows), then (nothing, sums), in lots."""
+        call = self._stub.ListSpend(
+            pb.ListSpendRequest(root_key_id=root_key_id), timeout=_SPEND_DEADLINE
+        )
+        try:
+            async for message in call:
+                rows = _spend.decode(message.rows) if message.rows else []
+                yield dict(message.spools), rows
+        except grpc.aio.AioRpcError as error:
+            raise self._unavailable(error) from error
+        finally:
+            call.cancel()
+
+    async def list_settled(self, decision_ids: Sequence[str]) -> set[str]:
+        """Return those of some decisions whose outcome is in the ledger."""
+        try:
+            answer = await self._stub.ListSettled(
+                pb.ListSettledRequest(decision_ids=decision_ids), timeout=_PRICES_DEADLINE
+            )
+        except grpc.aio.AioRpcError as error:
+            raise self._unavailable(error) from error
+        return set(answer.decision_ids)
 
     async def close(self) -> None:
         """Close the line."""

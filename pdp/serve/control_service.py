@@ -1,6 +1,7 @@
 """ControlService: the internal RPCs over the use cases; errors become status codes here."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
@@ -11,6 +12,7 @@ from pdp.control.change_feed import ChangeFeed
 from pdp.control.ingest import ingest
 from pdp.control.price_feed import PriceFeed
 from pdp.control.resolve import Resolver
+from pdp.control.spend import settled_among, spend_below
 from pdp.errors import Conflict, Unavailable
 from pdp.internal.v1 import control_pb2 as pb
 from pdp.store.database import Database
@@ -80,6 +82,28 @@ class ControlService:
             _log.error("spool records refused", spool=request.spool_id, reason=str(error))
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         return pb.IngestResponse(next_sequence=following)
+
+    async def ListSpend(  # noqa: N802
+        self, request: Any, context: Any
+    ) -> AsyncIterator[pb.ListSpendResponse]:
+        """Stream the sums of an organization."""
+        now = time.time_ns() // 1_000_000_000
+        try:
+            async for lot in spend_below(self._database, request.root_key_id, now):
+                if isinstance(lot, Mapping):
+                    yield pb.ListSpendResponse(spools=lot)
+                else:
+                    yield pb.ListSpendResponse(rows=msgspec.msgpack.encode(lot))
+        except Unavailable as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+
+    async def ListSettled(self, request: Any, context: Any) -> pb.ListSettledResponse:  # noqa: N802
+        """Return the decisions whose outcome is known."""
+        try:
+            found = await settled_among(self._database, list(request.decision_ids))
+        except Unavailable as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        return pb.ListSettledResponse(decision_ids=found)
 
     async def GetPrices(self, _request: Any, _context: Any) -> pb.GetPricesResponse:  # noqa: N802
         """Return the price table."""

@@ -1,12 +1,19 @@
 """What keys have spent and hold, from the ledger's sums, as accounts of counters."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pdp.counters.account import Account, Bucket, Total
-from pdp.store.schema import key_spend
+from pdp.spend import SpendRow
+from pdp.store.schema import api_keys, audit, key_spend, spools
+
+_LOT: Final = 5000
+_CHUNK: Final = 500
+_DAYS, _MONTHS = 5 * 86400, 66 * 86400
+"""Seconds for which a window that began is still counted in: a late report, a clock put back."""
 
 
 async def accounts_in(
@@ -32,3 +39,44 @@ async def accounts_in(
         if isinstance(bucket, Total):
             bucket.requests = row["requests"]
     return list(accounts.values())
+
+
+async def spools_in(connection: AsyncConnection) -> dict[str, int]:
+    """Return, by spool, the first record that is not in the ledger."""
+    found = await connection.execute(sa.select(spools.c.spool_id, spools.c.next_sequence))
+    return {row.spool_id: row.next_sequence for row in found}
+
+
+async def rows_below(
+    connection: AsyncConnection, root_key_id: str, now: int
+) -> AsyncIterator[list[SpendRow]]:
+    """Yield the sums of all keys of a root's organization that counters use at `now` (s)."""
+    root = sa.select(api_keys.c.organization_id).where(api_keys.c.id == root_key_id)
+    spend = key_spend.c
+    query = (
+        sa.select(spend.key_id, spend.period, spend.start, spend.cost, spend.tokens, spend.requests)
+        .join(api_keys, api_keys.c.id == spend.key_id)
+        .where(
+            api_keys.c.organization_id == root.scalar_subquery(),
+            sa.or_(
+                spend.period == "total",
+                sa.and_(spend.period == "day", spend.start > now - _DAYS),
+                sa.and_(spend.period == "month", spend.start > now - _MONTHS),
+            ),
+        )
+    )
+    async with connection.stream(query) as found:
+        async for lot in found.partitions(_LOT):
+            yield [SpendRow(*row) for row in lot]
+
+
+async def settled_among(connection: AsyncConnection, decision_ids: Sequence[str]) -> list[str]:
+    """Return those of some decisions that are in the ledger and not pending."""
+    found: list[str] = []
+    for start in range(0, len(decision_ids), _CHUNK):
+        query = sa.select(audit.c.decision_id).where(
+            audit.c.decision_id.in_(decision_ids[start : start + _CHUNK]),
+            audit.c.status != "pending",
+        )
+        found += (await connection.execute(query)).scalars()
+    return found

@@ -55,6 +55,16 @@ class ControlServiceStub:
                 request_serializer=pdp_dot_internal_dot_v1_dot_control__pb2.GetPricesRequest.SerializeToString,
                 response_deserializer=pdp_dot_internal_dot_v1_dot_control__pb2.GetPricesResponse.FromString,
                 _registered_method=True)
+        self.ListSpend = channel.unary_stream(
+                '/pdp.internal.v1.ControlService/ListSpend',
+                request_serializer=pdp_dot_internal_dot_v1_dot_control__pb2.ListSpendRequest.SerializeToString,
+                response_deserializer=pdp_dot_internal_dot_v1_dot_control__pb2.ListSpendResponse.FromString,
+                _registered_method=True)
+        self.ListSettled = channel.unary_unary(
+                '/pdp.internal.v1.ControlService/ListSettled',
+                request_serializer=pdp_dot_internal_dot_v1_dot_control__pb2.ListSettledRequest.SerializeToString,
+                response_deserializer=pdp_dot_internal_dot_v1_dot_control__pb2.ListSettledResponse.FromString,
+                _registered_method=True)
 
 
 class ControlServiceServicer:
@@ -90,6 +100,21 @@ class ControlServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSpend(self, request, context):
+        """ListSpend streams what the ledger has of an organization's keys, as of one moment:
+        counters begin with it where Redis has lost its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSettled(self, request, context):
+        """ListSettled returns which of some decisions the ledger knows the outcome of.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControlServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,6 +137,16 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.GetPrices,
                     request_deserializer=pdp_dot_internal_dot_v1_dot_control__pb2.GetPricesRequest.FromString,
                     response_serializer=pdp_dot_internal_dot_v1_dot_control__pb2.GetPricesResponse.SerializeToString,
+            ),
+            'ListSpend': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListSpend,
+                    request_deserializer=pdp_dot_internal_dot_v1_dot_control__pb2.ListSpendRequest.FromString,
+                    response_serializer=pdp_dot_internal_dot_v1_dot_control__pb2.ListSpendResponse.SerializeToString,
+            ),
+            'ListSettled': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSettled,
+                    request_deserializer=pdp_dot_internal_dot_v1_dot_control__pb2.ListSettledRequest.FromString,
+                    response_serializer=pdp_dot_internal_dot_v1_dot_control__pb2.ListSettledResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -223,6 +258,60 @@ class ControlService:
             '/pdp.internal.v1.ControlService/GetPrices',
             pdp_dot_internal_dot_v1_dot_control__pb2.GetPricesRequest.SerializeToString,
             pdp_dot_internal_dot_v1_dot_control__pb2.GetPricesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSpend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pdp.internal.v1.ControlService/ListSpend',
+            pdp_dot_internal_dot_v1_dot_control__pb2.ListSpendRequest.SerializeToString,
+            pdp_dot_internal_dot_v1_dot_control__pb2.ListSpendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSettled(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pdp.internal.v1.ControlService/ListSettled',
+            pdp_dot_internal_dot_v1_dot_control__pb2.ListSettledRequest.SerializeToString,
+            pdp_dot_internal_dot_v1_dot_control__pb2.ListSettledResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -76,6 +76,22 @@ async def test_extending_a_hold_leaves_no_trace(desk: Desk) -> None:
     assert await desk.dump() == before | {"spools": [("spool", 2)]}
 
 
+async def test_a_hold_that_comes_after_its_settlement_says_what_was_asked(desk: Desk) -> None:
+    first, second = held("d1", cost=100), held("d2", cost=100)
+    await desk.take(first, settled(first, cost=40))
+    whole = (await rows(desk.database))["d1"]
+    known = settled(second, cost=40)
+    bare = replace(known, facts=replace(known.facts, model="", provider="", action=""))
+    # Of two data planes, the one that took the report was quicker to ship.
+    assert await ingest(desk.database, "other", 0, [encode(bare)]) == 1
+    before = await spend(desk.database)
+    assert await desk.take(second, first=2) == 3
+    row = (await rows(desk.database))["d2"]
+    assert await spend(desk.database) == before
+    for name in ("model", "provider", "action", "client_ip", "metadata", "status", "cost"):
+        assert row[name] == whole[name], name
+
+
 # -- Settlements
 
 
