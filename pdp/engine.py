@@ -17,11 +17,11 @@ from pdp.eager import run_now
 from pdp.errors import SpoolFailed, Unavailable
 from pdp.form import request_fault, size_fault
 from pdp.key import CompiledKey
-from pdp.model import Decision, Reported, Request, Usage
+from pdp.model import Decision, LimitStatus, Reported, Request, Usage
 from pdp.options import Options
 from pdp.policy.chain import Attributes, Evaluation
 from pdp.ports import Clock, Counters, Ids, KeySource, Prices, UsageSink
-from pdp.quota.hold import Admitted, GuardFailed, Hold, Refused, Reserve, Verdict, too_large
+from pdp.quota.hold import Admitted, GuardFailed, Hold, Open, Refused, Reserve, Verdict, too_large
 from pdp.records import Denied, Extended, Held
 from pdp.refusal import (
     MISSING_KEY,
@@ -92,22 +92,28 @@ class Engine:
             if key is not None and not isinstance(key, CompiledKey):
                 key = await key
             case = self._opened(request, key)
-            if isinstance(case, Decision):
-                return case
+            if not isinstance(case, Case):
+                return case if isinstance(case, Decision) else await case
             for _ in _ATTEMPTS:
                 asked = self._asked(case)
-                if isinstance(asked, Decision):
-                    return asked
+                if isinstance(asked, Denial):
+                    known_better = await self._denied_or(case, asked)
+                    if isinstance(known_better, Decision):
+                        return known_better
+                    asked = known_better
                 verdict = self._counters.reserve(asked)
                 if not isinstance(verdict, Verdict):
                     verdict = await verdict
                 if not isinstance(verdict, GuardFailed):
-                    return self._concluded(case, verdict)
+                    concluded = self._concluded(case, verdict)
+                    return concluded if isinstance(concluded, Decision) else await concluded
         except Unavailable as error:
             return self._unavailable(request, error)
         return self._unavailable(request, Unavailable(_STORM))
 
-    def _opened(self, request: Request, key: CompiledKey | None) -> Case | Decision:
+    def _opened(
+        self, request: Request, key: CompiledKey | None
+    ) -> Case | Decision | Awaitable[Decision]:
         """Return the case of a request that is to be evaluated, else what is known already."""
         if key is None:
             return self._turned_away(UNKNOWN_KEY, request)
@@ -134,13 +140,21 @@ class Engine:
                 metadata = {**metadata, **request.metadata}
         return Case(request, key, now, provider, metadata)
 
-    def _again(self, case: Case, hold: Hold) -> Decision:
-        """Answer a Check that is retried while its hold lives: as before."""
+    def _again(
+        self, case: Case, hold: Hold, *, is_noted: bool = True
+    ) -> Decision | Awaitable[Decision]:
+        """Answer a Check that is retried while its hold lives: as before.
+
+        Not `is_noted`: whoever made the hold may have died before it was written down.
+        """
         request = case.request
         if hold.fingerprint != fingerprint_of(request):
             name = shown(request.request_id)
             message = f"request id {name} is in use for another request: make a new one"
             return self._denied(case, Denial("invalid_request", message))
+        if not is_noted:
+            facts = facts_of(case, hold.decision_id, hold.request_id)
+            self._write(Held(hold.admitted_at, facts, hold, ()))
         self._stats.checked("allow", "ok", request.adapter)
         self._handed_out(hold.reservation_id)
         return decide.allow(case.key, hold)
@@ -152,7 +166,7 @@ class Engine:
         if len(again) > _MOST_REPEATED:
             del again[next(iter(again))]
 
-    def _asked(self, case: Case) -> Reserve | Decision:
+    def _asked(self, case: Case) -> Reserve | Denial:
         """Evaluate; return what to reserve, else the denial."""
         request, key, now = case.request, case.key, case.now
         counters, scope_of = self._counters, key.scope_of
@@ -169,13 +183,32 @@ class Engine:
             lambda key_id, period: sum(counters.spent(scope_of[key_id], period, now)),
         )
         if not evaluation.allowed:
-            return self._denied(case, _denial_of(evaluation))
+            return _denial_of(evaluation)
         hold = self._hold(case, evaluation)
         if message := size_fault(hold):
-            return self._denied(case, Denial("invalid_request", message))
+            return Denial("invalid_request", message)
         if hold.cost is None and (denial := self._unpriced(key, evaluation, hold)):
-            return self._denied(case, denial)
+            return denial
         return Reserve(hold, key.plan, evaluation.guards, now, request.dry_run, scope_of)
+
+    async def _denied_or(self, case: Case, denial: Denial) -> Decision | Reserve:
+        """Deny, unless counters that are elsewhere know better: of a retry, or of spend."""
+        request, key = case.request, case.key
+        name = "" if request.dry_run else request.request_id
+        recalling = self._counters.recall(key.record.id, name, key.plan.scopes, case.now)
+        if recalling is not None:
+            hold = recalling if isinstance(recalling, Hold) else await recalling
+            asked = self._asked(case) if hold is None else denial
+            if isinstance(asked, Reserve):
+                return asked
+            denied = (
+                self._denied(case, asked)
+                if hold is None
+                else self._again(case, hold, is_noted=False)
+            )
+        else:
+            denied = self._denied(case, denial)
+        return denied if isinstance(denied, Decision) else await denied
 
     def _hold(self, case: Case, evaluation: Evaluation) -> Hold:
         request, now = case.request, case.now
@@ -194,9 +227,12 @@ class Engine:
                     prompt = output = 0  # There are none, whatever the bytes look like.
                 cost, input_cost = price.hold(prompt, output, units)
         made = self._ids()
+        reservation_id = "res_" + made
+        if self._options.roots_in_ids:
+            reservation_id += "." + case.key.ancestors[-1]
         # Positional: by name it would cost half a microsecond more.
         return Hold(
-            "res_" + made,
+            reservation_id,
             "dec_" + made,
             case.key.record.id,
             request.request_id or "req_" + made,
@@ -225,18 +261,28 @@ class Engine:
             return limit_denial(refused)
         return price_denial(hold.model, hold.provider)
 
-    def _concluded(self, case: Case, admitted: Admitted | Refused) -> Decision:
-        if isinstance(admitted, Refused):
+    def _concluded(
+        self, case: Case, admitted: Admitted | Refused | Open
+    ) -> Decision | Awaitable[Decision]:
+        if not isinstance(admitted, Admitted):
+            if isinstance(admitted, Open):
+                return self._again(case, admitted.hold, is_noted=False)
             return self._denied(case, limit_denial(admitted))
         request, key, hold = case.request, case.key, admitted.hold
         if request.dry_run:
-            self._stats.checked("allow", "ok", request.adapter)
-            limits = self._counters.status(key.plan.scopes, case.now)
-            return decide.allow(key, hold, admitted, limits, dry_run=True)
+            return self._would_allow(case, admitted)
         facts = facts_of(case, hold.decision_id, hold.request_id)
         self._write(Held(case.now, facts, hold, admitted.rates))
         self._stats.checked("allow", "ok", request.adapter)
         return decide.allow(key, hold, admitted)
+
+    async def _would_allow(self, case: Case, admitted: Admitted) -> Decision:
+        key = case.key
+        self._stats.checked("allow", "ok", case.request.adapter)
+        limits = self._counters.status(key.plan.scopes, case.now)
+        if not isinstance(limits, tuple):
+            limits = await limits
+        return decide.allow(key, admitted.hold, admitted, limits, dry_run=True)
 
     def deny(
         self, reason: str, message: str, request_id: str = "", adapter: str = "grpc"
@@ -259,15 +305,26 @@ class Engine:
         self._stats.checked("deny", denial.reason, request.adapter)
         return decide.deny(denial, "dec_" + self._ids(), request.request_id)
 
-    def _denied(self, case: Case, denial: Denial) -> Decision:
+    def _denied(self, case: Case, denial: Denial) -> Decision | Awaitable[Decision]:
         """Deny a request of a known key and write it down; no counter has moved."""
+        limits = self._counters.status(case.key.plan.scopes, case.now)
+        if isinstance(limits, tuple):
+            return self._denied_at(case, denial, limits)
+        return self._denied_later(case, denial, limits)
+
+    async def _denied_later(
+        self, case: Case, denial: Denial, limits: Awaitable[tuple[LimitStatus, ...]]
+    ) -> Decision:
+        return self._denied_at(case, denial, await limits)
+
+    def _denied_at(self, case: Case, denial: Denial, limits: tuple[LimitStatus, ...]) -> Decision:
         request, key, now = case.request, case.key, case.now
         decision = decide.deny(
             denial,
             "dec_" + self._ids(),
             request.request_id,
             key,
-            self._counters.status(key.plan.scopes, now),
+            limits,
             http_status=self._options.budget_status if denial.reason == "budget_exceeded" else 0,
             now=now,
         )
@@ -302,11 +359,15 @@ class Engine:
             self._again_of[reservation_id] = others - 1
         return None if others else run_now(self._reporter.withdraw(reservation_id))
 
-    def extend(self, reservation_id: str) -> None:
+    def extend(self, reservation_id: str) -> Awaitable[None] | None:
         """Keep a hold alive for another term: its request is still running."""
+        return run_now(self._extend(reservation_id))
+
+    async def _extend(self, reservation_id: str) -> None:
         now = self._clock()
         expires_at = now + self._options.hold_ttl
-        if self._counters.extend(reservation_id, expires_at):
+        alive = self._counters.extend(reservation_id, expires_at)
+        if alive if isinstance(alive, bool) else await alive:
             self._write(Extended(now, reservation_id, expires_at))
 
     async def expire(self) -> bool:

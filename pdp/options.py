@@ -11,7 +11,8 @@ class Options(Struct, frozen=True):
     `default_output_tokens`: bound of the output when the request has none.
     `hold_ttl`: ns until an unreported hold expires; `unreported`: what it is
     charged then. `unknown_price`: what happens under a budget without a price.
-    `budget_status`: HTTP status of `budget_exceeded`.
+    `budget_status`: HTTP status of `budget_exceeded`. `roots_in_ids`: reservations carry
+    the root of their chain, where any data plane may have to find them.
     """
 
     default_output_tokens: int = 4096
@@ -19,3 +20,4 @@ class Options(Struct, frozen=True):
     unreported: Literal["full", "input", "zero"] = "full"
     unknown_price: Literal["deny", "allow"] = "deny"
     budget_status: int = 403
+    roots_in_ids: bool = False

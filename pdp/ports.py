@@ -40,12 +40,25 @@ class Counters(Protocol):
     """
 
     def find_open(self, key_id: str, request_id: str) -> Hold | None:
-        """Return the live hold of a request, for a Check that is retried."""
+        """Return the live hold of a request, for a Check that is retried.
+
+        A backend that would have to wait for it leaves that to `reserve` and `recall`.
+        """
+        ...
+
+    def recall(
+        self, key_id: str, request_id: str, scopes: Sequence[Scope], now: int
+    ) -> Hold | None | Awaitable[Hold | None]:
+        """Before a denial that does not come from here: return the live hold of the request.
+
+        Brings the last-known spend of `scopes` (a chain, leaf first) up to date.
+        """
         ...
 
     def reserve(self, op: Reserve) -> Verdict | Awaitable[Verdict]:
         """Admit and hold, or refuse and move nothing.
 
+        `Open` is the answer where the request has a live hold that `find_open` has not told of.
         A backend that makes its caller wait gives the hold back when that wait is
         cancelled: nobody would write the hold down.
         """
@@ -65,11 +78,11 @@ class Counters(Protocol):
         """Settle; False if somebody settled it before and nothing moved."""
         ...
 
-    def extend(self, reservation_id: str, expires_at: int) -> bool:
+    def extend(self, reservation_id: str, expires_at: int) -> bool | Awaitable[bool]:
         """Let a live hold expire later; False if there is none."""
         ...
 
-    def due(self, now: int, most: int = 1000) -> Sequence[Hold]:
+    def due(self, now: int, most: int = 1000) -> Sequence[Hold] | Awaitable[Sequence[Hold]]:
         """Return up to `most` live holds whose time is over; each is settled next."""
         ...
 
@@ -79,7 +92,9 @@ class Counters(Protocol):
         """Return (spent, held) in nano-USD of the current window, as last known."""
         ...
 
-    def status(self, scopes: Sequence[Scope], now: int) -> tuple[LimitStatus, ...]:
+    def status(
+        self, scopes: Sequence[Scope], now: int
+    ) -> tuple[LimitStatus, ...] | Awaitable[tuple[LimitStatus, ...]]:
         """Return every limit and rate of the scopes as it stands, leaf first."""
         ...
 

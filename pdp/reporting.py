@@ -1,5 +1,6 @@
 """Settling: what a request really used takes the place of what was held for it."""
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -249,6 +250,8 @@ class Reporter:
         Tells whether more may be due; then call it again.
         """
         due = self._counters.due(now, MOST_EXPIRED)
+        if not isinstance(due, Sequence):
+            due = await due
         for hold in due:
             cost, tokens = unreported(hold, self._unreported)
             try:

@@ -42,7 +42,7 @@ class Engine(Decider, Protocol):
         """Settle a usage."""
         ...
 
-    def extend(self, reservation_id: str) -> None:
+    def extend(self, reservation_id: str) -> Awaitable[None] | None:
         """Keep a hold alive."""
         ...
 
@@ -171,7 +171,9 @@ class AccessLog:
         if reference is None:
             return
         if common.intermediate_log_entry:
-            self._engine.extend(reference.reservation_id)
+            extending = self._engine.extend(reference.reservation_id)
+            if extending is not None:
+                await extending
             return
         flags = common.response_flags
         usage = usage_of(

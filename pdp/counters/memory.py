@@ -87,6 +87,9 @@ class MemoryCounters:
         """Return the live hold of a request."""
         return self._holds.live_of(key_id, request_id)
 
+    def recall(self, key_id: str, request_id: str, scopes: Sequence[Scope], now: int) -> None:
+        """Return None: `find_open` has told, and spend is known."""
+
     def reserve(self, op: Reserve) -> Verdict:
         """Admit and hold, or refuse and move nothing."""
         hold, now = op.hold, op.now
@@ -310,6 +313,21 @@ class MemoryCounters:
     def _note_unheld(self, reservation_id: str, at: int) -> None:
         if reservation_id:
             self._issued.note_late(reservation_id, at)
+
+    @property
+    def live(self) -> list[Hold]:
+        """The holds that are not settled."""
+        return list(self._holds.live.values())
+
+    def forget_ended(self, before: int) -> None:
+        """Give holds back that should have ended before `before` (ns).
+
+        Where counters are in Redis another data plane has settled them: its spool says so.
+        """
+        for hold in self.live:
+            if hold.expires_at < before:
+                self._holds.take(hold.reservation_id)
+                self._release(hold, 0, 0)
 
     def prune(self, now: int) -> None:
         """Forget expired holds that nobody corrected in time, and ids of long ago."""

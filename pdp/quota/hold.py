@@ -124,7 +124,13 @@ class GuardFailed(Struct, frozen=True):
     guard: BudgetGuard
 
 
-Verdict = Admitted | Refused | GuardFailed
+class Open(Struct, frozen=True, gc=False):
+    """The request has this live hold already, made for it before: nothing moved."""
+
+    hold: Hold
+
+
+Verdict = Admitted | Refused | GuardFailed | Open
 
 Absent = Literal["settled", "unknown", "new"]
 """Why there is no hold: settled before; never issued; or never checked nor reported."""

@@ -14,7 +14,7 @@ async def test_what_fits_is_held_on_the_whole_chain(world: MakeWorld) -> None:
     w = world()
     assert isinstance(await w.check(3 * USD, 10), Admitted)
     for key_id in ("leaf", "team", "root"):
-        assert w.money(key_id) == ((0, 3 * USD),) * 3
+        assert await w.money(key_id) == ((0, 3 * USD),) * 3
 
 
 async def test_a_budget_takes_its_last_nano_dollar_and_not_one_more(world: MakeWorld) -> None:
@@ -50,13 +50,13 @@ async def test_a_refusal_at_the_root_moves_nothing_below(
         leaf={"rate_limits": {"per_hour": 5}, "max_requests": 5, "budget_limits": {"total": 5.0}},
         root=limits,
     )
-    before = w.counters.status(w.scopes, w.now)
+    before = await w.status()
     refused = await w.check(USD, 10, "r")
     assert isinstance(refused, Refused)
     assert refused.limit.name == name
-    assert w.counters.status(w.scopes, w.now) == before
-    assert w.counters.find_open("leaf", "r") is None
-    assert w.money("leaf") == ((0, 0),) * 3
+    assert await w.status() == before
+    assert await w.find_open("leaf", "r") is None
+    assert await w.money("leaf") == ((0, 0),) * 3
 
 
 async def test_refusals_come_in_the_reason_order_and_leaf_first(world: MakeWorld) -> None:
@@ -106,7 +106,7 @@ async def test_a_limit_of_0_blocks_what_costs_nothing_too(
 async def test_an_unknown_price_holds_nothing(world: MakeWorld) -> None:
     w = world()
     assert isinstance(await w.check(None, 5), Admitted)
-    assert w.money() == ((0, 0),) * 3
+    assert await w.money() == ((0, 0),) * 3
 
 
 async def test_a_dry_run_answers_and_moves_nothing(world: MakeWorld) -> None:
@@ -114,7 +114,7 @@ async def test_a_dry_run_answers_and_moves_nothing(world: MakeWorld) -> None:
     hold = w.hold(USD, 5, "r")
     for _ in range(3):
         assert isinstance(await w.reserve(hold, dry_run=True), Admitted)
-    assert w.counters.find_open("leaf", "r") is None
+    assert await w.find_open("leaf", "r") is None
     assert isinstance(await w.reserve(hold), Admitted)
     assert isinstance(await w.reserve(w.hold(), dry_run=True), Refused)
 
@@ -123,7 +123,7 @@ async def test_two_hundred_at_once_against_room_for_fifty(world: MakeWorld) -> N
     w = world(root={"budget_limits": {"total": 50.0}})
     verdicts = await asyncio.gather(*(w.check(USD) for _ in range(200)))
     assert sum(isinstance(each, Admitted) for each in verdicts) == 50
-    assert w.fill("budget_limits.total") == (0, 50 * USD)
+    assert await w.fill("budget_limits.total") == (0, 50 * USD)
 
 
 async def test_the_same_reservation_twice_is_held_once(world: MakeWorld) -> None:
@@ -131,7 +131,7 @@ async def test_the_same_reservation_twice_is_held_once(world: MakeWorld) -> None
     hold = w.hold(USD)
     assert isinstance(await w.reserve(hold), Admitted)
     assert isinstance(await w.reserve(hold), Admitted)
-    assert w.money()[0] == (0, USD)
+    assert (await w.money())[0] == (0, USD)
 
 
 @pytest.mark.parametrize("period", ["day", "month", "total"])
@@ -142,7 +142,7 @@ async def test_a_guard_that_no_longer_holds_stops_the_reserve(
     under = BudgetGuard("root", period, under=True, amount=USD)  # type: ignore[arg-type]
     over = BudgetGuard("root", period, under=False, amount=USD)  # type: ignore[arg-type]
     assert await w.reserve(w.hold(USD - 1), over) == GuardFailed(over)
-    assert w.money()[2] == (0, 0)
+    assert (await w.money())[2] == (0, 0)
     assert isinstance(await w.reserve(w.hold(USD - 1), under), Admitted)
     assert isinstance(await w.reserve(w.hold(1), under), Admitted)
     assert await w.reserve(w.hold(1), under) == GuardFailed(under)
@@ -183,7 +183,7 @@ async def test_status_has_every_limit_leaf_first(world: MakeWorld) -> None:
     )
     december = 1_796_083_200 * SECOND
     midnight = NOON + 12 * HOUR
-    found = [(s.key_id, s.name, s.limit, s.reset_at) for s in w.counters.status(w.scopes, NOON)]
+    found = [(s.key_id, s.name, s.limit, s.reset_at) for s in await w.status()]
     assert found == [
         ("leaf", "token_limits.per_request_max", 7, None),
         ("leaf", "budget_limits.total", USD, None),

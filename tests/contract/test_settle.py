@@ -12,9 +12,9 @@ async def test_what_was_used_takes_the_place_of_the_hold(world: MakeWorld) -> No
     hold = w.hold(5 * USD, 50, "r")
     await w.reserve(hold)
     assert await w.settle(hold, 2 * USD, 20)
-    assert w.money() == ((2 * USD, 0),) * 3
-    assert w.fill("token_limits.daily") == (20, 0)
-    assert w.fill("max_requests") == (1, 0)
+    assert await w.money() == ((2 * USD, 0),) * 3
+    assert await w.fill("token_limits.daily") == (20, 0)
+    assert await w.fill("max_requests") == (1, 0)
 
 
 async def test_the_first_report_wins(world: MakeWorld) -> None:
@@ -26,7 +26,7 @@ async def test_the_first_report_wins(world: MakeWorld) -> None:
     assert await answer(w.counters.locate("", "leaf", "r", w.now)) == hold
     assert await w.settle(hold, USD)
     assert not await w.settle(hold, 3 * USD)
-    assert w.money()[2] == (USD, 0)
+    assert (await w.money())[2] == (USD, 0)
     assert await answer(w.counters.locate(hold.reservation_id, "", "", w.now)) == "settled"
     assert await answer(w.counters.locate("", "leaf", "r", w.now)) == "settled"
 
@@ -45,9 +45,9 @@ async def test_a_usage_without_a_hold_counts_once_with_its_request(world: MakeWo
     w = world(root={"max_requests": 10, "token_limits": {"daily": 100}})
     assert await w.charge("r", USD, 7)
     assert not await w.charge("r", USD, 7)
-    assert w.money() == ((USD, 0),) * 3
-    assert w.fill("max_requests") == (1, 0)
-    assert w.fill("token_limits.daily") == (7, 0)
+    assert await w.money() == ((USD, 0),) * 3
+    assert await w.fill("max_requests") == (1, 0)
+    assert await w.fill("token_limits.daily") == (7, 0)
     assert await answer(w.counters.locate("", "leaf", "r", w.now)) == "settled"
     assert await answer(w.counters.locate("", "team", "r", w.now)) == "new"
 
@@ -56,8 +56,8 @@ async def test_a_report_for_a_request_that_is_held_settles_the_hold(world: MakeW
     w = world(root={"max_requests": 10})
     await w.check(5 * USD, request_id="r")
     assert await w.charge("r", USD)
-    assert w.money()[2] == (USD, 0)
-    assert w.fill("max_requests") == (1, 0)
+    assert (await w.money())[2] == (USD, 0)
+    assert await w.fill("max_requests") == (1, 0)
 
 
 async def test_a_request_id_can_be_used_again_after_its_hold(world: MakeWorld) -> None:
@@ -67,9 +67,9 @@ async def test_a_request_id_can_be_used_again_after_its_hold(world: MakeWorld) -
     await w.settle(first, USD)
     second = w.hold(2 * USD, request_id="r")
     await w.reserve(second)
-    assert w.counters.find_open("leaf", "r") == second
+    assert await w.find_open("leaf", "r") == second
     assert await w.settle(second, 2 * USD)
-    assert w.money()[2] == (3 * USD, 0)
+    assert (await w.money())[2] == (3 * USD, 0)
 
 
 async def test_two_holds_of_one_request_are_settled_each_by_its_id(world: MakeWorld) -> None:
@@ -77,11 +77,11 @@ async def test_two_holds_of_one_request_are_settled_each_by_its_id(world: MakeWo
     first, second = w.hold(USD, request_id="r"), w.hold(2 * USD, request_id="r")
     await w.reserve(first)
     await w.reserve(second)
-    assert w.counters.find_open("leaf", "r") == second
+    assert await w.find_open("leaf", "r") == second
     assert await w.settle(first, USD)
-    assert w.counters.find_open("leaf", "r") == second
+    assert await w.find_open("leaf", "r") == second
     assert await w.settle(second, 2 * USD)
-    assert w.money()[2] == (3 * USD, 0)
+    assert (await w.money())[2] == (3 * USD, 0)
 
 
 async def test_more_may_be_used_than_was_held(world: MakeWorld) -> None:
@@ -89,7 +89,7 @@ async def test_more_may_be_used_than_was_held(world: MakeWorld) -> None:
     hold = w.hold(USD)
     await w.reserve(hold)
     await w.settle(hold, 3 * USD)
-    assert w.fill("budget_limits.total") == (3 * USD, 0)
+    assert await w.fill("budget_limits.total") == (3 * USD, 0)
     assert isinstance(await w.check(0), Refused)
 
 
@@ -99,11 +99,11 @@ async def test_a_hold_is_due_when_its_time_is_over_and_until_it_is_settled(
     w = world()
     hold = w.hold(USD)
     await w.reserve(hold)
-    assert w.counters.due(NOON + TTL - 1) == []
-    assert w.counters.due(NOON + TTL) == [hold]
-    assert w.counters.due(NOON + TTL) == [hold]
+    assert await w.due(NOON + TTL - 1) == []
+    assert await w.due(NOON + TTL) == [hold]
+    assert await w.due(NOON + TTL) == [hold]
     assert await w.settle(hold, USD, expired=True)
-    assert w.counters.due(NOON + TTL) == []
+    assert await w.due(NOON + TTL) == []
     assert not await w.settle(hold, USD, expired=True)
 
 
@@ -111,14 +111,14 @@ async def test_a_heartbeat_puts_the_end_off_and_never_brings_it_forward(world: M
     w = world()
     hold = w.hold(USD, request_id="r")
     await w.reserve(hold)
-    assert w.counters.extend(hold.reservation_id, NOON + 2 * TTL)
-    assert w.counters.extend(hold.reservation_id, NOON)
-    assert w.counters.due(NOON + 2 * TTL - 1) == []
-    (due,) = w.counters.due(NOON + 2 * TTL)
+    assert await w.extend(hold.reservation_id, NOON + 2 * TTL)
+    assert await w.extend(hold.reservation_id, NOON)
+    assert await w.due(NOON + 2 * TTL - 1) == []
+    (due,) = await w.due(NOON + 2 * TTL)
     assert due.expires_at == NOON + 2 * TTL
-    assert w.counters.find_open("leaf", "r") == due
+    assert await w.find_open("leaf", "r") == due
     await w.settle(due)
-    assert not w.counters.extend(hold.reservation_id, NOON + 3 * TTL)
+    assert not await w.extend(hold.reservation_id, NOON + 3 * TTL)
 
 
 async def test_one_late_report_corrects_an_expired_hold(world: MakeWorld) -> None:
@@ -127,14 +127,14 @@ async def test_one_late_report_corrects_an_expired_hold(world: MakeWorld) -> Non
     await w.reserve(hold)
     w.now += TTL
     assert await w.settle(hold, 5 * USD, 50, expired=True)
-    assert w.counters.find_open("leaf", "r") is None
-    assert w.money() == ((5 * USD, 0),) * 3
+    assert await w.find_open("leaf", "r") is None
+    assert await w.money() == ((5 * USD, 0),) * 3
     w.now += 47 * HOUR
     assert await answer(w.counters.locate("", "leaf", "r", w.now)) == hold
     assert await answer(w.counters.locate(hold.reservation_id, "", "", w.now)) == hold
     assert await w.settle(hold, USD, 10)
-    assert w.money()[2] == (USD, 0)
-    assert w.fill("token_limits.total") == (10, 0)
+    assert (await w.money())[2] == (USD, 0)
+    assert await w.fill("token_limits.total") == (10, 0)
     assert not await w.settle(hold, USD, 10)
     assert await answer(w.counters.locate(hold.reservation_id, "", "", w.now)) == "settled"
     assert await answer(w.counters.locate("", "leaf", "r", w.now)) == "settled"

@@ -4,7 +4,7 @@ from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 from pdp.ids import IdSource
-from pdp.model import KeyRecord
+from pdp.model import KeyRecord, LimitStatus
 from pdp.ports import Counters
 from pdp.problems import Problems
 from pdp.quota.calendar import Calendar
@@ -50,6 +50,7 @@ class World:
         counters: Counters,
         ids: IdSource,
         timezone: str = "UTC",
+        suffix: str = "",
         **limits: dict[str, Any],
     ) -> None:
         self.counters = counters
@@ -59,6 +60,7 @@ class World:
         self.scope_of = {each.key_id: each for each in self.scopes}
         self.windows = ChainWindows(names, self.calendar)
         self.ids = ids
+        self._suffix = suffix
         self.now = NOON
 
     def hold(
@@ -67,7 +69,7 @@ class World:
         """Make a hold of the leaf, now."""
         made = self.ids()
         return Hold(
-            "res_" + made,
+            "res_" + made + self._suffix,
             "dec_" + made,
             key,
             request_id or "req_" + made,
@@ -95,6 +97,25 @@ class World:
     async def check(self, cost: int | None = 0, tokens: int = 0, request_id: str = "") -> Verdict:
         """Try a new hold on the whole chain."""
         return await self.reserve(self.hold(cost, tokens, request_id))
+
+    async def status(self) -> tuple[LimitStatus, ...]:
+        """Return every limit of the chain."""
+        return await answer(self.counters.status(self.scopes, self.now))
+
+    async def find_open(self, key_id: str, request_id: str) -> Hold | None:
+        """Return the live hold of a request, where it is to be waited for too."""
+        found = self.counters.find_open(key_id, request_id)
+        return found or await answer(
+            self.counters.recall(key_id, request_id, self.scopes, self.now)
+        )
+
+    async def due(self, now: int) -> list[Hold]:
+        """Return the holds whose time is over."""
+        return list(await answer(self.counters.due(now)))
+
+    async def extend(self, reservation_id: str, expires_at: int) -> bool:
+        """Put the end of a hold off."""
+        return await answer(self.counters.extend(reservation_id, expires_at))
 
     async def settle(
         self, hold: Hold, cost: int = 0, tokens: int = 0, *, expired: bool = False
@@ -124,15 +145,16 @@ class World:
             )
         )
 
-    def fill(self, name: str, key_id: str | None = None) -> tuple[int, int]:
+    async def fill(self, name: str, key_id: str | None = None) -> tuple[int, int]:
         """Return (spent, held) of the first limit with a name."""
-        for status in self.counters.status(self.scopes, self.now):
+        for status in await self.status():
             if status.name == name and key_id in (None, status.key_id):
                 return status.spent, status.held
         raise AssertionError(f"no limit {name}")
 
-    def money(self, key_id: str = "root") -> tuple[tuple[int, int], ...]:
+    async def money(self, key_id: str = "root") -> tuple[tuple[int, int], ...]:
         """Return (spent, held) of day, month and total of a key."""
+        await answer(self.counters.recall("", "", self.scopes, self.now))
         each = self.scope_of[key_id]
         return tuple(
             self.counters.spent(each, period, self.now) for period in ("day", "month", "total")

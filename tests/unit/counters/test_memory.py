@@ -35,7 +35,7 @@ async def test_an_expired_hold_is_a_duplicate_after_its_time(w: World) -> None:
     assert w.counters.locate(hold.reservation_id, "", "", NOON) == "settled"
     assert w.counters.locate("", "leaf", "r", NOON) == "settled"
     assert not await w.settle(hold, 0)
-    assert w.money()[2] == (USD, 0)
+    assert (await w.money())[2] == (USD, 0)
 
 
 async def test_of_too_many_expired_holds_the_oldest_are_duplicates(w: World) -> None:
@@ -74,7 +74,7 @@ async def test_old_windows_are_dropped_once_nothing_is_held_in_them(w: World) ->
     w.now += 24 * HOUR
     await w.check()
     w.now = NOON
-    assert w.money()[2] == (USD, 0)
+    assert (await w.money())[2] == (USD, 0)
 
 
 def test_a_settlement_whose_hold_met_a_full_disk_is_charged_in_its_windows() -> None:
@@ -126,6 +126,6 @@ async def test_a_correction_that_comes_much_too_late_is_refused(w: World) -> Non
     for _ in range(10):
         w.now += 24 * HOUR
         await w.check()
-    before = w.money()[2]
+    before = (await w.money())[2]
     assert not await w.settle(hold, 0)
-    assert w.money()[2] == before
+    assert (await w.money())[2] == before
