@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pdp.counters.redis.address import parse_address
 from pdp.errors import StartRefused
 from pdp.options import Options
 from pdp.secret import MIN_PEPPER
@@ -54,6 +55,11 @@ def _pepper(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _redis(url: SecretStr) -> SecretStr:
+    parse_address(url.get_secret_value())
+    return url
+
+
 def _number(text: object) -> object:
     """A Literal of numbers takes no text, and the environment has nothing else."""
     return int(text) if isinstance(text, str) and text.isdecimal() else text
@@ -82,8 +88,13 @@ class Settings(BaseSettings):
     """Database, spool, pepper and sockets."""
     database_url: SecretStr | None = None
     """Of SQLite or PostgreSQL; default: SQLite in the data dir. May have a password in it."""
-    redis_url: SecretStr | None = None
-    """Counters in Redis; unset: in memory."""
+    redis_url: Annotated[SecretStr, AfterValidator(_redis)] | None = None
+    """Counters in Redis (pdp/counters/redis/address.py has the forms); unset: in memory."""
+    redis_deadline: Seconds = Field(default=0.05, ge=0.001)
+    """How long a call of Redis may take before it counts as away."""
+    redis_connections: int = Field(default=64, ge=1, le=10_000)
+    on_backend_error: Literal["deny", "allow"] = "deny"
+    """What budgets and quotas do without Redis that do not say so themselves."""
     grpc_listen: Address = "127.0.0.1:9191"
     http_listen: Address = "127.0.0.1:8080"
     nginx_listen: Address = "127.0.0.1:9292"
@@ -182,6 +193,7 @@ def engine_options(settings: Settings) -> Options:
         unreported=settings.unreported,
         unknown_price=settings.unknown_price,
         budget_status=settings.budget_status,
+        roots_in_ids=settings.redis_url is not None,
     )
 
 

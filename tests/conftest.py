@@ -6,6 +6,7 @@ import pytest
 from hypothesis import settings
 
 from tests.postgres import Postgres, running_postgres
+from tests.redis import RedisCluster, RedisServer, running_cluster, running_redis
 from tests.store import PostgresStore, SqliteStore, Store
 
 # Time is no property of the code: a busy machine must not fail a test.
@@ -18,6 +19,20 @@ def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server for all tests that want databases of it."""
     with running_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    """A Redis server for all tests that want counters; each forgets what was there."""
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisCluster]:
+    """A Redis Cluster of three nodes."""
+    with running_cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

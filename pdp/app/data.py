@@ -17,6 +17,7 @@ from adapters.http.ask import HttpOptions
 from adapters.nginx.bounds import Bounds
 from adapters.nginx.server import NginxServer
 from adapters.nginx.service import NginxService
+from pdp.app.counters import counters_of
 from pdp.app.inflows import nginx_inflows
 from pdp.app.tls import control_target, line_tls, port_tls
 from pdp.certificates import Renewed
@@ -43,7 +44,6 @@ from pdp.serve.sink import JournalSink
 from pdp.serve.transport import bind, bracket, carrier, is_local, make_server
 from pdp.settings import Settings, engine_options
 from pdp.spool.journal import Journal
-from pdp.spool.keeper import SpoolKeeper
 from pdp.spool.recover import recover
 from pdp.stats import Stats
 from pdp.tls import server_credentials
@@ -77,13 +77,14 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
     line = line_tls(settings, "client", *control_target(settings))
     control, keys = _line_of(settings, line)
     server, address = _grpc_server(settings, port)
-    counters, journal = recover(
+    recovered, journal = recover(
         settings.spool_dir,
         new_spool_id=secrets.token_hex(8),
         now=time.time_ns(),
         wait=_PREDECESSOR_DIES,
         max_bytes=settings.spool_max_bytes,
     )
+    counters, counting, keeper = counters_of(settings, control, keys, recovered, journal)
     kept = PriceFile(settings.spool_dir / "prices.json")
     watch = Watch(control, keys, journal.spool_id, clock=time.time_ns, kept=kept)
     sink = JournalSink(journal)
@@ -117,6 +118,8 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         late_spool_failures=lambda: sink.failures,
         http_checks=[asked.seconds],
         usage_lines=lambda: chain.from_iterable(each.counts() for each in inflows),
+        datastore=None if counting is None else counting.stats,
+        datastore_latency=None if counting is None else counting.latency,
     )
     certificates = CertificateCollector({"grpc": port, "control": line})
     ops = _ops_of(settings, [DataPlaneCollector(sources), certificates], watch)
@@ -137,7 +140,9 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         engine=engine,
         sink=sink,
         shipper=shipper,
-        keeper=SpoolKeeper(journal, counters, time.time_ns),
+        keeper=keeper,
+        tender=None if counting is None else counting.tender,
+        has_worked=journal.next_sequence > 0,
         load=load,
         inflows=inflows,
     )

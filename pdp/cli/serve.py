@@ -86,12 +86,12 @@ def run_planes(plane: Planes, options: Mapping[str, object]) -> None:
 
 def check_settings(settings: Settings, plane: Planes) -> None:
     """Refuse what the settings say together but this version cannot do."""
-    if settings.redis_url is not None:
-        raise StartRefused("PDP_REDIS_URL: Redis counters are not there yet: unset it")
     if settings.workers > 1:
         raise StartRefused(
-            "PDP_WORKERS: more than one data-plane process needs Redis counters, which are "
-            "not there yet: use 1"
+            "PDP_WORKERS: more than one data-plane process is not there yet: use 1, and start "
+            "others by `--plane data`"
+            if settings.redis_url is not None
+            else "PDP_WORKERS: more than one data-plane process needs PDP_REDIS_URL: use 1"
         )
     if plane is Planes.DATA and not settings.control_url:
         raise StartRefused("PDP_CONTROL_URL: `--plane data` needs the control plane's address")

@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from msgspec import Struct
 
+from pdp.counters.redis.tender import Tender
 from pdp.data.control import ControlClient
 from pdp.data.shipper import Shipper
 from pdp.data.watch import Watch
@@ -29,6 +30,8 @@ _log = structlog.get_logger(__name__)
 
 _SWEEP_INTERVAL = 1.0
 _KEEP_INTERVAL = 1.0
+_TEND_INTERVAL = 0.1
+_DATASTORE_PATIENCE = 2.0
 _GRACE = 1.0
 """Seconds: a Check takes milliseconds, and access log streams never end by themselves."""
 
@@ -83,6 +86,10 @@ class Parts(Struct, frozen=True):
     keeper: SpoolKeeper
     load: Load
     inflows: Sequence[Inflow] = ()
+    tender: Tender | None = None
+    """Of counters that are elsewhere."""
+    has_worked: bool = False
+    """Whether the spool has records of before."""
 
 
 def add_health(server: MeteredServer) -> health_aio.HealthServicer:
@@ -103,6 +110,8 @@ async def run(parts: Parts, stop: asyncio.Event, ready: Callable[[], None]) -> N
     await _set_health(parts, serving=False)
     parts.ops.start()
     try:
+        if parts.tender is not None:
+            await parts.tender.start(_DATASTORE_PATIENCE, has_worked=parts.has_worked)
         await run_until(
             stop,
             _serve(parts),
@@ -113,6 +122,11 @@ async def run(parts: Parts, stop: asyncio.Event, ready: Callable[[], None]) -> N
             _after_placed(parts, parts.watch.run),
             _after_placed(parts, partial(every, _SWEEP_INTERVAL, partial(sweep, parts.engine))),
             every(_KEEP_INTERVAL, parts.keeper.keep),
+            *(
+                ()
+                if parts.tender is None
+                else (_after_placed(parts, partial(every, _TEND_INTERVAL, parts.tender.tend)),)
+            ),
             _announce(parts, ready),
         )
     finally:
@@ -166,6 +180,8 @@ async def _stop(parts: Parts) -> None:
     for each in parts.inflows:
         await each.finish()
     await _drain(parts)
+    if parts.tender is not None:
+        await parts.tender.close()
     try:
         parts.keeper.close()
     except SpoolFailed as error:

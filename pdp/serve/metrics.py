@@ -16,6 +16,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from pdp import __version__
+from pdp.counters.redis.stats import LineStats
 from pdp.data.keycache import CacheStats
 from pdp.serve.histogram import Histogram, merge
 from pdp.serve.rpc import MethodStats
@@ -50,6 +51,8 @@ class Sources(Struct, frozen=True):
     late_spool_failures: Callable[[], int]
     http_checks: Sequence[Histogram]
     usage_lines: Callable[[], Iterable[tuple[str, str, int]]]
+    datastore: LineStats | None = None
+    datastore_latency: Histogram | None = None
 
 
 class DataPlaneCollector(Collector):
@@ -76,11 +79,29 @@ class DataPlaneCollector(Collector):
             value=sources.revocation_age() / 1e9,
         )
         yield from _spool(sources.spool())
+        yield from _datastore(sources)
         build = GaugeMetricFamily(
             "pdp_build_info", "Version and transport.", labels=("version", "transport")
         )
         build.add_metric((__version__, sources.transport), 1)
         yield build
+
+
+def _datastore(sources: Sources) -> Iterator[Metric]:
+    stats, latency = sources.datastore, sources.datastore_latency
+    yield GaugeMetricFamily(
+        "pdp_datastore_partitioned",
+        "1 while Redis does not answer: limits that need it do what `on_backend_error` says.",
+        value=int(stats is not None and stats.is_partitioned),
+    )
+    calls = CounterMetricFamily("pdp_datastore_calls", "Calls of Redis.", labels=("op", "outcome"))
+    seconds = HistogramMetricFamily("pdp_datastore_latency_seconds", "Time of a call of Redis.")
+    if stats is not None and latency is not None:
+        for labels, count in stats.calls.items():
+            calls.add_metric(labels, count)
+        seconds.add_metric((), list(latency.buckets()), latency.sum_ns / 1e9)
+    yield calls
+    yield seconds
 
 
 def _rpc(methods: Sequence[MethodStats]) -> Iterator[Metric]:

@@ -16,6 +16,8 @@ from pdp.spool.replay import replay, restore
 from pdp.spool.segment import list_segments
 
 _POLITENESS = 10
+_ENDED_KEPT = 7 * 86_400_000_000_000
+"""How long after its end a hold is kept that nothing in this spool has settled: in ns."""
 
 
 def compact(directory: Path, end: int) -> int:
@@ -32,6 +34,7 @@ def compact(directory: Path, end: int) -> int:
     segments = [segment for segment in list_segments(directory) if segment.first < end]
     latest = replay(counters, segments, start, end)
     counters.prune(latest)
+    counters.forget_ended(latest - _ENDED_KEPT)
     spool_id = (directory / "spool_id").read_text("ascii").strip()
     save(directory, Checkpoint(spool_id, end, counters.snapshot()))
     return end

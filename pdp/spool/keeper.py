@@ -23,11 +23,21 @@ class SpoolKeeper:
     """Flushes, compacts, drops and prunes. Call `keep` every second or so."""
 
     def __init__(
-        self, journal: Journal, counters: MemoryCounters, clock: Callable[[], int]
+        self,
+        journal: Journal,
+        counters: MemoryCounters,
+        clock: Callable[[], int],
+        *,
+        needed: Callable[[], int] | None = None,
     ) -> None:
+        """`needed`: counters are elsewhere, and may be told the records from there on again.
+
+        Then `counters` stand for nothing but what they have `seen`.
+        """
         self._journal = journal
         self._counters = counters
         self._clock = clock
+        self._needed = needed
         self._covered = 0
         self._pruned_on = 0
         self._process: subprocess.Popen[str] | None = None
@@ -49,7 +59,10 @@ class SpoolKeeper:
             # The checkpoint must not know more than what survives a power cut.
             await asyncio.to_thread(self._journal.sync)
             self._covered = await asyncio.to_thread(self._compact, end)
-        await asyncio.to_thread(self._journal.drop, self._covered)
+        covered = self._covered
+        if self._needed is not None:
+            covered = min(covered, self._needed())
+        await asyncio.to_thread(self._journal.drop, covered)
 
     def _tell_room(self, now: int) -> None:
         """Say every minute that the spool fills up, and once that it does no longer."""
@@ -107,6 +120,8 @@ class SpoolKeeper:
         try:
             journal.sync()
             self._counters.seen.flush()
+            if self._needed is not None:
+                return
             state = self._counters.snapshot()
             save(journal.directory, Checkpoint(journal.spool_id, journal.next_sequence, state))
         except (OSError, StartRefused) as error:

@@ -1,31 +1,30 @@
 """Every backend of the `Counters` port; a new one is added here and nowhere else."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pdp.counters.memory import MemoryCounters
 from pdp.counters.seen import SqliteSeen
 from pdp.ids import IdSource
-from tests.contract.world import World
+from tests.contract.world import NOON, World
+from tests.counting import Plane
 
 MakeWorld = Callable[..., World]
 
 
-@pytest.fixture(params=["memory", "memory+file"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeWorld]:
+@pytest.fixture(params=["memory", "memory+file", "redis", "redis-cluster"])
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MakeWorld]:
     """Make worlds over a fresh backend."""
-    if request.param == "memory":
-        counters = MemoryCounters()
-    else:
-        counters = MemoryCounters(SqliteSeen(tmp_path / "seen.db"))
-
-    ids = IdSource("boot")
-
-    def make(**fields: Any) -> World:
-        return World(counters, ids, **fields)
-
-    yield make
+    kind, ids = request.param, IdSource("boot")
+    if kind.startswith("redis"):
+        server = request.getfixturevalue(kind.replace("-", "_"))
+        server.flush()
+        plane = Plane(server.url, now=lambda: NOON)
+        yield lambda **fields: World(plane.counters, ids, suffix=".root", **fields)
+        await plane.close()
+        return
+    counters = MemoryCounters(SqliteSeen(tmp_path / "seen.db") if "file" in kind else None)
+    yield lambda **fields: World(counters, ids, **fields)
     counters.seen.close()

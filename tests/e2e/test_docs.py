@@ -9,6 +9,7 @@ import pytest
 
 from pdp.demo.envoy import configure, example_config
 from pdp.demo.ports import Ports
+from tests.redis import RedisServer
 from tests.stack import Stack, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -80,3 +81,21 @@ def test_the_commands_of_a_page(
     assert done.returncode == 0, done.stdout + done.stderr
     assert words in done.stdout
     assert done.stderr.strip().replace("keep the secret: it is not shown again", "").strip() == ""
+
+
+def test_the_commands_of_the_page_on_redis(
+    stack: Stack, redis: RedisServer, tmp_path: Path
+) -> None:
+    redis.flush()
+    stack.environment["VISCA_API_KEY"] = stack.create_key()["api_key"]
+    script = blocks("docs/redis.md")
+    for usual, here in (
+        ("redis://127.0.0.1:6379", redis.url),
+        ("localhost:9464", f"127.0.0.1:{stack.ops_port}"),
+    ):
+        assert usual in script
+        script = script.replace(usual, here)
+    done = run(stack, script, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "decision   allow" in done.stdout
+    assert "pdp_datastore_partitioned 0.0" in done.stdout

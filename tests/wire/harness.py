@@ -130,6 +130,7 @@ class Desk:
         counters: Any = None,
         sink: Any = None,
         prices: Any = None,
+        boot: str = "test",
     ) -> None:
         self.clock = Clock()
         self.keys = Keys(*records) if keys is None else keys  # An empty cache is false.
@@ -144,7 +145,7 @@ class Desk:
             prices=prices or FixedPrices(),
             sink=self.sink,
             clock=self.clock,
-            ids=IdSource("test"),
+            ids=IdSource(boot),
             options=options or Options(),
             stats=self.stats,
         )

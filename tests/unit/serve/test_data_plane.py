@@ -55,6 +55,7 @@ class Stage:
             ),
             load=Load(),
             inflows=(SimpleNamespace(run=self.runs("take lines"), finish=self.says("last lines")),),
+            tender=None,
         )
 
     def says(self, what: str, answer: Any = None) -> Any:

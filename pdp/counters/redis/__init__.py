@@ -1,0 +1,1 @@
+"""Counters in Redis: exact over any number of data planes (docs/redis.md)."""

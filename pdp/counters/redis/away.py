@@ -1,0 +1,14 @@
+"""Redis is away: not an answer, and maybe no statement about what was done."""
+
+from pdp.errors import Unavailable
+
+
+class Away(Unavailable):
+    """Redis did not answer in time, or is known not to.
+
+    `maybe_done`: what was asked has been sent, and may be done, now or later.
+    """
+
+    def __init__(self, message: str, *, maybe_done: bool = False) -> None:
+        super().__init__(message)
+        self.maybe_done = maybe_done

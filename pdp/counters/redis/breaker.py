@@ -1,0 +1,46 @@
+"""When Redis is asked, and when it is left alone. Pure; times in ns."""
+
+from typing import Final
+
+FAILURES: Final = 2
+"""Calls in a row that fail before it counts as away: one may be bad luck."""
+
+
+class Breaker:
+    """Closed while calls succeed. Open, no call is made but a probe every `rest`."""
+
+    __slots__ = ("_failures", "_next_probe", "_rest", "is_open", "trips")
+
+    def __init__(self, rest: int) -> None:
+        self.is_open = False
+        self.trips = 0
+        """How often it has opened."""
+        self._rest = rest
+        self._failures = 0
+        self._next_probe = 0
+
+    def failed(self, now: int) -> None:
+        """Note that a call, or a probe, got no answer."""
+        self._failures += 1
+        if self._failures >= FAILURES and not self.is_open:
+            self.is_open = True
+            self.trips += 1
+        self._next_probe = now + self._rest
+
+    def trip(self, now: int) -> None:
+        """Open: it is known that nobody answers."""
+        self._failures = max(self._failures, FAILURES - 1)
+        self.failed(now)
+
+    def succeeded(self) -> None:
+        """Note that a call was answered."""
+        self._failures = 0
+
+    def wants_probe(self, now: int) -> bool:
+        """Tell whether it is time to look whether it is back."""
+        return self.is_open and now >= self._next_probe
+
+    def heal(self) -> None:
+        """Close: a probe was answered."""
+        self._failures = 0
+        self.is_open = False

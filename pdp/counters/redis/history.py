@@ -1,0 +1,77 @@
+"""From what a data plane has spooled to what Redis is to count: done again, each op moves once."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Final
+
+from pdp.counters.redis import asks
+from pdp.counters.redis.layout import root_of
+from pdp.quota.hold import Settlement
+from pdp.records import Expired, Extended, Held, Record, Settled, decode
+
+_LOT: Final = 500
+
+ReadSpool = Callable[[int, int], Awaitable[Sequence[tuple[int, bytes]]]]
+"""(first number, most) -> (number, record) in order; empty: no more."""
+
+
+class History:
+    """A spool as ops. `end` tells the number of the record that comes next."""
+
+    def __init__(self, spool_id: str, read: ReadSpool, end: Callable[[], int]) -> None:
+        self.spool_id = spool_id
+        self.end = end
+        self._read = read
+
+    async def since(self, root: str, first: int) -> AsyncIterator[list[bytes]]:
+        """Yield the ops of a root from a record on, some at a time."""
+        while lot := await self._read(first, _LOT):
+            ops: list[bytes] = []
+            for number, data in lot:
+                first = number + 1
+                ops += _ops_of(decode(data), root)
+            yield ops
+
+
+def root_of_record(record: Record) -> str:
+    """Return the root of what a record counts; empty if it counts nothing."""
+    if isinstance(record, Held):
+        return asks.key_of(record.hold.windows)
+    if isinstance(record, Settled | Expired):
+        return asks.key_of(record.windows) if record.windows else ""
+    return root_of(record.reservation_id) if isinstance(record, Extended) else ""
+
+
+def _ops_of(record: Record, root: str) -> Iterator[bytes]:
+    if root_of_record(record) != root:
+        return
+    if isinstance(record, Held):
+        yield asks.publish(record.hold, record.rates)
+    elif isinstance(record, Extended):
+        yield asks.extend(record.reservation_id, record.expires_at)
+    elif isinstance(record, Settled):
+        yield asks.settle(
+            Settlement(
+                record.reservation_id,
+                record.facts.key_id,
+                record.facts.request_id,
+                record.cost or 0,
+                record.counted_tokens,
+                record.windows,
+                record.at,
+            ),
+            again=True,
+        )
+    elif isinstance(record, Expired):
+        yield asks.settle(
+            Settlement(
+                record.reservation_id,
+                record.key_id,
+                record.request_id,
+                record.cost,
+                record.tokens,
+                record.windows,
+                record.at,
+                expired=True,
+            ),
+            again=True,
+        )

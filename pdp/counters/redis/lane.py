@@ -1,0 +1,141 @@
+"""One root's way to Redis: what is asked during a call shares the next one."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from pdp.counters.redis import asks
+from pdp.counters.redis.away import Away
+from pdp.counters.redis.layout import prefix_of
+
+MOST_OPS: Final = 32
+"""Ops in one call: the script takes Redis up to 100 us each, and nobody else is served."""
+
+_MOST_CALLS: Final = 2
+"""Calls of one root at a time: while Redis does one, the next is packed and the last read."""
+
+_MARKS: Final = 3
+
+MOST_WAITING: Final = 5_000
+"""Beyond this, what is asked would not be answered in time."""
+
+
+class Script(Protocol):
+    """The part of the line that a lane needs."""
+
+    async def run_script(self, prefix: str, argument: bytes) -> Any:
+        """Run the script on a root. Raises `Away`."""
+        ...
+
+
+class Answered:
+    """Answers of one call: the epoch of the counters, the time in ns, one answer for each op."""
+
+    __slots__ = ("answers", "epoch", "now")
+
+    def __init__(self, found: Any) -> None:
+        epoch, seconds, nanoseconds, self.answers = found
+        self.epoch: bytes | None = epoch
+        self.now: int = seconds * 1_000_000_000 + nanoseconds
+
+
+Waiting = tuple[bytes, int, asyncio.Future[tuple[Any, Answered]]]
+"""An op, the time in ns that its caller tells (0: Redis has the clock), and who waits."""
+
+
+class Lane:
+    """Gathers ops for one root, and sends them in few calls, each once there is room for it.
+
+    `failed` and `succeeded` are told of each call.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        owner: str,
+        script: Script,
+        failed: Callable[[], None],
+        succeeded: Callable[[], None],
+    ) -> None:
+        self.root = root
+        self.epoch: bytes | None = None
+        """Of the counters in which all is counted that this data plane has spooled, else None."""
+        self.counted = 0
+        """Number of the record up to which Redis has been told that all are counted."""
+        self._marks: deque[int] = deque()
+        self._prefix = prefix_of(root)
+        self._owner = owner
+        self._script = script
+        self._failed = failed
+        self._succeeded = succeeded
+        self._waiting: deque[Waiting] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+
+    def joined(self, epoch: bytes) -> None:
+        """Note that all that was spooled is counted."""
+        self.epoch = epoch
+        self._marks.clear()
+
+    def mark(self, number: int) -> int | None:
+        """Note the end of the spool, once a second; return up to where all is surely counted.
+
+        What is spooled is asked at once, and answered within a second or the root is left:
+        so all is counted that was there three marks ago.
+        """
+        self._marks.append(number)
+        return self._marks.popleft() if len(self._marks) > _MARKS else None
+
+    async def ask(self, op: bytes, now: int) -> tuple[Any, Answered]:
+        """Return the answer to an op, and the call that brought it. Raises `Away`."""
+        if len(self._waiting) >= MOST_WAITING:
+            raise Away("Redis is slower than what is asked of it: try again")
+        future: asyncio.Future[tuple[Any, Answered]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((op, now, future))
+        if len(self._running) < _MOST_CALLS:
+            task = asyncio.create_task(self._run())
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return await future
+
+    async def call(self, ops: list[bytes], now: int) -> Answered:
+        """Do some ops in one call of their own. Raises `Away`."""
+        try:
+            found = await self._script.run_script(self._prefix, asks.call(self._owner, now, ops))
+        except Away:
+            self._failed()
+            raise
+        self._succeeded()
+        return Answered(found)
+
+    async def _run(self) -> None:
+        while self._waiting:
+            await self._send()
+
+    async def _send(self) -> None:
+        batch = self._next_batch()
+        if not batch:
+            return
+        try:
+            answered = await self.call([op for op, _, _ in batch], batch[0][1])
+        except Away as error:
+            for _, _, future in batch:
+                if not future.done():
+                    future.set_exception(Away(str(error), maybe_done=True))
+            return
+        except BaseException:
+            for _, _, future in batch:
+                future.cancel()
+            raise
+        for (_, _, future), answer in zip(batch, answered.answers, strict=True):
+            if not future.done():
+                future.set_result((answer, answered))
+
+    def _next_batch(self) -> list[Waiting]:
+        """Return what is asked next; not what its caller no longer waits for."""
+        batch: list[Waiting] = []
+        while self._waiting and len(batch) < MOST_OPS:
+            each = self._waiting.popleft()
+            if not each[2].done():
+                batch.append(each)
+        return batch

@@ -1,0 +1,125 @@
+-- Holds. Fields of h:ID:
+-- b   MessagePack of pdp.quota.hold.Hold, as it was made
+-- e   when it ends: ns, decimal
+-- o   the owner: the data plane that made it
+-- c   who is about to expire it, and cu: the second until which nobody else may
+-- x, t, a   it has expired: nano-USD and tokens that were charged, and the second
+-- z   it is settled, or taken back: all that is left, for 49 hours. `lost`: it was settled
+--     from a spool after Redis had lost it
+--
+-- Places in the hold, as in its Python class.
+local ID, KEY, REQUEST, COST, TOKENS, WINDOWS = 1, 3, 4, 9, 11, 13
+
+local function hold_name(id)
+  return PREFIX .. 'h:' .. id
+end
+
+local function request_name(key, request)
+  return PREFIX .. 'q:' .. key .. ':' .. request
+end
+
+-- A time in ns as the score of `ends`: microseconds, which a double can hold.
+local function score(nanoseconds)
+  return string.sub(nanoseconds, 1, -4)
+end
+
+-- Tell whether one decimal number is above another; both are without a sign.
+local function above(one, other)
+  if #one ~= #other then return #one > #other end
+  return one > other
+end
+
+local function keep(hold, packed, ends)
+  call('HSET', hold_name(hold[ID]), 'b', packed, 'e', ends, 'o', OWNER)
+  call('ZADD', PREFIX .. 'ends', score(ends), hold[ID])
+  call('SET', request_name(hold[KEY], hold[REQUEST]), hold[ID])
+end
+
+-- Leave nothing of a hold but that it is settled.
+local function forget(hold)
+  local name = hold_name(hold[ID])
+  call('DEL', name)
+  call('HSET', name, 'z', '1')
+  call('EXPIRE', name, SETTLED_KEPT)
+  call('ZREM', PREFIX .. 'ends', hold[ID])
+end
+
+-- Note that a request is settled, unless another hold of it lives.
+local function settle_request(key, request, id)
+  local name = request_name(key, request)
+  local found = call('GET', name)
+  if not found or found == id or found == '' then
+    call('SET', name, '', 'EX', SETTLED_KEPT)
+  end
+end
+
+local function is_late(expired_at)
+  return SECOND - tonumber(expired_at) >= SETTLED_KEPT
+end
+
+-- O key request -> {packed, ends} of the live hold of a request, or false.
+local function open_of(key, request)
+  local id = call('GET', request_name(key, request))
+  if not id or id == '' then return false end
+  local found = call('HMGET', hold_name(id), 'b', 'e', 'x')
+  if not found[1] or found[3] then return false end
+  return {found[1], found[2]}
+end
+
+local function find_open(op)
+  return open_of(op[2], op[3])
+end
+
+-- L id key request -> {packed, ends}, or 'settled', 'unknown', 'new'. The id goes first.
+local function locate(op)
+  local id, indexed = op[2], false
+  if id == '' then
+    indexed = call('GET', request_name(op[3], op[4]))
+    id = indexed or ''
+  end
+  local found = {false}
+  if id ~= '' then
+    found = call('HMGET', hold_name(id), 'b', 'e', 'x', 'a', 'z')
+    if found[1] and not (found[3] and is_late(found[4])) then
+      return {found[1], found[2]}
+    end
+  end
+  if op[2] ~= '' then
+    return (found[1] or found[5]) and 'settled' or 'unknown'
+  end
+  return indexed and 'settled' or 'new'
+end
+
+-- E id ends -> whether there is such a live hold; it ends no sooner than before.
+local function extend(op)
+  local name = hold_name(op[2])
+  local found = call('HMGET', name, 'b', 'e', 'x')
+  if not found[1] or found[3] then return false end
+  if above(op[3], found[2]) then
+    call('HSET', name, 'e', op[3])
+    call('ZADD', PREFIX .. 'ends', score(op[3]), op[2])
+  end
+  return true
+end
+
+-- D microsecond most patience lease -> {{packed, ends}, ...} of holds that are over by then,
+-- the earliest first. Those of others are given out only once they are `patience` us over:
+-- their owner is gone. What is given out is nobody else's for `lease` seconds. Microsecond
+-- -1 is now.
+local function due(op)
+  local given, now = {}, op[2]
+  if now < 0 then now = SECOND * 1e6 + math.floor(NANO / 1000) end
+  local ids = call('ZRANGEBYSCORE', PREFIX .. 'ends', '-inf', text(now), 'LIMIT', 0, 4 * op[3])
+  for _, id in ipairs(ids) do
+    local name = hold_name(id)
+    local found = call('HMGET', name, 'b', 'e', 'o', 'c', 'cu')
+    local free = found[4] == OWNER or not found[4] or tonumber(found[5]) <= SECOND
+    local mine = found[3] == OWNER or tonumber(score(found[2])) <= now - op[4]
+    if free and mine then
+      call('HSET', name, 'c', OWNER, 'cu', text(SECOND + op[5]))
+      given[#given + 1] = {found[1], found[2]}
+      if #given == op[3] then break end
+    end
+  end
+  return given
+end

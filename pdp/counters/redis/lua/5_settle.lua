@@ -1,0 +1,126 @@
+-- What ends a hold, and what is done again from a spool.
+
+-- Put what was used in the place of a live hold.
+local function release(hold, cost, tokens)
+  move(hold[WINDOWS], cost, -(hold[COST] or 0), tokens, -hold[TOKENS], 0)
+end
+
+local function charge(key, request, windows, cost, tokens, requests)
+  move(windows, cost, 0, tokens, 0, requests)
+  settle_request(key, request, '')
+end
+
+-- Note that a hold is settled that Redis has lost. Its request is counted by the ledger, or
+-- when it is published.
+local function settle_lost(id)
+  call('HSET', hold_name(id), 'z', 'lost')
+  call('EXPIRE', hold_name(id), SETTLED_KEPT)
+end
+
+-- Settle the hold `id` if it can be; nil: there is none that awaits a report.
+local function settle_hold(id, cost, tokens)
+  local found = call('HMGET', hold_name(id), 'b', 'x', 't', 'a')
+  if not found[1] then return nil end
+  local hold = cmsgpack.unpack(found[1])
+  if not found[2] then
+    release(hold, cost, tokens)
+  elseif is_late(found[4]) then
+    return nil
+  else
+    move(hold[WINDOWS], cost - tonumber(found[2]), 0, tokens - tonumber(found[3]), 0, 0)
+  end
+  forget(hold)
+  settle_request(hold[KEY], hold[REQUEST], id)
+  return true
+end
+
+-- S id key request cost tokens windows again -> whether anything moved: the first settles.
+-- Without an id it is the hold of the request, or a usage that was never held. `again`: it
+-- comes from a spool. Then a hold that Redis has lost is charged all the same, and a request
+-- that is known to be settled, or held anew, is left alone.
+local function settle(op)
+  local id, key, request, again = op[2], op[3], op[4], op[8]
+  local known = false
+  if id == '' then
+    known = call('GET', request_name(key, request))
+    id = not again and known or ''
+  end
+  if id ~= '' and settle_hold(id, op[5], op[6]) then return true end
+  if known then return false end
+  if op[2] ~= '' then
+    local lost = again and call('EXISTS', hold_name(id)) == 0
+    if not lost then return false end
+    settle_lost(id)
+  end
+  charge(key, request, op[7], op[5], op[6], op[2] == '' and 1 or 0)
+  return true
+end
+
+-- X id key request cost tokens windows again second -> whether it was live: it is charged by
+-- policy, and awaits one correction. `second`: when that was, if it is done `again`.
+local function expire(op)
+  local id, name = op[2], hold_name(op[2])
+  local found = call('HMGET', name, 'b', 'x', 'z')
+  if not found[1] then
+    if found[3] or not op[8] then return false end
+    settle_lost(id)
+    charge(op[3], op[4], op[7], op[5], op[6], 0)
+    return true
+  end
+  if found[2] then return false end
+  local hold = cmsgpack.unpack(found[1])
+  release(hold, op[5], op[6])
+  call('HSET', name, 'x', text(op[5]), 't', text(op[6]), 'a', text(op[8] and op[9] or SECOND))
+  -- One hour more than it may be corrected: what it was is told from what never was.
+  call('EXPIRE', name, SETTLED_KEPT + 3600)
+  call('ZREM', PREFIX .. 'ends', id)
+  local index = request_name(hold[KEY], hold[REQUEST])
+  local indexed = call('GET', index)
+  if not indexed or indexed == id or indexed == '' then
+    call('SET', index, id, 'EX', SETTLED_KEPT + 3600)
+  end
+  return true
+end
+
+-- C id -> true. Take a hold back whose answer nobody got, or that is yet to arrive.
+local function cancel(op)
+  local id = op[2]
+  local found = call('HMGET', hold_name(id), 'b', 'x')
+  if found[2] then return true end
+  if not found[1] then
+    call('HSET', hold_name(id), 'z', '1')
+    call('EXPIRE', hold_name(id), SETTLED_KEPT)
+    return true
+  end
+  local hold = cmsgpack.unpack(found[1])
+  move(hold[WINDOWS], 0, -(hold[COST] or 0), 0, -hold[TOKENS], -1)
+  forget(hold)
+  local index = request_name(hold[KEY], hold[REQUEST])
+  if call('GET', index) == id then call('DEL', index) end
+  return true
+end
+
+-- P packed ends rates requests -> whether it was new. Hold what was held before, here or in
+-- a Redis that is gone. `rates` {key, slot, time} never go back; `requests` is 0 where the
+-- ledger has counted the request.
+local function publish(op)
+  local hold = cmsgpack.unpack(op[2])
+  local name = hold_name(hold[ID])
+  if call('EXISTS', name) == 1 then
+    if op[5] ~= 0 and call('HGET', name, 'z') == 'lost' then
+      move(hold[WINDOWS], 0, 0, 0, 0, op[5])
+      call('HSET', name, 'z', '1')
+    end
+    return false
+  end
+  move(hold[WINDOWS], 0, hold[COST] or 0, 0, hold[TOKENS], op[5])
+  for _, rate in ipairs(op[4]) do
+    local found = call('HGET', PREFIX .. 'r:' .. rate[1], rate[2])
+    local distance = ahead(rate[3])
+    if distance > 0 and distance > ahead(found) then
+      keep_times(rate[1], {{rate[2], rate[3]}}, distance)
+    end
+  end
+  keep(hold, op[2], op[3])
+  return true
+end

@@ -1,0 +1,258 @@
+"""The roots that are counted in Redis, and how this data plane takes part in each.
+
+To join a root is to have counted there all that this data plane has spooled; then the
+counters are whole as far as it is concerned. It joins again when anything may have been
+lost: after an outage, a call without an answer, and when Redis has a new epoch, that is, has
+lost its data and been opened again.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+import structlog
+
+from pdp.counters.redis import answers, asks
+from pdp.counters.redis.away import Away
+from pdp.counters.redis.breaker import Breaker
+from pdp.counters.redis.history import History
+from pdp.counters.redis.lane import MOST_OPS, Answered, Lane
+from pdp.counters.redis.line import Line
+from pdp.counters.redis.own import OwnHolds
+from pdp.counters.redis.stats import LineStats
+from pdp.errors import Unavailable
+from pdp.ports import Clock
+from pdp.spend import Snapshot
+
+_log = structlog.get_logger(__name__)
+
+_JOIN_PATIENCE: Final = 1.0
+"""Seconds that a request waits for its root to be joined."""
+
+_OPENING: Final = "the counters are being opened: try again"
+_LOOKS, _LOOK_INTERVAL = 200, 0.05
+"""How often it is looked whether another data plane has opened a root, and s between."""
+
+_GRACE: Final = 1.5
+"""Seconds between opening a root and the first reservation: others look every second."""
+
+
+class Ledger(Protocol):
+    """What the control plane knows of a root. Raises `Unavailable`."""
+
+    async def snapshot(self, root: str) -> Snapshot:
+        """Return its sums, and how far each spool is in them."""
+        ...
+
+    async def settled(self, decision_ids: Sequence[str]) -> set[str]:
+        """Return those of the decisions whose outcome it knows."""
+        ...
+
+
+class Roots:
+    """Lanes by root, behind one breaker.
+
+    `time` is what calls are told that it is, in ns; 0: Redis has the clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        owner: str,
+        line: Line,
+        ledger: Ledger,
+        history: History,
+        own: OwnHolds,
+        breaker: Breaker,
+        stats: LineStats,
+        monotonic: Clock,
+        time: Clock = lambda: 0,
+    ) -> None:
+        self.own = own
+        self.taken_back: dict[str, str] = {}
+        """Holds that may have been made and that nobody knows of, with their roots."""
+        self.stats = stats
+        self.line = line
+        self.breaker = breaker
+        self.history = history
+        self._owner = owner
+        self._ledger = ledger
+        self._monotonic = monotonic
+        self._time = time
+        self._lanes: dict[str, Lane] = {}
+        self._joining: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def lanes(self) -> list[Lane]:
+        """Those of the roots that this data plane has heard of."""
+        return list(self._lanes.values())
+
+    async def ask(self, root: str, op: bytes, now: int = 0) -> tuple[Any, int]:
+        """Return (answer, Redis' time in ns) of an op. Raises `Away`."""
+        lane = self.lane(root)
+        for _ in range(2):
+            if self.breaker.is_open:
+                raise Away("Redis is away: try again")
+            if lane.epoch is None:
+                await self.join(lane)
+            answer, answered = await lane.ask(op, now)
+            if answer != answers.NOT_OPEN:
+                if answered.epoch != lane.epoch:
+                    self.leave(lane)
+                if failure := answers.failure_of(answer):
+                    raise Away(f"Redis failed: {failure}", maybe_done=True)
+                return answer, answered.now
+            self.leave(lane)
+        raise Away(_OPENING)
+
+    def counts(self, root: str) -> bool:
+        """Tell whether what is asked now goes straight to Redis.
+
+        If not, what has been spooled by now will be counted when the root is joined.
+        """
+        return not self.breaker.is_open and self.lane(root).epoch is not None
+
+    def lane(self, root: str) -> Lane:
+        """Return the lane of a root."""
+        lane = self._lanes.get(root)
+        if lane is None:
+            lane = self._lanes[root] = Lane(
+                root, self._owner, self.line, self._failed, self.breaker.succeeded
+            )
+        return lane
+
+    def _failed(self) -> None:
+        was_open = self.breaker.is_open
+        self.breaker.failed(self._monotonic())
+        if self.breaker.is_open and not was_open:
+            self.away()
+        # Whatever was asked may be done or not: count again what was spooled.
+        self.leave_all()
+
+    def away(self) -> None:
+        """Note that Redis is away."""
+        self.stats.is_partitioned = True
+        self.leave_all()
+        _log.error("redis does not answer: limits that need it deny, the others go on")
+
+    def back(self) -> None:
+        """Note that Redis is back; each root is joined before anything is asked of it."""
+        self.breaker.heal()
+        self.leave_all()
+        self.stats.is_partitioned = False
+        _log.warning("redis is back: counting what was spooled meanwhile")
+
+    def leave(self, lane: Lane) -> None:
+        """Take part in a root no longer; the next call joins it again."""
+        lane.epoch = None
+
+    def leave_all(self) -> None:
+        """Take part in none."""
+        for lane in self._lanes.values():
+            self.leave(lane)
+
+    async def join(self, lane: Lane) -> None:
+        """Take part in a root; whoever comes meanwhile waits for the same. Raises `Away`."""
+        task = self._joining.get(lane.root)
+        if task is None:
+            task = asyncio.create_task(self._join(lane))
+            self._joining[lane.root] = task
+            task.add_done_callback(lambda done: self._joined(lane.root, done))
+        try:
+            await asyncio.wait_for(asyncio.shield(task), _JOIN_PATIENCE)
+        except TimeoutError:
+            raise Away(_OPENING) from None
+
+    def _joined(self, root: str, task: asyncio.Task[None]) -> None:
+        self._joining.pop(root, None)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, Unavailable):
+            _log.error("counters cannot be joined", root=root, exc_info=error)
+
+    async def _join(self, lane: Lane) -> None:
+        """Count what was spooled and is not counted, opening the root if need be."""
+        try:
+            number, epoch = await self._position(lane)
+            await self._cancel(lane, epoch)
+            async for ops in self.history.since(lane.root, number):
+                for lot in _lots(ops):
+                    self._expect(await lane.call(lot, self._time()), epoch)
+            await self._publish_own(lane, epoch)
+            await self.line.add_root(lane.root)
+        except Away:
+            raise
+        except Unavailable as error:
+            raise Away(f"the counters cannot be opened: {error}") from error
+        lane.joined(epoch)
+
+    async def _cancel(self, lane: Lane, epoch: bytes) -> None:
+        """Take back what nobody knows of; should it be made only now, it is refused."""
+        names = [name for name, root in self.taken_back.items() if root == lane.root]
+        for some in _lots(names):
+            self._expect(await lane.call([*map(asks.cancel, some)], self._time()), epoch)
+            for name in some:
+                self.taken_back.pop(name, None)
+
+    def _expect(self, answered: Answered, epoch: bytes) -> Answered:
+        if answered.epoch != epoch:
+            raise Away("the counters were lost again: try again")
+        for answer in answered.answers:
+            if failure := answers.failure_of(answer):
+                raise Away(f"Redis failed: {failure}")
+        return answered
+
+    async def _position(self, lane: Lane) -> tuple[int, bytes]:
+        """Return (first record of the spool that may not be counted, the epoch)."""
+        for _ in range(_LOOKS):
+            answered = await lane.call([asks.beat(self.history.spool_id)], self._time())
+            if answered.epoch is not None:
+                return int(answered.answers[0] or 0), answered.epoch
+            if not await self._open(lane):
+                await asyncio.sleep(_LOOK_INTERVAL)
+        raise Away(_OPENING)
+
+    async def _open(self, lane: Lane) -> bool:
+        """Fill a root that Redis knows nothing of from the ledger; False if another does."""
+        if not (await lane.call([asks.begin()], self._time())).answers[0]:
+            return False
+        snapshot = await self._ledger.snapshot(lane.root)
+        async for rows in snapshot.rows:
+            if rows and not (await lane.call([asks.fill(rows)], self._time())).answers[0]:
+                raise Away("the counters are opened by another: try again")
+        others = snapshot.spools.keys() - {self.history.spool_id}
+        epoch, grace = secrets.token_hex(8), _GRACE if others else 0.0
+        opened = await lane.call([asks.opened(epoch, snapshot.spools, grace)], self._time())
+        if not opened.answers[0]:
+            raise Away("the counters are opened by another: try again")
+        _log.warning("counters opened from the ledger", root=lane.root, epoch=epoch)
+        return True
+
+    async def _publish_own(self, lane: Lane, epoch: bytes) -> None:
+        """Hold what is held, unless another data plane has settled it: the ledger knows."""
+        own, missing = self.own.of_root(lane.root), []
+        for some in _lots(own):
+            asked = [asks.locate(hold.reservation_id, "", "") for hold in some]
+            answered = self._expect(await lane.call(asked, self._time()), epoch)
+            for hold, found in zip(some, answered.answers, strict=True):
+                if found == b"settled":
+                    self.own.drop(hold.reservation_id)
+                elif found == b"unknown":
+                    missing.append(hold)
+        if not missing:
+            return
+        settled = await self._ledger.settled([hold.decision_id for hold in missing])
+        for hold in missing:
+            if hold.decision_id in settled:
+                self.own.drop(hold.reservation_id)
+        held = [hold for hold in missing if hold.decision_id not in settled]
+        for lot in _lots([asks.publish(hold, is_counted=True) for hold in held]):
+            self._expect(await lane.call(lot, self._time()), epoch)
+
+
+T = TypeVar("T")
+
+
+def _lots(items: Sequence[T]) -> Iterator[list[T]]:
+    for start in range(0, len(items), MOST_OPS):
+        yield list(items[start : start + MOST_OPS])

@@ -1,0 +1,23 @@
+"""What is counted of the calls to Redis: plain integers, read when somebody scrapes."""
+
+from collections.abc import Callable
+
+
+class LineStats:
+    """Counts since the process started. `observe` takes the ns of each call."""
+
+    def __init__(self, observe: Callable[[int], None] = lambda _: None) -> None:
+        self.calls: dict[tuple[str, str], int] = {}
+        """By op, and `ok`, `timeout`, `error` or `refused`."""
+        self.is_partitioned = False
+        self._observe = observe
+
+    def called(self, op: str, outcome: str, took: int) -> None:
+        """Count one call."""
+        self.note(op, outcome)
+        self._observe(took)
+
+    def note(self, op: str, outcome: str) -> None:
+        """Count what did not become a call of its own."""
+        name = op, outcome
+        self.calls[name] = self.calls.get(name, 0) + 1

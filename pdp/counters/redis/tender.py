@@ -1,0 +1,153 @@
+"""House-keeping of the counters in Redis, beside the Check path. Times in ns, unless named."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from pdp.counters.redis import asks
+from pdp.counters.redis.away import Away
+from pdp.counters.redis.counters import RedisCounters
+from pdp.counters.redis.lane import MOST_OPS
+from pdp.counters.redis.roots import Roots
+from pdp.errors import StartRefused
+from pdp.ports import Clock
+
+_log = structlog.get_logger(__name__)
+
+_SECOND: Final = 1_000_000_000
+_LOOK_FOR_ROOTS: Final = 10
+_PLANE_PATIENCE: Final = 10
+"""Seconds without a word after which a data plane counts as gone."""
+
+_RETRY: Final = 0.1
+"""Seconds."""
+
+_MOST_CHECKED: Final = 500
+"""Own holds that are looked at in one go: they should have ended long ago."""
+
+_OVERDUE: Final = 60 * _SECOND
+
+
+class Tender:
+    """Probes a Redis that is away, joins roots, says how far the spool is counted."""
+
+    def __init__(
+        self, counters: RedisCounters, roots: Roots, name: str, clock: Clock, monotonic: Clock
+    ) -> None:
+        self._counters = counters
+        self._roots = roots
+        self._name = name
+        self._clock = clock
+        self._monotonic = monotonic
+        self._seconds = 0
+        self._next = 0
+        self._has_looked = False
+
+    async def start(self, patience: float, *, has_worked: bool) -> None:
+        """See that Redis is there and can be counted on; raises `StartRefused`.
+
+        A data plane that `has_worked` before starts without it: an outage must not keep it
+        down. `patience` in seconds.
+        """
+        try:
+            await self._check_within(patience)
+        except Away as error:
+            if not has_worked:
+                raise StartRefused(f"PDP_REDIS_URL: {error}") from error
+            self._roots.breaker.trip(self._monotonic())
+            self._roots.away()
+
+    async def _check_within(self, patience: float) -> None:
+        end = self._monotonic() + int(patience * _SECOND)
+        while True:
+            try:
+                await self._roots.line.check()
+            except Away:
+                if self._monotonic() >= end:
+                    raise
+                await asyncio.sleep(_RETRY)
+            else:
+                return
+
+    def needed(self) -> int:
+        """Return the first record of the spool that may have to be counted from there."""
+        if not self._has_looked:
+            return 0
+        lanes = self._roots.lanes
+        return min((lane.counted for lane in lanes), default=self._roots.history.end())
+
+    async def tend(self) -> None:
+        """Do what is due; call it a few times a second."""
+        now = self._monotonic()
+        if self._roots.breaker.is_open:
+            if self._roots.breaker.wants_probe(now):
+                await self._probe(now)
+            return
+        if now < self._next and not self._roots.taken_back:
+            return
+        try:
+            await self._take_back()
+            if now >= self._next:
+                self._next = now + _SECOND
+                await self._each_second()
+        except Away as error:
+            _log.warning("redis did not do what is due, trying again", error=str(error))
+
+    async def _probe(self, now: int) -> None:
+        try:
+            await self._roots.line.ping()
+            await self._roots.line.check()
+        except Away:
+            self._roots.breaker.failed(now)
+            return
+        except StartRefused as error:
+            self._roots.breaker.failed(now)
+            _log.error("redis is back, and not used", reason=str(error))
+            return
+        self._roots.back()
+
+    async def _take_back(self) -> None:
+        """Cancel holds that nobody knows of, whether or not Redis ever made them."""
+        owed = list(self._roots.taken_back.items())[:MOST_OPS]
+        for reservation_id, root in owed:
+            await self._roots.ask(root, asks.cancel(reservation_id))
+            self._roots.taken_back.pop(reservation_id, None)
+
+    async def _each_second(self) -> None:
+        if self._seconds % _LOOK_FOR_ROOTS == 0:
+            for root in await self._roots.line.roots() | self._roots.own.roots():
+                self._roots.lane(root)
+            self._has_looked = True
+        self._seconds += 1
+        second = self._clock() // _SECOND
+        self._counters.planes = await self._roots.line.count_planes(
+            self._name, second, _PLANE_PATIENCE
+        )
+        for lane in self._roots.lanes:
+            if lane.epoch is None:
+                await self._roots.join(lane)
+            number = lane.mark(self._roots.history.end())
+            counted = -1 if number is None else number
+            await self._roots.ask(lane.root, asks.beat(self._name, counted))
+            lane.counted = max(lane.counted, counted)
+        await self._forget_settled()
+
+    async def _forget_settled(self) -> None:
+        """Let go of own holds that other data planes have settled."""
+        for hold in self._roots.own.overdue(self._clock() - _OVERDUE, _MOST_CHECKED):
+            root = asks.key_of(hold.windows)
+            found, _ = await self._roots.ask(root, asks.locate(hold.reservation_id, "", ""))
+            if not isinstance(found, list):
+                self._roots.own.drop(hold.reservation_id)
+
+    async def close(self) -> None:
+        """Say how far the spool is counted: nothing more comes. Close the line."""
+        try:
+            for lane in self._roots.lanes:
+                if lane.epoch is not None and not self._roots.breaker.is_open:
+                    end = self._roots.history.end()
+                    await self._roots.ask(lane.root, asks.beat(self._name, end))
+        except Away as error:
+            _log.warning("the next start counts the end of the spool again", error=str(error))
+        await self._roots.line.close()

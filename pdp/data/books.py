@@ -1,0 +1,43 @@
+"""The ledger as counters in Redis see it: what to begin with where Redis lost its own."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from pdp.data.control import ControlClient
+from pdp.errors import Unavailable
+from pdp.spend import Snapshot, SpendRow
+
+_ROWS_AT_ONCE: Final = 1000
+"""For one call of the script: about 5 ms."""
+
+_IDS_AT_ONCE: Final = 10_000
+
+
+class Books:
+    """Asks the control plane. Raises `Unavailable`."""
+
+    def __init__(self, control: ControlClient) -> None:
+        self._control = control
+
+    async def snapshot(self, root: str) -> Snapshot:
+        """Return the sums of a root's keys, and how far each spool is in them."""
+        lots = self._control.list_spend(root)
+        async for spools, _ in lots:
+            return Snapshot(spools, _rows(lots))
+        raise Unavailable("the control plane did not say what was spent")
+
+    async def settled(self, decision_ids: Sequence[str]) -> set[str]:
+        """Return those of the decisions whose outcome is known."""
+        found: set[str] = set()
+        for start in range(0, len(decision_ids), _IDS_AT_ONCE):
+            some = decision_ids[start : start + _IDS_AT_ONCE]
+            found |= await self._control.list_settled(some)
+        return found
+
+
+async def _rows(
+    lots: AsyncIterator[tuple[dict[str, int], list[SpendRow]]],
+) -> AsyncIterator[Sequence[SpendRow]]:
+    async for _, rows in lots:
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            yield rows[start : start + _ROWS_AT_ONCE]

@@ -1,0 +1,78 @@
+"""Redis counters against the same model, and against what a spool brings back."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import rule, run_state_machine_as_test
+
+from pdp.counters.redis.counters import RedisCounters
+from pdp.records import decode
+from tests.counting import Plane
+from tests.property.counters.machine import Machine
+from tests.redis import RedisServer
+
+
+class RedisMachine(Machine):
+    """Two data planes take turns; Redis loses its data, and is filled from the spool."""
+
+    suffix = ".root"
+    server: RedisServer
+
+    def make_counters(self) -> RedisCounters:
+        self.server.flush()
+        self.loop = asyncio.new_event_loop()
+        self.planes = [self._plane()]
+        return self.planes[0].counters
+
+    def _plane(self) -> Plane:
+        return Plane(self.server.local_url, now=lambda: self.now)
+
+    def wait(self, *found: Any) -> list[Any]:
+        return self.loop.run_until_complete(_all(found))
+
+    @rule()
+    def another_data_plane_goes_on(self) -> None:
+        plane = self._plane()
+        # Everything is counted already: that it is spooled must not count it again.
+        plane.spool += map(decode, self.records)
+        before = self._seen_by(self.counters)
+        assert self._seen_by(plane.counters) == before
+        self.planes.append(plane)
+        self.counters = plane.counters
+
+    @rule()
+    def redis_loses_everything(self) -> None:
+        before = self._seen_by(self.counters)
+        self.server.flush()
+        plane = self._plane()
+        plane.spool += map(decode, self.records)
+        assert self._seen_by(plane.counters) == before
+        self.planes.append(plane)
+        self.counters = plane.counters
+
+    def teardown(self) -> None:
+        for plane in self.planes:
+            self.loop.run_until_complete(plane.close())
+        self.loop.close()
+
+
+async def _all(found: tuple[Any, ...]) -> list[Any]:
+    async def one(each: Any) -> Any:
+        return await each if isinstance(each, Awaitable) else each
+
+    return list(await asyncio.gather(*map(one, found)))
+
+
+def test_redis_counters(redis: RedisServer) -> None:
+    RedisMachine.server = redis
+    run_state_machine_as_test(
+        RedisMachine,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,56 @@
+"""The addresses that `PDP_REDIS_URL` takes."""
+
+import re
+
+import pytest
+
+from pdp.counters.redis.address import parse_address
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "hosts", "rest"),
+    [
+        ("redis://localhost", "single", [("localhost", 6379)], {}),
+        ("rediss://h:7000/3", "single", [("h", 7000)], {"is_tls": True, "database": 3}),
+        ("redis://[::1]:7000", "single", [("::1", 7000)], {}),
+        ("unix:///run/redis.sock?db=2", "single", [], {"options": {"db": "2"}}),
+        (
+            "redis+sentinel://pdp:p%40ss@a,b:1/main/2?sentinel_password=x",
+            "sentinel",
+            [("a", 26379), ("b", 1)],
+            {"username": "pdp", "password": "p@ss", "master": "main", "database": 2},
+        ),
+        (
+            "rediss+cluster://:secret@a:1,b:2",
+            "cluster",
+            [("a", 1), ("b", 2)],
+            {"username": None, "password": "secret", "is_tls": True},
+        ),
+    ],
+)
+def test_what_an_address_says(
+    url: str, kind: str, hosts: list[tuple[str, int]], rest: dict[str, object]
+) -> None:
+    address = parse_address(url)
+    assert (address.kind, list(address.hosts)) == (kind, hosts)
+    assert {name: getattr(address, name) for name in rest} == rest
+    assert "secret" not in address.shown + repr(address)
+    assert "p%40ss" not in address.shown + repr(address)
+
+
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [
+        ("localhost:6379", "redis://"),
+        ("http://localhost", "redis+cluster://"),
+        ("redis://host:port", "host:port"),
+        ("redis://", "host:port"),
+        ("redis://host:70000", "host:port"),
+        ("redis://host/x", "database"),
+        ("redis+sentinel://host", "mymaster"),
+        ("redis+cluster://host/1", "database"),
+    ],
+)
+def test_what_is_no_address_says_what_is(url: str, word: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(word)):
+        parse_address(url)
