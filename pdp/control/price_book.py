@@ -15,7 +15,14 @@ from pdp.control.access import Actor
 from pdp.control.admin_log import log_price
 from pdp.control.change import Change, changing
 from pdp.control.idempotency import Once, begun, done
-from pdp.control.price_entry import Entry, new_row, parse_entry, resource_of, status_of
+from pdp.control.price_entry import (
+    Entry,
+    new_row,
+    parse_entry,
+    resource_of,
+    status_of,
+    without_own,
+)
 from pdp.errors import Conflict, Forbidden, InvalidDocument, NotFound, PreconditionFailed, Problem
 from pdp.store import prices as store
 from pdp.store.database import Database
@@ -101,12 +108,13 @@ class PriceBook:
     ) -> Resource:
         """Replace a price that is to come; of one that has begun, only its end.
 
-        Raises `Conflict` for any other change.
+        `body` may be the resource as it was shown. Raises `Conflict` for any other change.
         """
         _check(actor)
         async with changing(self._database, actor, now) as change:
             before = await self._found(change, price_id, if_match)
-            entry = parse_entry(body, before.effective_from)
+            document = without_own(body, resource_of(before, now))
+            entry = parse_entry(document, before.effective_from)
             status = status_of(before, now)
             if status not in ("current", "scheduled"):
                 raise Conflict(f"this price is {status}: set another one")

@@ -18,6 +18,9 @@ from pdp.wording import instant
 
 FIELDS: Final = ("provider", "model", *PRICE_FIELDS, "effective_from", "effective_until")
 
+_OWN: Final = ("id", "status", "created_at", "created_by", "version")
+"""Fields of the resource that a body may repeat, as a client does that sends back what it got."""
+
 _LATEST: Final = 2**63 - 1
 
 
@@ -55,6 +58,18 @@ def parse_entry(body: Any, begins: int | None = None) -> Entry:
     problems.raise_if_any()
     document = msgspec.json.encode(said(body)).decode()
     return Entry(body["provider"], body["model"], document, start, end)
+
+
+def without_own(body: Any, resource: dict[str, Any]) -> Any:
+    """Return the document in what may be a whole resource. Raises `InvalidDocument`."""
+    if not isinstance(body, dict):
+        return body
+    problems = Problems()
+    for name in _OWN:
+        if name in body and body[name] != resource[name]:
+            problems.add(name, "cannot be changed: leave it out")
+    problems.raise_if_any()
+    return {name: value for name, value in body.items() if name not in _OWN}
 
 
 def _time(value: Any, at: str, problems: Problems) -> int | None:

@@ -83,12 +83,13 @@ PRICE_OPERATIONS: Final = (
         path="/v1/prices/{id}",
         name="replacePrice",
         summary="Change a price that is to come",
-        description="The whole of it. Of one that has begun only `effective_until` can change; "
+        description="The whole of it, also as a GET has it. Of one that has begun only "
+        "`effective_until` can change; "
         "one that has ended stays as it was.",
         endpoint=prices.replace,
         answer="Price",
         tag="prices",
-        content=Content("NewPrice", examples.NEW_PRICE),
+        content=Content("ChangedPrice", examples.NEW_PRICE),
         answers=("forbidden", "conflict"),
         examples={"price": examples.PRICE},
         guarded=True,

@@ -70,37 +70,46 @@ _TOLD: Final = {
     "currency": one_of(("USD",)),
 }
 
+_NEW: Final = {
+    "provider": {**_NAME, "description": "Exactly as requests or routes name it."},
+    "model": {**_NAME, "description": "A name, or a pattern with `*` and `?`."},
+    **{name: _amount(name) for name in (*RATES, *FEES)},
+    "tiers": nullable({**listed(_TIER), "maxItems": MOST_TIERS}),
+    "currency": one_of(("USD",)),
+    "effective_from": nullable(instant("Default: now. Not in the past.")),
+    "effective_until": nullable(instant("Default: for good.")),
+}
+_NEEDED: Final = (
+    "`prompt` and `completion`, or what a request, an image, a minute or characters cost."
+)
+_OWN: Final = {
+    "id": TEXT,
+    "status": one_of(STATUSES),
+    "created_at": instant(),
+    "created_by": TEXT,
+    "version": COUNT,
+}
+
 PRICE_SCHEMAS: Final[dict[str, Schema]] = {
-    "NewPrice": closed(
-        {
-            "provider": {**_NAME, "description": "Exactly as requests or routes name it."},
-            "model": {**_NAME, "description": "A name, or a pattern with `*` and `?`."},
-            **{name: _amount(name) for name in (*RATES, *FEES)},
-            "tiers": nullable({**listed(_TIER), "maxItems": MOST_TIERS}),
-            "currency": one_of(("USD",)),
-            "effective_from": nullable(instant("Default: now. Not in the past.")),
-            "effective_until": nullable(instant("Default: for good.")),
-        },
+    "NewPrice": closed(_NEW, ["provider", "model"], _NEEDED),
+    "ChangedPrice": closed(
+        {**_NEW, **_OWN},
         ["provider", "model"],
-        "`prompt` and `completion`, or what a request, an image, a minute or characters cost.",
+        f"{_NEEDED} What only an answer has may be left out, or be as it was there.",
     ),
     "Price": closed(
         {
-            "id": TEXT,
+            **_OWN,
             "provider": TEXT,
             "model": TEXT,
-            "status": one_of(STATUSES),
             **_TOLD,
             "effective_from": instant(),
             "effective_until": nullable(instant()),
-            "created_at": instant(),
-            "created_by": TEXT,
-            "version": COUNT,
             "idempotent_replayed": {"type": "boolean"},
         },
         [
-            *("id", "provider", "model", "status", *_TOLD, "effective_from", "effective_until"),
-            *("created_at", "created_by", "version"),
+            *_OWN,
+            *("provider", "model", *_TOLD, "effective_from", "effective_until"),
         ],
     ),
     "PriceList": full({"prices": listed(ref("Price")), "next_cursor": nullable(TEXT)}),

@@ -159,6 +159,20 @@ async def test_what_is_to_come_can_be_another(book: PriceBook, desk: Desk) -> No
     assert same == again
 
 
+async def test_what_was_shown_can_be_sent_back(book: PriceBook, desk: Desk) -> None:
+    tier = {"above": 9, "prompt": "3", "completion": "4"}
+    starts = instant(NOON + HOUR)
+    made = await added(book, desk, effective_from=starts, per_request="1", tiers=[tier])
+    assert await book.change(desk.actor, made["id"], made, NOON + 2) == made
+    dearer = await book.change(desk.actor, made["id"], {**made, "prompt": "9"}, NOON + 2)
+    assert {**made, "prompt": "9", "version": dearer["version"]} == dearer
+    with pytest.raises(InvalidDocument, match=r"status: cannot be changed: .*; version: cannot be"):
+        await book.change(desk.actor, made["id"], {**made, "status": "ended"}, NOON + 3)
+    begun = await book.get(desk.actor, made["id"], NOON + HOUR)
+    ended = {**begun, "effective_until": instant(NOON + 2 * HOUR)}
+    assert (await book.change(desk.actor, made["id"], ended, NOON + HOUR))["status"] == "current"
+
+
 async def test_removing_ends_and_uncovers_and_keeps_the_entry(book: PriceBook, desk: Desk) -> None:
     await added(book, desk)
     over = await added(book, desk, NOON + 1, prompt="9")
