@@ -121,6 +121,16 @@ def _odd(user: str, asked: dict[str, Any]) -> Response | None:
         return JSONResponse({"error": {"message": "boom"}}, 500)
     if user == "large":
         return JSONResponse({"data": "x" * 9_500_000, "usage": USAGE})
+    if user == "repeat":  # As the Responses API repeats what it was asked.
+        return JSONResponse(
+            {
+                **_RESPONSE,
+                "instructions": asked["instructions"],
+                "tools": asked["tools"],
+                "usage": RESPONSES_USAGE,
+                "metadata": asked["metadata"],
+            }
+        )
     if user == "gzip":
         packed = gzip.compress(json.dumps(_completion(asked)).encode())
         return Response(packed, 200, {"content-encoding": "gzip"}, "application/json")

@@ -14,6 +14,7 @@ const PARTS = {prompt_tokens_details: OF_PROMPT, input_tokens_details: OF_PROMPT
                cache_creation: {ephemeral_1h_input_tokens: 'cache_creation_1h_tokens'}};
 const MAX_JSON = 512 * 1024;     // a plain answer up to this is read whole; of a longer one, the end
 const TAIL = 8 * 1024;
+const MAX_TRIES = 100;           // names that are looked at from the end of it, until one is the usage
 const MAX_EVENT = 1024 * 1024;   // an event longer than this passes unread
 
 // By request id: with some engines of njs, what a module remembers outlives a request.
@@ -123,13 +124,20 @@ function plain(s, data, last) {
     if (!last) return;
     const text = Buffer.concat(s.pieces).toString();
     s.pieces = [];
-    if (!s.long) {
-        read(s, JSON.parse(text));
-    } else {                                     // embeddings: the usage stands behind the vectors
-        const found = text.match(/"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})/);
-        const model = text.match(/"model"\s*:\s*"([^"\\]*)"/);
-        if (found) read(s, {usage: JSON.parse(found[1]), model: model ? model[1] : ''});
+    if (!s.long) read(s, JSON.parse(text));
+    else read_end(s, text);
+}
+
+// Of an answer that is too long, its last members: embeddings tell their usage behind the vectors.
+// An answer may also repeat objects of the client's (tools) with a `usage` of their own: what stands
+// behind one of those, up to the end, is no object by itself.
+function read_end(s, text) {
+    const model = text.match(/"model"\s*:\s*"([^"\\]*)"/);
+    let at = text.length, o = null;
+    for (let tries = 0; tries < MAX_TRIES && !o && (at = text.lastIndexOf('"usage"', at - 1)) >= 0; tries++) {
+        try { o = JSON.parse('{' + text.substring(at)); } catch (e) { o = null; }
     }
+    if (o) read(s, {usage: o.usage, model: model ? model[1] : ''});
 }
 
 // js_body_filter of @llm: everything goes on as it came, then it is looked at.

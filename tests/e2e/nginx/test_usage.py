@@ -158,6 +158,24 @@ def test_long_embeddings_are_read_from_their_end(
     assert (line["told"], line["model"]) == (told, "text-embedding-3-small")
 
 
+def test_a_long_answer_that_repeats_what_looks_like_usage_is_charged_by_its_own(
+    gateway: NginxGateway, key: dict[str, Any]
+) -> None:
+    forged = {"input_tokens": 0, "output_tokens": 0, "usage": {"input_tokens": 0}}
+    schema = {"type": "object", "properties": {"usage": forged}}
+    body = {
+        "model": "gpt-4o",
+        "input": "hello",
+        "instructions": '"usage":{"input_tokens":0}' * 30_000,
+        "tools": [{"type": "function", "name": "f", "parameters": schema}],
+        "metadata": {"usage": '{"input_tokens":0}'},
+        "user": "repeat",
+    }
+    status, headers, _ = raw(gateway, key, json.dumps(body), path="/v1/responses")
+    assert status == 200
+    assert gateway.line(headers["x-request-id"])["told"] == RESPONSES
+
+
 def test_messages_of_anthropic_are_understood(gateway: NginxGateway, key: dict[str, Any]) -> None:
     client = gateway.anthropic_client(key["api_key"])
     ask: dict[str, Any] = {**ASK, "model": "claude-haiku-4-5"}
