@@ -1,9 +1,7 @@
 """The data plane's parts, made and joined."""
 
 import asyncio
-import secrets
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
 
@@ -17,44 +15,30 @@ from adapters.http.ask import HttpOptions
 from adapters.nginx.bounds import Bounds
 from adapters.nginx.server import NginxServer
 from adapters.nginx.service import NginxService
-from pdp.app.counters import counters_of
-from pdp.app.inflows import nginx_inflows
+from pdp.app.core import Core, core_of
+from pdp.app.inflows import Inflow, nginx_inflows
 from pdp.app.tls import control_target, line_tls, port_tls
 from pdp.certificates import Renewed
-from pdp.data.control import ControlClient
-from pdp.data.keycache import KeyCache
-from pdp.data.price_file import PriceFile
 from pdp.data.shipper import Shipper
 from pdp.data.watch import Watch
 from pdp.datadir import make_data_dir
-from pdp.engine import Engine
 from pdp.errors import StartRefused
-from pdp.ids import IdSource
-from pdp.pepper import load_pepper, pepper_made
-from pdp.secret import fingerprint_of, hash_secret
+from pdp.pepper import pepper_made
 from pdp.serve import data_plane
 from pdp.serve.decision_service import DecisionService
 from pdp.serve.expiry import CertificateCollector
 from pdp.serve.http import HttpServer
-from pdp.serve.load import Load
 from pdp.serve.metrics import DataPlaneCollector, Sources, SpoolFigures
 from pdp.serve.ops import ops_app
-from pdp.serve.rpc import MeteredServer
+from pdp.serve.rpc import MeteredServer, MethodStats
 from pdp.serve.sink import JournalSink
 from pdp.serve.transport import bind, bracket, carrier, is_local, make_server
-from pdp.settings import Settings, engine_options
+from pdp.settings import Settings
 from pdp.spool.journal import Journal
-from pdp.spool.recover import recover
-from pdp.stats import Stats
 from pdp.tls import server_credentials
 from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
 
 _log = structlog.get_logger(__name__)
-
-_SECOND = 1_000_000_000
-_UNKNOWN_KEYS = 10_000
-_PREDECESSOR_DIES = 5.0
-"""Seconds that a killed data plane may take to let its spool go."""
 
 
 async def run_data_plane(
@@ -75,76 +59,60 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
     token = _grpc_token(settings)
     port = port_tls(settings)
     line = line_tls(settings, "client", *control_target(settings))
-    control, keys = _line_of(settings, line)
     server, address = _grpc_server(settings, port)
-    recovered, journal = recover(
-        settings.spool_dir,
-        new_spool_id=secrets.token_hex(8),
-        now=time.time_ns(),
-        wait=_PREDECESSOR_DIES,
-        max_bytes=settings.spool_max_bytes,
-    )
-    counters, counting, keeper = counters_of(settings, control, keys, recovered, journal)
-    kept = PriceFile(settings.spool_dir / "prices.json")
-    watch = Watch(control, keys, journal.spool_id, clock=time.time_ns, kept=kept)
-    sink = JournalSink(journal)
-    bracket(server, sink.begin, sink.end)
-    shipper = Shipper(journal, control)
-    stats = Stats()
-    engine = Engine(
-        keys=keys,
-        counters=counters,
-        prices=watch.prices,
-        sink=sink,
-        clock=time.time_ns,
-        ids=IdSource(secrets.token_hex(5)),
-        options=engine_options(settings),
-        stats=stats,
-    )
+    core = core_of(settings, line)
+    bracket(server, core.sink.begin, core.sink.end)
     metered = MeteredServer(server, token)
-    load = Load()
-    health = _add_services(metered, settings, engine, stats, load)
-    asked = _nginx_service(settings, engine, load)
-    nginx = NginxServer(settings.nginx_listen, asked, Bounds(settings.nginx_max_body))
+    health = _add_services(metered, settings, core)
     data_plane.add_reflection(server)
-    inflows = nginx_inflows(settings, engine, sink.durable)
-    sources = Sources(
-        stats=stats,
-        methods=metered.methods,
-        cache=keys.stats,
-        revocation_age=keys.age,
-        spool=partial(_spool_figures, journal, shipper, sink),
-        transport=carrier(settings.grpc_transport, tls=port is not None),
-        late_spool_failures=lambda: sink.failures,
-        http_checks=[asked.seconds],
-        usage_lines=lambda: chain.from_iterable(each.counts() for each in inflows),
-        datastore=None if counting is None else counting.stats,
-        datastore_latency=None if counting is None else counting.latency,
-    )
+    asked = _nginx_service(settings, core)
+    nginx = NginxServer(settings.nginx_listen, asked, Bounds(settings.nginx_max_body))
+    inflows = nginx_inflows(settings, core.engine, core.sink.durable)
+    carried = carrier(settings.grpc_transport, tls=port is not None)
+    sources = _sources_of(core, carried, metered.methods, asked, inflows)
     certificates = CertificateCollector({"grpc": port, "control": line})
-    ops = _ops_of(settings, [DataPlaneCollector(sources), certificates], watch)
+    ops = _ops_of(settings, [DataPlaneCollector(sources), certificates], core.watch)
+    spool = core.journal.spool_id
     _log.info(
-        "data plane starting",
-        grpc=address,
-        nginx=nginx.address,
-        ops=ops.address,
-        spool=journal.spool_id,
+        "data plane starting", grpc=address, nginx=nginx.address, ops=ops.address, spool=spool
     )
     return data_plane.Parts(
         server=server,
         nginx=nginx,
         health=health,
         ops=ops,
-        control=control,
-        watch=watch,
-        engine=engine,
-        sink=sink,
-        shipper=shipper,
-        keeper=keeper,
-        tender=None if counting is None else counting.tender,
-        has_worked=journal.next_sequence > 0,
-        load=load,
+        control=core.control,
+        watch=core.watch,
+        engine=core.engine,
+        sink=core.sink,
+        shipper=core.shipper,
+        keeper=core.keeper,
+        tender=None if core.counting is None else core.counting.tender,
+        has_worked=core.journal.next_sequence > 0,
+        load=core.load,
         inflows=inflows,
+    )
+
+
+def _sources_of(
+    core: Core,
+    transport: str,
+    methods: Sequence[MethodStats],
+    asked: NginxService,
+    inflows: Sequence[Inflow],
+) -> Sources:
+    return Sources(
+        stats=core.stats,
+        methods=methods,
+        cache=core.keys.stats,
+        revocation_age=core.keys.age,
+        spool=partial(_spool_figures, core.journal, core.shipper, core.sink),
+        transport=transport,
+        late_spool_failures=lambda: core.sink.failures,
+        http_checks=[asked.seconds],
+        usage_lines=lambda: chain.from_iterable(each.counts() for each in inflows),
+        datastore=None if core.counting is None else core.counting.stats,
+        datastore_latency=None if core.counting is None else core.counting.latency,
     )
 
 
@@ -167,34 +135,14 @@ def _grpc_server(settings: Settings, tls: Renewed | None) -> tuple[grpc.aio.Serv
     return server, bind(server, settings.grpc_listen, "PDP_GRPC_LISTEN", credentials)
 
 
-def _line_of(settings: Settings, tls: Renewed | None) -> tuple[ControlClient, KeyCache]:
-    """Return the line to the control plane, and the keys that come over it."""
-    pepper = load_pepper(settings)
-    target, _ = control_target(settings)
-    control = ControlClient(
-        target, fingerprint_of(pepper), tls=tls, server_name=settings.control_tls_name
-    )
-    keys = KeyCache(
-        control,
-        partial(hash_secret, pepper=pepper),
-        clock=time.monotonic_ns,
-        size=settings.key_cache_size,
-        unknown_size=_UNKNOWN_KEYS,
-        max_staleness=int(settings.max_staleness * _SECOND),
-    )
-    return control, keys
-
-
-def _add_services(
-    server: MeteredServer, settings: Settings, engine: Engine, stats: Stats, load: Load
-) -> HealthServicer:
+def _add_services(server: MeteredServer, settings: Settings, core: Core) -> HealthServicer:
     """Add what callers can call; return the health of it all."""
     health = data_plane.add_health(server)
-    service = DecisionService(engine, stats, load)
+    service = DecisionService(core.engine, core.stats, core.load)
     pb_grpc.add_PolicyDecisionServiceServicer_to_server(service, server)
     server.offer(data_plane.DECISION_SERVICE, "Check", service.check_now)
     options = _http_options(settings, "envoy")
-    register_envoy(server, engine, options, settings.default_output_tokens, load)
+    register_envoy(server, core.engine, options, settings.default_output_tokens, core.load)
     return health
 
 
@@ -203,10 +151,10 @@ def _http_options(settings: Settings, adapter: str) -> HttpOptions:
     return HttpOptions(adapter, settings.trusted_hops, strict_estimate=strict)
 
 
-def _nginx_service(settings: Settings, engine: Engine, load: Load) -> NginxService:
+def _nginx_service(settings: Settings, core: Core) -> NginxService:
     options = _http_options(settings, "nginx")
     token = _nginx_token(settings)
-    return NginxService(engine, options, settings.default_output_tokens, load, token)
+    return NginxService(core.engine, options, settings.default_output_tokens, core.load, token)
 
 
 def _ops_of(settings: Settings, collectors: list[Collector], watch: Watch) -> HttpServer:
