@@ -163,12 +163,6 @@ def usage_from_proto(usage: pb.Usage) -> Usage:
         raise ValueError(
             f"usage_source: `{usage.usage_source[:40]}` is not one of {', '.join(_SOURCES[1:])}"
         )
-    cost = None
-    if usage.cost_usd:
-        try:
-            cost = parse_cost(usage.cost_usd)
-        except ValueError as error:
-            raise ValueError(f"cost_usd: {error}") from error
     started_at = None
     if usage.HasField("started_at"):
         started_at = usage.started_at.seconds * _SECOND + usage.started_at.nanos
@@ -184,7 +178,7 @@ def usage_from_proto(usage: pb.Usage) -> Usage:
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         cached_tokens=usage.cached_tokens,
-        cost=cost,
+        cost=_cost_of(usage.cost_usd),
         latency_ms=usage.latency_ms,
         started_at=started_at,
         client_ip=usage.client_ip,
@@ -194,6 +188,14 @@ def usage_from_proto(usage: pb.Usage) -> Usage:
         details=_details_of(usage.details) if usage.HasField("details") else None,
         units=_units_of(usage.units) if usage.HasField("units") else None,
     )
+
+
+def _cost_of(told: str) -> int | None:
+    """Return a reported cost; raises `ValueError`."""
+    try:
+        return parse_cost(told) if told else None
+    except ValueError as error:
+        raise ValueError(f"cost_usd: {error}") from error
 
 
 def _details_of(details: pb.TokenDetails) -> TokenDetails:
