@@ -4,8 +4,9 @@ from pathlib import Path
 
 from pdp.counters.memory import MemoryCounters
 from pdp.quota.hold import Hold, Window
-from pdp.records import Facts, Held, Record, Settled
+from pdp.records import Facts, Held, Record, Settled, decode
 from pdp.spool.journal import Journal
+from pdp.spool.segment import list_segments
 
 NOON = 1_795_435_200 * 1_000_000_000
 WINDOWS = tuple(Window(key_id, 1_795_392_000, 1_793_491_200) for key_id in ("leaf", "root"))
@@ -92,3 +93,18 @@ def fill(journal: Journal, records: list[Record]) -> None:
     for record in records:
         journal.append(record)
     journal.sync()
+
+
+def numbers(journal: Journal, start: int = 0, most: int = 1000) -> list[int]:
+    """Read to the end in calls of `most`; return the numbers that the records have in them."""
+    found: list[int] = []
+    while batch := journal.read(start, most):
+        assert [sequence for sequence, _ in batch] == list(range(start, start + len(batch)))
+        found += [decode(record).at - held(0).at for _, record in batch]
+        start += len(batch)
+    return found
+
+
+def last_segment(directory: Path) -> Path:
+    """Return the file that is appended to."""
+    return list_segments(directory)[-1].path
