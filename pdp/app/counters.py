@@ -1,43 +1,25 @@
-"""The counters of a data plane, in memory or in Redis, made and joined."""
+"""The counters of a data plane: in memory, or in Redis."""
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
 
 from msgspec import Struct
 
 from pdp.counters.memory import MemoryCounters
-from pdp.counters.redis.address import parse_address
-from pdp.counters.redis.alone import Alone
-from pdp.counters.redis.breaker import Breaker
-from pdp.counters.redis.counters import RedisCounters
-from pdp.counters.redis.history import History
-from pdp.counters.redis.line import Line
-from pdp.counters.redis.own import OwnHolds
-from pdp.counters.redis.roots import Roots
 from pdp.counters.redis.stats import LineStats
-from pdp.counters.redis.tender import Tender
-from pdp.data.books import Books
 from pdp.data.control import ControlClient
-from pdp.key import CompiledKey
 from pdp.ports import Counters, KeySource
-from pdp.quota.hold import Hold
+from pdp.serve.data_plane import Tended
 from pdp.serve.histogram import Histogram
 from pdp.settings import Settings
 from pdp.spool.journal import Journal
 from pdp.spool.keeper import SpoolKeeper
-from pdp.spool.segment import list_segments
-
-_PROBE_INTERVAL: Final = 250_000_000
-"""ns between two looks whether Redis is back."""
 
 
 class Counting(Struct, frozen=True):
     """Counters in Redis, and what belongs to them."""
 
-    counters: RedisCounters
-    tender: Tender
+    counters: Counters
+    tender: Tended
     stats: LineStats
     latency: Histogram
 
@@ -52,70 +34,9 @@ def counters_of(
     """Return the counters, what they need where they are in Redis, and who keeps the spool."""
     if settings.redis_url is None:
         return recovered, None, SpoolKeeper(journal, recovered, time.time_ns)
+    from pdp.app.redis import count_in_redis  # noqa: PLC0415  A third of a second, 10 MB.
+
     counting = count_in_redis(settings, control, keys, journal, recovered.live)
     empty = MemoryCounters(recovered.seen)
     needed = counting.tender.needed
     return counting.counters, counting, SpoolKeeper(journal, empty, time.time_ns, needed=needed)
-
-
-def count_in_redis(
-    settings: Settings,
-    control: ControlClient,
-    keys: KeySource,
-    journal: Journal,
-    holds: Sequence[Hold],
-) -> Counting:
-    """Return the counters of a data plane; `holds` are the live ones of its spool."""
-    assert settings.redis_url is not None
-    latency = Histogram()
-    stats = LineStats(latency.observe)
-    roots = Roots(
-        owner=journal.spool_id,
-        line=Line(
-            parse_address(settings.redis_url.get_secret_value()),
-            deadline=settings.redis_deadline,
-            most_connections=settings.redis_connections,
-            stats=stats,
-        ),
-        ledger=Books(control),
-        history=_history_of(journal),
-        own=OwnHolds(holds),
-        breaker=Breaker(_PROBE_INTERVAL),
-        stats=stats,
-        monotonic=time.monotonic_ns,
-    )
-    alone = Alone(is_lenient=settings.on_backend_error == "allow")
-    counters = RedisCounters(roots, _roots_of(keys), alone)
-    tender = Tender(counters, roots, journal.spool_id, time.time_ns, time.monotonic_ns)
-    return Counting(counters, tender, stats, latency)
-
-
-def _roots_of(keys: KeySource) -> Callable[[str], str | Awaitable[str]]:
-    async def wait(finding: Awaitable[CompiledKey | None]) -> str:
-        return _root(await finding)
-
-    def root_of_key(key_id: str) -> str | Awaitable[str]:
-        found = keys.by_id(key_id) if key_id else None
-        return _root(found) if found is None or isinstance(found, CompiledKey) else wait(found)
-
-    return root_of_key
-
-
-def _root(key: CompiledKey | None) -> str:
-    return "" if key is None else key.ancestors[-1]
-
-
-def _history_of(journal: Journal) -> History:
-    def read_now(first: int, most: int) -> Sequence[tuple[int, bytes]]:
-        # What is gone from the spool is in the ledger, and was counted long ago.
-        first = max(first, list_segments(journal.directory)[0].first)
-        found = journal.read(first, most)
-        if not found and first < journal.next_sequence:
-            journal.sync()
-            found = journal.read(first, most)
-        return found
-
-    async def read(first: int, most: int) -> Sequence[tuple[int, bytes]]:
-        return await asyncio.to_thread(read_now, first, most)
-
-    return History(journal.spool_id, read, lambda: journal.next_sequence)

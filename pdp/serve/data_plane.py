@@ -13,7 +13,6 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from msgspec import Struct
 
-from pdp.counters.redis.tender import Tender
 from pdp.data.control import ControlClient
 from pdp.data.shipper import Shipper
 from pdp.data.watch import Watch
@@ -41,6 +40,26 @@ _PLACE_DEADLINE = 2.0
 """Seconds in which the control plane, started beside this one, most often answers."""
 
 DECISION_SERVICE = "pdp.v1.PolicyDecisionService"
+
+
+class Tended(Protocol):
+    """House-keeping of counters that are elsewhere."""
+
+    async def start(self, patience: float, *, has_worked: bool) -> None:
+        """See within `patience` seconds that they are there; raises `StartRefused`."""
+        ...
+
+    async def tend(self) -> None:
+        """Do what is due."""
+        ...
+
+    def needed(self) -> int:
+        """Return the number of the first record of the spool that they may still need."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of them."""
+        ...
 
 
 class HttpPort(Protocol):
@@ -86,7 +105,7 @@ class Parts(Struct, frozen=True):
     keeper: SpoolKeeper
     load: Load
     inflows: Sequence[Inflow] = ()
-    tender: Tender | None = None
+    tender: Tended | None = None
     """Of counters that are elsewhere."""
     has_worked: bool = False
     """Whether the spool has records of before."""

@@ -59,7 +59,7 @@ def test_check_takes_the_body_of_a_key_from_stdin(pdp: Pdp) -> None:
         (b"a: [", "-:1:5: not YAML: "),
         (b"[", "-:1:2: not YAML: "),
         (b"a: 1\n---\nb: 2\n", "-: has 2 documents"),
-        (b"[" * 100_000, "-: nested too deeply"),
+        (b"- " * 100_000, "-: nested too deeply"),
         (b"\xff", "-: not YAML: "),
         (b"[1]", "-:body: not a JSON object"),
         (b"policy: {}\npolicy: {}\n", "-:policy: is there twice"),
