@@ -16,6 +16,7 @@ from pathlib import Path
 from bench.caller import quantile
 from tests.plant import Plant, reasons
 from tests.postgres import running_postgres
+from tests.redis import running_redis
 
 _AT_ONCE = 2
 
@@ -43,9 +44,13 @@ async def measured(plant: Plant, deletes: int) -> list[float]:
 
 def main() -> None:
     deletes = int(sys.argv[1]) if len(sys.argv) > 1 else 500
-    with running_postgres() as server, tempfile.TemporaryDirectory(prefix="pdp-") as folder:
+    with (
+        running_postgres() as server,
+        running_redis() as redis,
+        tempfile.TemporaryDirectory(prefix="pdp-") as folder,
+    ):
         asyncio.run(server.make("pdp"))
-        plant = Plant(Path(folder), server.url("pdp"))
+        plant = Plant(Path(folder), server.url("pdp"), redis.url)
         try:
             plant.start()
             took = asyncio.run(measured(plant, deletes))

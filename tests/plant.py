@@ -15,7 +15,7 @@ _PEPPER = "the pepper of these planes, one for all"
 class Plant:
     """`a` has two data planes, `b` one; they meet on unix sockets and serve on them."""
 
-    def __init__(self, folder: Path, database_url: str) -> None:
+    def __init__(self, folder: Path, database_url: str, redis_url: str) -> None:
         pepper = {"PDP_KEY_PEPPER": _PEPPER}
         own = {**pepper, "PDP_DATABASE_URL": database_url}
         self.controls = [Stack(folder / name, **own) for name in ("a", "b")]
@@ -23,7 +23,8 @@ class Plant:
         for name, control in (("1", 0), ("2", 0), ("3", 1)):
             line = f"unix:{self.controls[control].data_dir}/control.sock"
             own = {"PDP_CONTROL_URL": line, "PDP_GRPC_LISTEN": f"unix:{folder / name}/grpc.sock"}
-            self.data.append(Stack(folder / name, **pepper, **own))
+            redis = {"PDP_REDIS_URL": redis_url, "PDP_REDIS_DEADLINE": "0.5"}
+            self.data.append(Stack(folder / name, **pepper, **own, **redis))
         for stack in (*self.controls, *self.data):
             stack.folder.mkdir()
         self._headers: dict[str, str] = {}

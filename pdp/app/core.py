@@ -92,7 +92,11 @@ def _line_of(settings: Settings, tls: Renewed | None) -> tuple[ControlClient, Ke
     pepper = load_pepper(settings)
     target, _ = control_target(settings)
     control = ControlClient(
-        target, fingerprint_of(pepper), tls=tls, server_name=settings.control_tls_name
+        target,
+        fingerprint_of(pepper),
+        tls=tls,
+        server_name=settings.control_tls_name,
+        shares_counters=settings.redis_url is not None,
     )
     keys = KeyCache(
         control,

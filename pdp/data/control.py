@@ -69,9 +69,14 @@ class ControlClient:
         *,
         tls: Renewed | None = None,
         server_name: str | None = None,
+        shares_counters: bool = False,
     ) -> None:
-        """`tls`: what is shown and believed, None: plaintext; `server_name`: as `open_channel`."""
+        """`tls`: what is shown and believed, None: plaintext; `server_name`: as `open_channel`.
+
+        `shares_counters`: whoever watches counts in Redis, so that others may be beside it.
+        """
         self._pepper_fingerprint = pepper_fingerprint
+        self._shares_counters = shares_counters
         self._quiet = Quiet()
         self._target = target
         self._tls = tls
@@ -139,6 +144,7 @@ class ControlClient:
                 after_revision=after_revision,
                 data_plane_id=data_plane_id,
                 pepper_fingerprint=self._pepper_fingerprint,
+                shares_counters=self._shares_counters,
             )
         )
         try:

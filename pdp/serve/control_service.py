@@ -1,5 +1,6 @@
 """ControlService: the internal RPCs over the use cases; errors become status codes here."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -8,6 +9,7 @@ import grpc
 import msgspec
 import structlog
 
+from pdp.control.attendance import Attendance
 from pdp.control.change_feed import ChangeFeed
 from pdp.control.ingest import ingest
 from pdp.control.price_feed import PriceFeed
@@ -31,6 +33,8 @@ class ControlService:
         self._prices = prices
         self._fingerprint = fingerprint
         self._resolver = Resolver(database)
+        self._attendance = Attendance()
+        self._leaving: set[asyncio.Task[None]] = set()
 
     async def ResolveKey(self, request: Any, context: Any) -> pb.ResolveKeyResponse:  # noqa: N802
         """Return a key with its chains."""
@@ -58,6 +62,7 @@ class ControlService:
                 grpc.StatusCode.FAILED_PRECONDITION,
                 "PDP_KEY_PEPPER: not the control plane's: no key would be known; set the same one",
             )
+        await self._enter(request, context)
         try:
             async for found in self._feed.watch(request.after_revision):
                 yield pb.WatchChangesResponse(
@@ -69,6 +74,22 @@ class ControlService:
                 )
         except Unavailable as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+
+    async def _enter(self, request: Any, context: Any) -> None:
+        name = request.data_plane_id
+        try:
+            await self._attendance.enter(name, shares=request.shares_counters)
+        except Conflict as error:
+            _log.error("data plane refused", data_plane=name, reason=str(error))
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+
+        def left(_: Any) -> None:
+            leaving = asyncio.create_task(self._attendance.leave(name))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+
+        # Not at the end of the stream's generator: that is closed when somebody collects it.
+        context.add_done_callback(left)
 
     async def Ingest(self, request: Any, context: Any) -> pb.IngestResponse:  # noqa: N802
         """Take spool records into the ledger."""

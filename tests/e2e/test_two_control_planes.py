@@ -11,13 +11,16 @@ import pytest
 
 from tests.plant import Plant, reasons
 from tests.postgres import Postgres
+from tests.redis import RedisServer
 from tests.stack import eventually_async
 
 
 @pytest.fixture(scope="module")
-def plant(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+def plant(
+    postgres: Postgres, redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Plant]:
     asyncio.run(postgres.make("two-control-planes"))
-    made = Plant(tmp_path_factory.mktemp("two"), postgres.url("two-control-planes"))
+    made = Plant(tmp_path_factory.mktemp("two"), postgres.url("two-control-planes"), redis.url)
     try:
         made.start()
         yield made

@@ -87,13 +87,18 @@ class WatchChangesRequest(_message.Message):
     AFTER_REVISION_FIELD_NUMBER: _builtins.int
     DATA_PLANE_ID_FIELD_NUMBER: _builtins.int
     PEPPER_FINGERPRINT_FIELD_NUMBER: _builtins.int
+    SHARES_COUNTERS_FIELD_NUMBER: _builtins.int
     after_revision: _builtins.int
     """The last revision that the watcher has applied; 0: none."""
     data_plane_id: _builtins.str
-    """Name of the data plane, for logs."""
+    """Name of the data plane: the id of its spool."""
     pepper_fingerprint: _builtins.str
     """Fingerprint of the watcher's pepper. Another one than the control plane's is
     FAILED_PRECONDITION: such a data plane would know no key.
+    """
+    shares_counters: _builtins.bool
+    """Its counters are in Redis. Of those that count in memory there may be one, and nobody
+    beside it: the second is FAILED_PRECONDITION.
     """
     def __init__(
         self,
@@ -101,10 +106,11 @@ class WatchChangesRequest(_message.Message):
         after_revision: _builtins.int = ...,
         data_plane_id: _builtins.str = ...,
         pepper_fingerprint: _builtins.str = ...,
+        shares_counters: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_revision", b"after_revision", "data_plane_id", b"data_plane_id", "pepper_fingerprint", b"pepper_fingerprint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_revision", b"after_revision", "data_plane_id", b"data_plane_id", "pepper_fingerprint", b"pepper_fingerprint", "shares_counters", b"shares_counters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
