@@ -3,17 +3,20 @@
 import os
 import sys
 
-from pdp.errors import PdpError, StartRefused
+from pdp.errors import InvalidDocument, PdpError, StartRefused
 
 
 def main() -> None:
-    """Run a command; a refusal is one line on stderr and status 1, never a traceback."""
+    """Run a command; a refusal is status 1 and a line on stderr for each fault, no traceback."""
     try:
         _refuse_what_is_no_text()
         # The commands are imported late, so that a wrong one fails fast.
         from pdp.cli.commands import app
 
         app()
+    except InvalidDocument as error:
+        sys.stderr.writelines(f"pdp: {problem}\n" for problem in error.problems)
+        sys.exit(1)
     except PdpError as error:
         if str(error):  # A child process may have said it already.
             sys.stderr.write(f"pdp: {error}\n")

@@ -117,7 +117,7 @@ def _say(found: dict[str, Any]) -> None:
         ("spool", f"{found['directory']} ({found['spool_id']}), {used}"),
         (
             "on disk",
-            f"{found['records']:,} records in {found['segments']} segments: "
+            f"{found['records']:,} records in {_segments(found['segments'])}: "
             f"{found['bytes'] / 1e6:,.1f} MB of {found['max_bytes'] / 1e6:,.1f}",
         ),
         ("synced", _before(found["synced_before"], "nobody knows up to where")),
@@ -139,6 +139,10 @@ def _ledger(found: dict[str, Any]) -> str:
     if found["ledger_before"] is None:
         return f"not known: {found['ledger_problem']}"
     return f"{_WORDS[found['pairing']]}; has {_before(found['ledger_before'], '')}"
+
+
+def _segments(number: int) -> str:
+    return "1 segment" if number == 1 else f"{number:,} segments"
 
 
 def _waiting(found: dict[str, Any]) -> str:

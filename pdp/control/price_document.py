@@ -40,7 +40,7 @@ MOST_TIERS: Final = 8
 MOST_ABOVE: Final = 1_000_000_000
 
 _DECIMALS: Final = 9
-_NUMBER: Final = re.compile(r"[0-9]{1,7}(\.[0-9]{1,9})?")
+_NUMBER: Final = re.compile(r"-?[0-9]{1,7}(\.[0-9]{1,9})?")
 _MILLION: Final = 1_000_000
 
 
@@ -129,6 +129,9 @@ def _times(nano: int | None) -> int | None:
 
 def _amount(value: Any, at: str, problems: Problems) -> int:
     """Return USD as nano-USD, exactly; 0, and a problem, if it is none."""
+    if value is None:
+        problems.add(at, "needed where tokens are paid for")
+        return 0
     amount = _decimal(value)
     if amount is None:
         problems.add(at, 'not a price in USD: write it like `2.5` or `"2.5"`')

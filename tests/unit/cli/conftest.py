@@ -31,11 +31,16 @@ class Done(Struct, frozen=True):
 
     def refusal(self) -> str:
         """Return the one line of a command that refused."""
+        (line,) = self.refusals()
+        return line
+
+    def refusals(self) -> list[str]:
+        """Return the lines of a command that refused, one for each fault."""
         assert self.status != 0
         assert self.out == ""
-        (line,) = self.err.splitlines()
-        assert line.startswith("pdp: ")
-        return line
+        lines = self.err.splitlines()
+        assert all(line.startswith("pdp: ") for line in lines)
+        return lines
 
 
 class Pdp:

@@ -56,6 +56,8 @@ def test_a_file_says_what_options_do_not(pdp: Pdp) -> None:
     [
         (("set", "openai", "gpt-4o"), "prompt: needed"),
         (("set", "openai", "gpt-4o", "--prompt", "x", "--completion", "1"), "prompt: not a price"),
+        (("set", "openai", "gpt-4o", "--prompt=1"), "completion: needed where tokens are paid for"),
+        (("set", "openai", "gpt-4o", "--prompt=-1", "--completion=1"), "prompt: not between 0"),
         (("set", "openai", "gpt-4o", "--per-image", "1", "--from", "now"), "effective_from: "),
         (("remove", "price_none"), "there is no price with such an id"),
         (("list", "--status", "old"), "--status: use one of current"),
