@@ -226,6 +226,8 @@ class ControlClient:
         if fault := handshake_fault(details):
             return Unavailable(f"`{self._target}` is not taken for the control plane: {fault}")
         line = f"the control plane does not answer ({error.code().name.lower()})"
+        if "errors resolving" in details:
+            return Unavailable(f"{line}: the name in `{self._target}` has no address")
         if self._tls is not None and "Socket closed" in details:
             # All that TLS 1.3 shows of it on this side.
             line += (

@@ -42,3 +42,10 @@ async def test_an_api_client_hears_nothing_of_the_inside(tmp_path: Path) -> None
     assert set(told) == {"it cannot be decided at the moment: try again"}
     assert len(log) == 1, "one word for all that fail together"
     assert INSIDE in log[0]["reason"]
+
+
+async def test_a_name_without_an_address_is_told() -> None:
+    client = ControlClient("nowhere.invalid:9300", "fingerprint")
+    with pytest.raises(Unavailable, match=r"`nowhere\.invalid:9300` has no address"):
+        await client.prices()
+    await client.close()
