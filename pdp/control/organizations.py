@@ -35,7 +35,7 @@ async def update_settings(
 ) -> dict[str, Any]:
     """Change the settings by a JSON Merge Patch; `if_match` is the tag that the caller has seen.
 
-    Windows that have begun keep the timezone of their start (docs/adr/0005). Raises
+    Another timezone begins windows with nothing spent in them (docs/adr/0005). Raises
     `InvalidDocument` with every fault, `PreconditionFailed` for other settings.
     """
     _check(actor)

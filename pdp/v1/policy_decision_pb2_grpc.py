@@ -63,8 +63,8 @@ class PolicyDecisionServiceServicer:
 
     def Report(self, request, context):
         """Report settles what was used. An accepted usage is durable before the
-        answer. One bad usage fails itself only. The first report of a request wins
-        for 48 hours; later ones are counted as duplicates.
+        answer. One bad usage fails itself only. The first report of a request wins;
+        later ones are counted as duplicates.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

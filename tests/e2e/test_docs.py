@@ -9,6 +9,7 @@ import pytest
 
 from pdp.demo.envoy import configure, example_config
 from pdp.demo.ports import Ports
+from tests.nginx import find_nginx
 from tests.redis import RedisServer
 from tests.stack import Stack, free_port
 
@@ -99,3 +100,26 @@ def test_the_commands_of_the_page_on_redis(
     assert done.returncode == 0, done.stdout + done.stderr
     assert "decision   allow" in done.stdout
     assert "pdp_datastore_partitioned 0.0" in done.stdout
+
+
+def test_nginx_is_tried_as_its_page_says(stack: Stack, tmp_path: Path) -> None:
+    find_nginx()
+    upstream, listener, key = free_port(), free_port(), stack.create_key()
+    stack.start()
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    ports = [(11000, upstream), (10080, listener), (9292, stack.nginx_port), (8080, free_port())]
+    edits = "".join(f" -e 's/127.0.0.1:{usual}/127.0.0.1:{here}/'" for usual, here in ports)
+    usual_udp = f"server=127.0.0.1:{stack.nginx_port}"
+    edits += f" -e 's/{usual_udp}/server=127.0.0.1:{stack.usage_port}/'"
+    script = blocks("docs/nginx.md", "## Try it", "## What decides")
+    start = "export PROVIDER_API_KEY"
+    assert start in script
+    script = script.replace(start, f"sed -i{edits} my-nginx/*.conf my-nginx/*.inc\n{start}")
+    script = script.replace("localhost:10080", f"localhost:{listener}")
+    provider = f"python -m pdp.demo.upstream {upstream} > /dev/null &\n"
+    provider += f"until curl -s -o /dev/null localhost:{upstream}; do sleep 0.2; done\n"
+    export = f"export KEY={key['api_key']}\n"
+    done = run(stack, provider + export + script, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "HTTP/1.1 200" in done.stdout
+    assert stack.audit(1)[0]["status"] in ("pending", "success")
