@@ -3,6 +3,7 @@
 -- e   when it ends: ns, decimal
 -- o   the owner: the data plane that made it
 -- c   who is about to expire it, and cu: the second until which nobody else may
+-- g   a retry was given it: whoever made it and found its caller gone must not take it back
 -- x, t, a   it has expired: nano-USD and tokens that were charged, and the second
 -- z   it is settled, or taken back: all that is left, for 49 hours. `lost`: it was settled
 --     from a spool after Redis had lost it
@@ -57,12 +58,13 @@ local function is_late(expired_at)
   return SECOND - tonumber(expired_at) >= SETTLED_KEPT
 end
 
--- O key request -> {packed, ends} of the live hold of a request, or false.
+-- O key request -> {packed, ends} of the live hold of a request, or false. It is given out.
 local function open_of(key, request)
   local id = call('GET', request_name(key, request))
   if not id or id == '' then return false end
   local found = call('HMGET', hold_name(id), 'b', 'e', 'x')
   if not found[1] or found[3] then return false end
+  call('HSET', hold_name(id), 'g', '1')
   return {found[1], found[2]}
 end
 

@@ -82,11 +82,12 @@ local function expire(op)
   return true
 end
 
--- C id -> true. Take a hold back whose answer nobody got, or that is yet to arrive.
+-- C id -> true. Take a hold back whose answer nobody got, or that is yet to arrive; not one
+-- that a retry of its request was given meanwhile.
 local function cancel(op)
   local id = op[2]
-  local found = call('HMGET', hold_name(id), 'b', 'x')
-  if found[2] then return true end
+  local found = call('HMGET', hold_name(id), 'b', 'x', 'g')
+  if found[2] or found[3] then return true end
   if not found[1] then
     call('HSET', hold_name(id), 'z', '1')
     call('EXPIRE', hold_name(id), SETTLED_KEPT)
