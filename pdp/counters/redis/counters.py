@@ -113,6 +113,7 @@ class RedisCounters:
         if is_allowed and not op.dry_run:
             # Its record is counted from the spool once Redis is back.
             self._roots.own.add(op.hold)
+            self._roots.owe(root)
         return verdict
 
     def _take_back(self, op: Reserve, root: str) -> None:
@@ -152,6 +153,7 @@ class RedisCounters:
         try:
             answer, _ = await self._roots.ask(root, asks.settle(op), self._time(op.now))
         except Away:
+            self._roots.owe(root)
             return True
         # To join the root may have counted it, from its record.
         return bool(answer) or counted_elsewhere
@@ -165,6 +167,7 @@ class RedisCounters:
         try:
             answer, _ = await self._roots.ask(root, asks.extend(reservation_id, expires_at))
         except Away:
+            self._roots.owe(root)
             return own
         return bool(answer)
 

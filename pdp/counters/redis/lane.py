@@ -61,6 +61,8 @@ class Lane:
         self.root = root
         self.epoch: bytes | None = None
         """Of the counters in which all is counted that this data plane has spooled, else None."""
+        self.left = 0
+        """How often it was left: who joins it meanwhile has to look again."""
         self.counted = 0
         """Number of the record up to which Redis has been told that all are counted."""
         self._marks: deque[int] = deque()

@@ -146,6 +146,11 @@ class Roots:
     def leave(self, lane: Lane) -> None:
         """Take part in a root no longer; the next call joins it again."""
         lane.epoch = None
+        lane.left += 1
+
+    def owe(self, root: str) -> None:
+        """Note that something is to be counted from the spool: the next call joins the root."""
+        self.leave(self.lane(root))
 
     def leave_all(self) -> None:
         """Take part in none."""
@@ -175,11 +180,16 @@ class Roots:
         try:
             number, epoch = await self._position(lane)
             await self._cancel(lane, epoch)
-            async for ops in self.history.since(lane.root, number):
-                for lot in _lots(ops):
-                    self._expect(await lane.call(lot, self._time()), epoch)
-            await self._publish_own(lane, epoch)
-            await self.line.add_root(lane.root)
+            left = -1
+            while left != lane.left:
+                # What is left over meanwhile may come behind what was read: go on from there.
+                left, end = lane.left, self.history.end()
+                async for ops in self.history.since(lane.root, number):
+                    for lot in _lots(ops):
+                        self._expect(await lane.call(lot, self._time()), epoch)
+                await self._publish_own(lane, epoch)
+                await self.line.add_root(lane.root)
+                number = max(number, end)
         except Away:
             raise
         except Unavailable as error:

@@ -4,10 +4,13 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from pdp.counters.redis import lane as lanes
+from pdp.errors import Unavailable
 from pdp.quota.hold import Admitted
-from tests.contract.world import USD
+from tests.contract.world import NOON, USD, answer
 from tests.counting import Fleet
 from tests.redis import RedisServer, running_redis
+from tests.unit.counters.test_redis_trouble import spooled
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +26,39 @@ async def fleet(own_redis: RedisServer) -> AsyncIterator[Fleet]:
     yield fleet
     for plane in fleet.planes:
         await plane.close()
+
+
+async def test_a_report_that_redis_has_no_memory_for_is_counted_later(fleet: Fleet) -> None:
+    plane = fleet.plane()
+    w = fleet.world(plane, root={"budget_limits": {"total": 9.0}})
+    hold = w.hold(USD)
+    assert isinstance(await w.reserve(hold), Admitted)
+    spooled(plane, hold)
+    with fleet.server.client() as client:
+        client.config_set("maxmemory", "1")
+        try:
+            with pytest.raises(Unavailable):
+                await w.check(USD)
+            spooled(plane, hold, 2 * USD)
+            assert await w.settle(hold, 2 * USD), "it is taken"
+        finally:
+            client.config_set("maxmemory", "0")
+    assert await w.fill("budget_limits.total") == (2 * USD, 0)
+
+
+async def test_what_is_allowed_while_too_many_wait_is_known_to_its_report(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane = fleet.plane()
+    w = fleet.world(plane)
+    await w.check(0)  # Joined.
+    monkeypatch.setattr(lanes, "MOST_WAITING", 0)
+    hold = w.hold(USD)
+    assert await w.reserve(hold) == Admitted(hold)
+    spooled(plane, hold)
+    monkeypatch.undo()
+    assert await answer(w.counters.locate(hold.reservation_id, "", "", NOON)) == hold
+    assert (await w.money())[2] == (0, USD)
 
 
 async def test_a_hold_that_a_retry_was_given_is_not_taken_back(fleet: Fleet) -> None:
