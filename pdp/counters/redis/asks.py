@@ -20,9 +20,12 @@ _SECOND: Final = 1_000_000_000
 _pack = msgspec.msgpack.Encoder().encode
 
 
-def call(owner: str, now: int, ops: Sequence[bytes]) -> bytes:
-    """Return the argument of one call; `now` in ns, 0: Redis has the clock."""
-    return _pack((owner, *divmod(now, _SECOND), tuple(map(Raw, ops))))
+def call(owner: str, now: int, ops: Sequence[bytes], floor: int = 0) -> bytes:
+    """Return the argument of one call; `now` in ns, 0: Redis has the clock.
+
+    Nothing is done by a Redis that has forgotten calls up to number `floor` of the owner.
+    """
+    return _pack((owner, *divmod(now, _SECOND), tuple(map(Raw, ops)), floor))
 
 
 class Reservations:

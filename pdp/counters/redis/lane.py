@@ -30,12 +30,15 @@ class Script(Protocol):
 
 
 class Answered:
-    """Answers of one call: the epoch of the counters, the time in ns, one answer for each op."""
+    """Answers of one call: the epoch of the counters, the time in ns, one answer for each op.
 
-    __slots__ = ("answers", "epoch", "now")
+    `count` is the number of the call among those of the owner.
+    """
+
+    __slots__ = ("answers", "count", "epoch", "now")
 
     def __init__(self, found: Any) -> None:
-        epoch, seconds, nanoseconds, self.answers = found
+        epoch, seconds, nanoseconds, self.answers, self.count = found
         self.epoch: bytes | None = epoch
         self.now: int = seconds * 1_000_000_000 + nanoseconds
 
@@ -61,6 +64,8 @@ class Lane:
         self.root = root
         self.epoch: bytes | None = None
         """Of the counters in which all is counted that this data plane has spooled, else None."""
+        self.floor = 0
+        """The last call that was answered: a Redis that does not know of it is an old one."""
         self.left = 0
         """How often it was left: who joins it meanwhile has to look again."""
         self.counted = 0
@@ -102,13 +107,17 @@ class Lane:
 
     async def call(self, ops: list[bytes], now: int) -> Answered:
         """Do some ops in one call of their own. Raises `Away`."""
+        left, argument = self.left, asks.call(self._owner, now, ops, self.floor)
         try:
-            found = await self._script.run_script(self._prefix, asks.call(self._owner, now, ops))
+            found = await self._script.run_script(self._prefix, argument)
         except Away:
             self._failed()
             raise
         self._succeeded()
-        return Answered(found)
+        answered = Answered(found)
+        if left == self.left:
+            self.floor = max(self.floor, answered.count)
+        return answered
 
     async def _run(self) -> None:
         while self._waiting:

@@ -146,6 +146,7 @@ class Roots:
     def leave(self, lane: Lane) -> None:
         """Take part in a root no longer; the next call joins it again."""
         lane.epoch = None
+        lane.floor = 0
         lane.left += 1
 
     def owe(self, root: str) -> None:
@@ -215,6 +216,7 @@ class Roots:
     async def _position(self, lane: Lane) -> tuple[int, bytes]:
         """Return (first record of the spool that may not be counted, the epoch)."""
         for _ in range(_LOOKS):
+            lane.floor = 0
             answered = await lane.call([asks.beat(self.history.spool_id)], self._time())
             if answered.epoch is not None:
                 return int(answered.answers[0] or 0), answered.epoch

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from pdp.counters.redis import lane as lanes
+from pdp.counters.redis.away import Away
 from pdp.errors import Unavailable
 from pdp.quota.hold import Admitted
 from tests.contract.world import NOON, USD, answer
@@ -75,3 +76,41 @@ async def test_a_hold_that_a_retry_was_given_is_not_taken_back(fleet: Fleet) -> 
     await fleet.tender(one).tend()
     assert await v.settle(hold, USD // 2)
     assert (await v.money())[2] == (USD // 2, 0)
+
+
+async def test_a_restart_with_older_data_between_two_calls_is_noticed(fleet: Fleet) -> None:
+    plane = fleet.plane()
+    w = fleet.world(plane, root={"budget_limits": {"total": 3.0}})
+    first, second = w.hold(USD), w.hold(USD)
+    assert isinstance(await w.reserve(first), Admitted)
+    spooled(plane, first)
+    with fleet.server.client() as client:
+        client.save()
+    assert isinstance(await w.reserve(second), Admitted)
+    spooled(plane, second)
+    assert await w.settle(first, USD)
+    spooled(plane, first, USD)
+    fleet.server.stop()
+    fleet.server.start()
+    with pytest.raises(Away):
+        await plane.line.ping()  # The broken connection is used up by what is no call of a root.
+    verdicts = [await w.check(USD) for _ in range(2)]
+    assert [isinstance(each, Admitted) for each in verdicts] == [True, False]
+    assert await w.fill("budget_limits.total") == (USD, 2 * USD)
+
+
+async def test_an_older_replica_that_takes_over_between_two_calls_is_noticed(fleet: Fleet) -> None:
+    plane = fleet.plane()
+    w = fleet.world(plane, root={"budget_limits": {"total": 2.0}})
+    await w.check(0)
+    with fleet.server.client() as client:
+        old = {key: client.dump(key) for key in client.keys("pdp:{root}:*")}
+        hold = w.hold(2 * USD)
+        await w.reserve(hold)
+        spooled(plane, hold)
+        client.flushall()
+        for key, value in old.items():
+            assert value is not None
+            client.restore(key, 0, value)
+    assert not isinstance(await w.check(1), Admitted)
+    assert await w.fill("budget_limits.total") == (0, 2 * USD)

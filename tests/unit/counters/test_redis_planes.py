@@ -120,8 +120,11 @@ async def test_every_key_with_a_window_expires_and_names_its_date(fleet: Fleet) 
     with fleet.server.client() as client:
         kept = {key.decode(): client.ttl(key) for key in client.keys("pdp:{root}:*")}
     forever = {name for name, ttl in kept.items() if ttl < 0}
-    assert forever == {f"pdp:{{root}}:{name}" for name in ("t:leaf", "t:team", "t:root", "epoch")}
+    assert forever == {
+        f"pdp:{{root}}:{name}" for name in ("t:leaf", "t:team", "t:root", "epoch", "calls")
+    }
     assert {f"pdp:{{root}}:d:leaf:{DAY}", f"pdp:{{root}}:m:leaf:{MONTH}"} < kept.keys()
     assert {name[:13] for name in kept} <= {f"pdp:{{root}}:{each}:" for each in "dmtrhq"} | {
-        "pdp:{root}:ep"
+        "pdp:{root}:ep",
+        "pdp:{root}:ca",
     }

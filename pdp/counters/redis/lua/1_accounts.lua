@@ -2,13 +2,15 @@
 -- the order of their names (pdp/counters/redis/script.py joins them).
 --
 -- KEYS[1]  `pdp:{ROOT}:`. Every name below begins with it, so that all are in one slot.
--- ARGV[1]  MessagePack of {owner, seconds, nanoseconds, ops}. The time is that of Redis
+-- ARGV[1]  MessagePack of {owner, seconds, nanoseconds, ops, floor}. The time is that of Redis
 --          where `seconds` is 0; tests give their own. An op is {letter, ...}: see the
 --          function that its letter stands for in `9_main.lua`.
--- Returns  {epoch or nil, seconds, nanoseconds, answers}, one answer for each op: true is 1,
---          false is nil. Without an epoch the root has not been opened since Redis lost its
---          data: no op was done but those that open it, and the answer is '?'. An op that
---          failed answers {'!', why}.
+--          `floor` is the highest count of the owner's calls that it was told, 0: any.
+-- Returns  {epoch or nil, seconds, nanoseconds, answers, count}, one answer for each op: true
+--          is 1, false is nil. Without an epoch the root has not been opened since Redis lost
+--          its data, or it has lost calls that the owner had an answer to (an old copy of the
+--          data, a replica that lagged): no op was done but those that open it, and the answer
+--          is '?'. An op that failed answers {'!', why}.
 --
 -- Each op is done whole or not at all: it reads, then decides, then writes.
 --
@@ -26,11 +28,12 @@
 -- ends         sorted set  live holds by the microsecond in which they end
 -- epoch        string  random; there is one while the counters are whole
 -- spools       hash  spool -> number of the record up to which all are counted here
+-- calls        hash  owner -> how many of its calls were done
 -- opening      string  who opens the root just now; until it is gone, nothing is reserved
 
 local PREFIX = KEYS[1]
 local call = redis.call
-local OWNER, SECOND, NANO, OPS = unpack(cmsgpack.unpack(ARGV[1]))
+local OWNER, SECOND, NANO, OPS, FLOOR = unpack(cmsgpack.unpack(ARGV[1]))
 if SECOND == 0 then
   local time = call('TIME')
   SECOND, NANO = tonumber(time[1]), tonumber(time[2]) * 1000
