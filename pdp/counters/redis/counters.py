@@ -23,6 +23,7 @@ from pdp.quota.hold import (
     Absent,
     Admitted,
     Hold,
+    Open,
     Refused,
     Reserve,
     Settlement,
@@ -76,7 +77,11 @@ class RedisCounters:
             _, (found, _) = await asyncio.gather(self._look(root, scopes, now), asked)
         except Away:
             return None
-        return answers.hold_of(*found) if request_id and found else None
+        if not request_id or not found:
+            return None
+        hold = answers.hold_of(*found)
+        self._roots.own.add(hold)
+        return hold
 
     async def reserve(self, op: Reserve) -> Verdict:
         """Admit and hold, or refuse and move nothing."""
@@ -98,7 +103,8 @@ class RedisCounters:
         if isinstance(verdict, Refused):
             accounts = answers.accounts_of(hold.windows, op.plan, answer[1])
             self._view.know_refused(op, accounts, now)
-        if isinstance(verdict, Admitted) and not op.dry_run:
+        if isinstance(verdict, Open) or (isinstance(verdict, Admitted) and not op.dry_run):
+            # Of an open one, too, this data plane can answer for now, should its maker be gone.
             self._roots.own.add(verdict.hold)
         return verdict
 
@@ -155,6 +161,10 @@ class RedisCounters:
         except Away:
             self._roots.owe(root)
             return True
+        except BaseException:
+            # Nobody waits any more, but it is in the spool; maybe it was never sent.
+            self._roots.owe(root)
+            raise
         # To join the root may have counted it, from its record.
         return bool(answer) or counted_elsewhere
 

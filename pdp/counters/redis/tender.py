@@ -8,7 +8,7 @@ import structlog
 from pdp.counters.redis import asks
 from pdp.counters.redis.away import Away
 from pdp.counters.redis.counters import RedisCounters
-from pdp.counters.redis.lane import MOST_OPS
+from pdp.counters.redis.lane import Lane
 from pdp.counters.redis.roots import Roots
 from pdp.errors import StartRefused
 from pdp.ports import Clock
@@ -25,6 +25,9 @@ _RETRY: Final = 0.1
 
 _MOST_CHECKED: Final = 500
 """Own holds that are looked at in one go: they should have ended long ago."""
+
+_MOST_OWED: Final = 1_000
+"""Holds that are taken back in one go."""
 
 _OVERDUE: Final = 60 * _SECOND
 
@@ -109,10 +112,18 @@ class Tender:
 
     async def _take_back(self) -> None:
         """Cancel holds that nobody knows of, whether or not Redis ever made them."""
-        owed = list(self._roots.taken_back.items())[:MOST_OPS]
-        for reservation_id, root in owed:
-            await self._roots.ask(root, asks.cancel(reservation_id))
-            self._roots.taken_back.pop(reservation_id, None)
+        owed = list(self._roots.taken_back.items())
+        trouble: set[str] = set()
+        for reservation_id, root in owed[:_MOST_OWED]:
+            if root in trouble:
+                continue
+            try:
+                await self._roots.ask(root, asks.cancel(reservation_id))
+            except Away as error:
+                trouble.add(root)
+                self._say(root, error)
+            else:
+                self._roots.taken_back.pop(reservation_id, None)
 
     async def _each_second(self) -> None:
         if self._seconds % _LOOK_FOR_ROOTS == 0:
@@ -125,13 +136,26 @@ class Tender:
             self._name, second, _PLANE_PATIENCE
         )
         for lane in self._roots.lanes:
-            if lane.epoch is None:
-                await self._roots.join(lane)
-            number = lane.mark(self._roots.history.end())
-            counted = -1 if number is None else number
-            await self._roots.ask(lane.root, asks.beat(self._name, counted))
-            lane.counted = max(lane.counted, counted)
+            try:
+                await self._beat(lane)
+            except Away as error:
+                self._say(lane.root, error)
         await self._forget_settled()
+
+    async def _beat(self, lane: Lane) -> None:
+        """Say up to which record all is counted in a root."""
+        if lane.epoch is None:
+            await self._roots.join(lane)
+        number = lane.mark(self._roots.history.end())
+        counted = -1 if number is None else number
+        await self._roots.ask(lane.root, asks.beat(self._name, counted))
+        lane.counted = max(lane.counted, counted)
+
+    def _say(self, root: str, error: Away) -> None:
+        """Log what goes wrong with one root, which must not hold up the others."""
+        if self._roots.breaker.is_open:
+            raise error
+        _log.warning("redis did not do what is due, trying again", root=root, error=str(error))
 
     async def _forget_settled(self) -> None:
         """Let go of own holds that other data planes have settled."""

@@ -1,5 +1,6 @@
 """What happens between two calls, or instead of one, is made good."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -8,7 +9,8 @@ from pdp.counters.redis import lane as lanes
 from pdp.counters.redis.away import Away
 from pdp.errors import Unavailable
 from pdp.quota.hold import Admitted
-from tests.contract.world import NOON, USD, answer
+from pdp.spend import Snapshot
+from tests.contract.world import NOON, SECOND, USD, answer
 from tests.counting import Fleet
 from tests.redis import RedisServer, running_redis
 from tests.unit.counters.test_redis_trouble import spooled
@@ -114,3 +116,48 @@ async def test_an_older_replica_that_takes_over_between_two_calls_is_noticed(fle
             client.restore(key, 0, value)
     assert not isinstance(await w.check(1), Admitted)
     assert await w.fill("budget_limits.total") == (0, 2 * USD)
+
+
+async def test_a_report_whose_caller_is_gone_is_counted(fleet: Fleet) -> None:
+    plane = fleet.plane()
+    w = fleet.world(plane)
+    hold = w.hold(USD)
+    assert isinstance(await w.reserve(hold), Admitted)
+    spooled(plane, hold)
+    spooled(plane, hold, USD // 2)
+    waiting = asyncio.ensure_future(w.settle(hold, USD // 2))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert (await w.money())[2] == (USD // 2, 0)
+
+
+async def test_a_hold_that_a_retry_was_given_outlives_its_maker_and_redis(fleet: Fleet) -> None:
+    one, other = fleet.plane("spool1"), fleet.plane("spool2")
+    w, v = fleet.world(one), fleet.world(other)
+    hold = w.hold(USD, request_id="r")
+    assert isinstance(await w.reserve(hold), Admitted)
+    assert await v.find_open("leaf", "r") == hold
+    fleet.server.flush()
+    await v.money()
+    assert (await v.money())[2] == (0, USD)
+
+
+async def test_a_root_that_cannot_be_opened_does_not_hold_up_the_others(fleet: Fleet) -> None:
+    plane = fleet.plane()
+    w, tender = fleet.world(plane), fleet.tender(plane)
+    await w.check(0)
+
+    async def nothing(root: str) -> Snapshot:
+        raise Unavailable("there is no such organization")
+
+    plane.roots.lane("lost")
+    plane.roots._lanes = dict(reversed(plane.roots._lanes.items()))
+    plane.books.snapshot = nothing  # type: ignore[method-assign]
+    plane.roots.taken_back["res_1.lost"] = "lost"
+    spooled(plane, w.hold(0))
+    for _ in range(5):
+        plane.ticks += SECOND
+        await tender.tend()
+    assert plane.roots.lane("root").counted == 1
