@@ -9,18 +9,27 @@ FAILURES: Final = 2
 class Breaker:
     """Closed while calls succeed. Open, no call is made but a probe every `rest`."""
 
-    __slots__ = ("_failures", "_next_probe", "_rest", "is_open", "trips")
+    __slots__ = ("_failures", "_next_probe", "_rest", "is_open", "round", "trips")
 
     def __init__(self, rest: int) -> None:
         self.is_open = False
         self.trips = 0
         """How often it has opened."""
+        self.round = 0
+        """How many failures have counted: calls that go out together fail together."""
         self._rest = rest
         self._failures = 0
         self._next_probe = 0
 
-    def failed(self, now: int) -> None:
-        """Note that a call, or a probe, got no answer."""
+    def failed(self, now: int, began: int | None = None) -> None:
+        """Note that a call, or a probe, got no answer.
+
+        `began`: the round when it went out. What went out before the last failure tells
+        nothing new: one pause of Redis is one failure, however many wait for it.
+        """
+        if began is not None and began != self.round:
+            return
+        self.round += 1
         self._failures += 1
         if self._failures >= FAILURES and not self.is_open:
             self.is_open = True

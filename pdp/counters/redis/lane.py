@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 from pdp.counters.redis import asks
 from pdp.counters.redis.away import Away
+from pdp.counters.redis.breaker import Breaker
 from pdp.counters.redis.layout import prefix_of
 
 MOST_OPS: Final = 32
@@ -50,7 +51,7 @@ Waiting = tuple[bytes, int, asyncio.Future[tuple[Any, Answered]]]
 class Lane:
     """Gathers ops for one root, and sends them in few calls, each once there is room for it.
 
-    `failed` and `succeeded` are told of each call.
+    `breaker` is told of each call that succeeds, and `failed` of others, with their round.
     """
 
     def __init__(
@@ -58,8 +59,8 @@ class Lane:
         root: str,
         owner: str,
         script: Script,
-        failed: Callable[[], None],
-        succeeded: Callable[[], None],
+        breaker: Breaker,
+        failed: Callable[[int], None],
     ) -> None:
         self.root = root
         self.epoch: bytes | None = None
@@ -75,7 +76,7 @@ class Lane:
         self._owner = owner
         self._script = script
         self._failed = failed
-        self._succeeded = succeeded
+        self._breaker = breaker
         self._waiting: deque[Waiting] = deque()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -107,13 +108,14 @@ class Lane:
 
     async def call(self, ops: list[bytes], now: int) -> Answered:
         """Do some ops in one call of their own. Raises `Away`."""
+        began = self._breaker.round
         left, argument = self.left, asks.call(self._owner, now, ops, self.floor)
         try:
             found = await self._script.run_script(self._prefix, argument)
         except Away:
-            self._failed()
+            self._failed(began)
             raise
-        self._succeeded()
+        self._breaker.succeeded()
         answered = Answered(found)
         if left == self.left:
             self.floor = max(self.floor, answered.count)

@@ -118,13 +118,13 @@ class Roots:
         lane = self._lanes.get(root)
         if lane is None:
             lane = self._lanes[root] = Lane(
-                root, self._owner, self.line, self._failed, self.breaker.succeeded
+                root, self._owner, self.line, self.breaker, self._failed
             )
         return lane
 
-    def _failed(self) -> None:
+    def _failed(self, began: int) -> None:
         was_open = self.breaker.is_open
-        self.breaker.failed(self._monotonic())
+        self.breaker.failed(self._monotonic(), began)
         if self.breaker.is_open and not was_open:
             self.away()
         # Whatever was asked may be done or not: count again what was spooled.

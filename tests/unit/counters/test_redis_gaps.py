@@ -161,3 +161,24 @@ async def test_a_root_that_cannot_be_opened_does_not_hold_up_the_others(fleet: F
         plane.ticks += SECOND
         await tender.tend()
     assert plane.roots.lane("root").counted == 1
+
+
+async def test_one_pause_of_redis_is_one_failure_however_many_wait(fleet: Fleet) -> None:
+    plane = fleet.plane(deadline=0.3)
+    w = fleet.world(plane, leaf={"budget_limits": {"daily": 5.0}})
+    await w.check(0)
+    fleet.server.freeze()
+    try:
+        waiting = []
+        for _ in range(2):  # In two calls.
+            waiting.append(asyncio.ensure_future(w.check(USD)))
+            await asyncio.sleep(0.01)
+        for each in waiting:
+            with pytest.raises(Unavailable):
+                await each
+        assert not plane.roots.breaker.is_open
+        with pytest.raises(Unavailable):
+            await w.check(USD)
+        assert plane.roots.breaker.is_open
+    finally:
+        fleet.server.thaw()
