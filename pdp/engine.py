@@ -227,12 +227,10 @@ class Engine:
                     prompt = output = 0  # There are none, whatever the bytes look like.
                 cost, input_cost = price.hold(prompt, output, units)
         made = self._ids()
-        reservation_id = "res_" + made
-        if self._options.roots_in_ids:
-            reservation_id += "." + case.key.ancestors[-1]
+        root = "." + case.key.ancestors[-1] if self._options.roots_in_ids else ""
         # Positional: by name it would cost half a microsecond more.
         return Hold(
-            reservation_id,
+            "res_" + made + root,
             "dec_" + made,
             case.key.record.id,
             request.request_id or "req_" + made,

@@ -39,6 +39,32 @@ async def update_settings(
     `InvalidDocument` with every fault, `PreconditionFailed` for other settings.
     """
     _check(actor)
+    fields = _fields_of(patch)
+    async with changing(database, actor, now) as change:
+        _check(change.actor)
+        before = await store.organization_of(change.connection, actor.organization_id)
+        if if_match is not None and if_match != tag_of(_shown(before)):
+            raise PreconditionFailed(
+                "the settings have changed meanwhile: get them again and repeat what you want "
+                "to change"
+            )
+        after = msgspec.structs.replace(
+            before,
+            name=(fields["name"] or "") if "name" in fields else before.name,
+            timezone=fields.get("timezone") or before.timezone,
+        )
+        if after != before:
+            await store.update_organization(change.connection, after)
+            # Every key has the root above it: all of them are read again.
+            root = await store.root_key_id(change.connection, after.id)
+            rows = await get_keys(change.connection, [root])
+            told = _difference(before, after)
+            await change.tell("organizations.update", list(rows.values()), settings=told)
+        return _shown(after)
+
+
+def _fields_of(patch: object) -> dict[str, Any]:
+    """Return the fields of a patch; raises `InvalidDocument` with every fault."""
     problems = Problems()
     fields: dict[str, Any] = patch if isinstance(patch, dict) else {}
     if not isinstance(patch, dict):
@@ -52,27 +78,7 @@ async def update_settings(
     if timezone is not None and (fault := timezone_fault(timezone)):
         problems.add("timezone", fault)
     problems.raise_if_any()
-    async with changing(database, actor, now) as change:
-        _check(change.actor)
-        before = await store.organization_of(change.connection, actor.organization_id)
-        if if_match is not None and if_match != tag_of(_shown(before)):
-            raise PreconditionFailed(
-                "the settings have changed meanwhile: get them again and repeat what you want "
-                "to change"
-            )
-        after = msgspec.structs.replace(
-            before,
-            name=(name or "") if "name" in fields else before.name,
-            timezone=timezone or before.timezone,
-        )
-        if after != before:
-            await store.update_organization(change.connection, after)
-            # Every key has the root above it: all of them are read again.
-            root = await store.root_key_id(change.connection, after.id)
-            rows = await get_keys(change.connection, [root])
-            told = _difference(before, after)
-            await change.tell("organizations.update", list(rows.values()), settings=told)
-        return _shown(after)
+    return fields
 
 
 def _check(actor: Actor) -> None:

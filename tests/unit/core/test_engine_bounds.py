@@ -1,0 +1,71 @@
+"""The engine within bounds: of requests, of reports, of what it counts."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from pdp.model import Decision, Request
+from tests.unit.core.test_engine_waiting import LEAF, USAGE, ask, check, report
+from tests.wire.harness import Desk, record
+
+
+async def test_a_limit_of_nothing_blocks_also_what_has_no_price() -> None:
+    limits = {"budget_limits": {"daily": 1}, "token_limits": {"per_request_max": 0}}
+    desk = Desk(record("leaf", **limits))
+    request = Request("r", "leaf", "chat:completions", "nobodys-model", max_output_tokens=0)
+    assert (await check(desk, request)).reason == "request_too_large"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"prompt_tokens": 999_999_999, "max_output_tokens": 2},
+        {"max_output_tokens": 1_000_000_000, "choices": 1024},
+        {"prompt_tokens": 10**18},
+        {"metadata": {"a": "x" * 20_000}},
+    ],
+)
+async def test_what_a_request_may_take_is_bounded(asked: dict[str, Any]) -> None:
+    desk = Desk(record("leaf"))
+    answer = await check(desk, Request("r", "leaf", "chat:completions", "gpt-4o", **asked))
+    assert (answer.reason, answer.http_status) == ("invalid_request", 400)
+
+
+async def test_what_a_report_may_say_is_bounded() -> None:
+    desk = Desk(LEAF)
+    for wrong in (
+        {"metadata": {"a": "x" * 20_000}},
+        {"started_at": 2**63},
+        {"started_at": -1},
+        {"http_status": -1},
+        {"latency_ms": -1},
+    ):
+        answer = await report(desk, replace(USAGE, **wrong))
+        assert (answer.result, answer.code) == ("error", "invalid_argument")
+
+
+async def test_the_names_of_providers_are_counted_within_bounds() -> None:
+    desk = Desk(LEAF)
+    for index, provider in enumerate(("openai", "mine", "yours", "unknown")):
+        usage = replace(USAGE, request_id=f"r{index}", provider=provider)
+        await report(desk, usage)
+    assert {provider for provider, _ in desk.stats.tokens} == {"openai", "other"}
+
+
+async def test_a_denial_without_a_key_is_counted_and_nobodys() -> None:
+    desk = Desk(LEAF)
+    answer = desk.engine.deny("route_not_allowed", "no", "r1", "envoy")
+    assert (answer.reason, answer.http_status, answer.key_id) == ("route_not_allowed", 403, "")
+    assert desk.stats.checks == {("deny", "route_not_allowed", "envoy"): 1}
+    assert desk.sink.records == []
+
+
+async def test_choices_multiply_the_output() -> None:
+    desk = Desk(record("leaf", budget_limits={"total": 100}))
+    request = Request("r", "leaf", "chat:completions", "gpt-4o", max_output_tokens=10, choices=3)
+    await check(desk, request)
+    assert (await check(desk, ask("x"))).reason == "ok"
+    held = desk.engine.check(Request("", "leaf", "chat:completions", "gpt-4o", dry_run=True))
+    assert isinstance(held, Decision)
+    assert held.limits[0].held == 3 * 10 * 2000 + 1_000_000
