@@ -5,7 +5,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from pdp.key import CompiledKey, Node
-from pdp.model import KeyRecord, Resolved
+from pdp.model import KeyRecord, Moved, Resolved
 from pdp.policy.chain import build_chain
 from pdp.policy.node import compile_node
 from pdp.problems import Problems
@@ -19,8 +19,8 @@ class Compiler:
     """Compiles keys; an ancestor is compiled once while any key below it is in use."""
 
     def __init__(self) -> None:
-        self._nodes: WeakValueDictionary[tuple[str, int, str], Node] = WeakValueDictionary()
-        self._calendars: dict[str, Calendar] = {}
+        self._nodes: WeakValueDictionary[tuple[str, int, Calendar], Node] = WeakValueDictionary()
+        self._calendars: dict[tuple[str, Moved | None], Calendar] = {}
 
     def compile(self, resolved: Resolved) -> CompiledKey:
         """Return the key ready to decide.
@@ -28,12 +28,9 @@ class Compiler:
         Raises `InvalidDocument` when a document of its chains does not parse
         here, which only happens when the control plane is of another version.
         """
-        problems = Problems()
+        problems, calendar = Problems(), self._calendar(resolved)
         records = {record.id: record for record in resolved.records}
-        nodes = {
-            record.id: self._node(record, resolved.timezone, problems)
-            for record in resolved.records
-        }
+        nodes = {record.id: self._node(record, calendar, problems) for record in resolved.records}
         problems.raise_if_any()
         leaf = records[resolved.key_id]
         return CompiledKey(
@@ -45,31 +42,32 @@ class Compiler:
             plan=plan_of([nodes[key_id].scope for key_id in resolved.parents]),
             scope_of={key_id: node.scope for key_id, node in nodes.items()},
             ancestors=resolved.parents,
-            windows=ChainWindows(resolved.parents, self._calendar(resolved.timezone)),
+            windows=ChainWindows(resolved.parents, calendar),
             nodes=tuple(nodes.values()),
             metadata=leaf.metadata or {},
             revision_text=str(resolved.revision),
             alive_until=_alive_until(leaf, resolved),
         )
 
-    def _node(self, record: KeyRecord, timezone: str, problems: Problems) -> Node:
-        identity = (record.id, record.version, timezone)
+    def _node(self, record: KeyRecord, calendar: Calendar, problems: Problems) -> Node:
+        identity = (record.id, record.version, calendar)
         node = self._nodes.get(identity)
         if node is None:
             faults = len(problems)
             node = Node(
                 compile_node(record, problems),
-                compile_scope(record, self._calendar(timezone), problems),
+                compile_scope(record, calendar, problems),
             )
             # One with faults lacks what could not be read, and may live on in a traceback.
             if len(problems) == faults:
                 self._nodes[identity] = node
         return node
 
-    def _calendar(self, timezone: str) -> Calendar:
-        calendar = self._calendars.get(timezone)
+    def _calendar(self, resolved: Resolved) -> Calendar:
+        zone = resolved.timezone, resolved.moved
+        calendar = self._calendars.get(zone)
         if calendar is None:
-            calendar = self._calendars[timezone] = Calendar(timezone)
+            calendar = self._calendars[zone] = Calendar(*zone)
         return calendar
 
 

@@ -199,6 +199,14 @@ class KeyRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires_at: int | None = None
 
 
+class Moved(Struct, frozen=True, array_like=True, gc=False):
+    """A change of timezone at a second, and the starts of the windows that were open then."""
+
+    at: int
+    day: int
+    month: int
+
+
 class Resolved(Struct, frozen=True, kw_only=True):
     """A secret's key with everything that decides for it.
 
@@ -213,5 +221,6 @@ class Resolved(Struct, frozen=True, kw_only=True):
     records: tuple[KeyRecord, ...]
     timezone: str
     revision: int
+    moved: Moved | None = None
     secret_expires_at: int | None = None
     secret_revoked: bool = False

@@ -17,6 +17,7 @@ from pdp.store.keys import get_keys
 from pdp.wording import instant, printable
 
 _FIELDS = ("name", "timezone")
+_SECOND = 1_000_000_000
 
 
 async def get_settings(database: Database, actor: Actor) -> dict[str, Any]:
@@ -35,7 +36,7 @@ async def update_settings(
 ) -> dict[str, Any]:
     """Change the settings by a JSON Merge Patch; `if_match` is the tag that the caller has seen.
 
-    Another timezone begins windows with nothing spent in them (docs/adr/0005). Raises
+    The day and the month that are open keep their start (docs/adr/0005). Raises
     `InvalidDocument` with every fault, `PreconditionFailed` for other settings.
     """
     _check(actor)
@@ -48,11 +49,7 @@ async def update_settings(
                 "the settings have changed meanwhile: get them again and repeat what you want "
                 "to change"
             )
-        after = msgspec.structs.replace(
-            before,
-            name=(fields["name"] or "") if "name" in fields else before.name,
-            timezone=fields.get("timezone") or before.timezone,
-        )
+        after = _changed(before, fields, now)
         if after != before:
             await store.update_organization(change.connection, after)
             # Every key has the root above it: all of them are read again.
@@ -61,6 +58,18 @@ async def update_settings(
             told = _difference(before, after)
             await change.tell("organizations.update", list(rows.values()), settings=told)
         return _shown(after)
+
+
+def _changed(before: store.Organization, fields: dict[str, Any], now: int) -> store.Organization:
+    after = msgspec.structs.replace(
+        before,
+        name=(fields["name"] or "") if "name" in fields else before.name,
+        timezone=fields.get("timezone") or before.timezone,
+    )
+    if after.timezone == before.timezone:
+        return after
+    day, month = before.calendar.day(now)[0], before.calendar.month(now)[0]
+    return msgspec.structs.replace(after, moved_at=now // _SECOND, moved_day=day, moved_month=month)
 
 
 def _fields_of(patch: object) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from pdp.control.resource import status_of
 from pdp.errors import Forbidden
 from pdp.policy.node import compile_node
 from pdp.problems import Problems
-from pdp.quota.calendar import Calendar
 from pdp.quota.compile import compile_scope
 from pdp.store import keys as store
 from pdp.store.organizations import Organization, root_key_id
@@ -77,7 +76,7 @@ def check_compiles(row: store.KeyRow, organization: Organization, problems: Prob
     """Compile a key as the data plane will: what passes here decides there."""
     record = row.record()
     compile_node(record, problems)
-    compile_scope(record, Calendar(organization.timezone), problems)
+    compile_scope(record, organization.calendar, problems)
 
 
 async def _parent(

@@ -83,7 +83,7 @@ def simulate(body: object, now: int, rules: Rules) -> Answer:
 
 def simulated(resolved: Resolved, asked: Asked, rules: Rules) -> Answer:
     """Decide by what is pretended alone."""
-    accounts = accounts_of(asked.spend or {}, resolved.timezone, asked.at)
+    accounts = accounts_of(asked.spend or {}, resolved, asked.at)
     return answer_of(decide(resolved, asked, accounts, rules), asked.at)
 
 
@@ -114,9 +114,7 @@ async def simulate_key(
     accounts = {each.key_id: each for each in await _spent(database, resolved, asked.at)}
     if asked.spend is not None:
         pretended: Spend = asked.spend
-        accounts |= {
-            each.key_id: each for each in accounts_of(pretended, resolved.timezone, asked.at)
-        }
+        accounts |= {each.key_id: each for each in accounts_of(pretended, resolved, asked.at)}
     return answer_of(decide(resolved, asked, list(accounts.values()), rules), asked.at)
 
 
@@ -131,7 +129,7 @@ def _asked(body: object, problems: Problems, key_id: str, now: int) -> Asked | N
 
 
 async def _spent(database: Database, resolved: Resolved, at: int) -> list[Any]:
-    calendar = Calendar(resolved.timezone)
+    calendar = Calendar(resolved.timezone, resolved.moved)
     ids = list(dict.fromkeys((*resolved.parents, *resolved.granters)))
     async with database.reading() as connection:
         return await accounts_in(connection, ids, calendar.day(at)[0], calendar.month(at)[0])

@@ -10,7 +10,7 @@ from pdp.model import Resolved
 from pdp.store import changes
 from pdp.store import keys as store
 from pdp.store.database import Database
-from pdp.store.organizations import organization_of
+from pdp.store.organizations import Organization, organization_of
 
 _MOST = 64
 """Keys that are looked up in one transaction."""
@@ -107,8 +107,8 @@ async def resolve_all(
     rows = await store.with_ancestors(
         connection, sorted(ids | {secret.key_id for secret in secrets.values()})
     )
-    timezones = {
-        each: (await organization_of(connection, each)).timezone
+    organizations = {
+        each: await organization_of(connection, each)
         for each in sorted({row.organization_id for row in rows.values()})
     }
     found: dict[Name, Resolved | Conflict | None] = {}
@@ -119,7 +119,7 @@ async def resolve_all(
             found[name] = None
             continue
         try:
-            found[name] = _resolved(key_id, secret, rows, timezones, number)
+            found[name] = _resolved(key_id, secret, rows, organizations, number)
         except Conflict as error:
             found[name] = error
     return number, found
@@ -129,9 +129,10 @@ def _resolved(
     key_id: str,
     secret: store.SecretRow | None,
     rows: Mapping[str, store.KeyRow],
-    timezones: Mapping[str, str],
+    organizations: Mapping[str, Organization],
     number: int,
 ) -> Resolved:
+    organization = organizations[rows[key_id].organization_id]
     parents = _chain(rows, key_id, "parent_key_id")
     granters = _chain(rows, key_id, "granted_by")
     return Resolved(
@@ -139,7 +140,8 @@ def _resolved(
         parents=parents,
         granters=granters,
         records=tuple(rows[each].record() for each in dict.fromkeys((*parents, *granters))),
-        timezone=timezones[rows[key_id].organization_id],
+        timezone=organization.timezone,
+        moved=organization.moved,
         revision=number,
         secret_expires_at=secret.expires_at if secret else None,
         secret_revoked=secret is not None and secret.revoked_at is not None,

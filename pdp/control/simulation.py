@@ -46,9 +46,9 @@ def decide(resolved: Resolved, asked: Asked, accounts: list[Account], rules: Rul
     return decision
 
 
-def accounts_of(spend: Spend, timezone: str, at: int) -> list[Account]:
+def accounts_of(spend: Spend, resolved: Resolved, at: int) -> list[Account]:
     """Return counters that have spent what is pretended, in the windows around `at` (ns)."""
-    calendar = Calendar(timezone)
+    calendar = Calendar(resolved.timezone, resolved.moved)
     day, month = calendar.day(at)[0], calendar.month(at)[0]
     return [
         Account(

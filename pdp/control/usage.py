@@ -51,7 +51,7 @@ async def usage_by_key(
     sight = await _narrowed(database, sight, key_id)
     async with database.reading() as connection:
         organization = await _organization(connection, sight)
-        calendar = Calendar(organization.timezone)
+        calendar = organization.calendar
         starts = {"day": calendar.day(now)[0], "month": calendar.month(now)[0], "total": 0}
         rows = await store.spent(connection, sight, starts, after, limit + 1)
     more = len(rows) > limit

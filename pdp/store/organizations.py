@@ -5,18 +5,35 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pdp.model import Moved
+from pdp.quota.calendar import Calendar
 from pdp.store.database import insert_into
 from pdp.store.schema import api_keys, meta, organizations
 from pdp.store.text import is_storable
 
 
 class Organization(Struct, frozen=True):
-    """An organization; its timezone places its days and months."""
+    """An organization; its timezone places its days and months. Times as in `Moved`."""
 
     id: str
     name: str
     timezone: str
     created_at: int
+    moved_at: int | None = None
+    moved_day: int | None = None
+    moved_month: int | None = None
+
+    @property
+    def moved(self) -> Moved | None:
+        """The last change of the timezone, and the windows that were open then."""
+        if self.moved_at is None or self.moved_day is None or self.moved_month is None:
+            return None
+        return Moved(self.moved_at, self.moved_day, self.moved_month)
+
+    @property
+    def calendar(self) -> Calendar:
+        """Its days and months."""
+        return Calendar(self.timezone, self.moved)
 
 
 async def insert_organization(connection: AsyncConnection, organization: Organization) -> None:

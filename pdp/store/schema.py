@@ -50,6 +50,9 @@ organizations = Table(
     _text("name"),
     Column("timezone", String(64), nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("moved_at", BigInteger),
+    Column("moved_day", BigInteger),
+    Column("moved_month", BigInteger),
 )
 
 api_keys = Table(

@@ -1,5 +1,7 @@
 """Windows and rates: days, months, bursts."""
 
+import pytest
+
 from pdp.quota.hold import Admitted, Refused
 from tests.contract.conftest import MakeWorld
 from tests.contract.world import HOUR, NOON, SECOND, USD
@@ -31,6 +33,25 @@ async def test_a_new_day_has_a_new_budget_and_a_month_goes_on(world: MakeWorld) 
     refused = await w.check(1)
     assert isinstance(refused, Refused)
     assert refused.limit.name == "budget_limits.monthly"
+
+
+@pytest.mark.parametrize("timezone", ["America/New_York", "Europe/Berlin", "Pacific/Kiritimati"])
+async def test_another_timezone_forgets_nothing_of_what_was_spent(
+    world: MakeWorld, timezone: str
+) -> None:
+    w = world(root={"budget_limits": {"daily": 3.0, "monthly": 9.0}})
+    settled, held = w.hold(USD), w.hold(USD)
+    await w.reserve(settled)
+    await w.reserve(held)
+    await w.settle(settled, USD)
+    w.move(timezone)
+    assert await w.money() == ((USD, USD),) * 3
+    assert isinstance(await w.check(USD + 1), Refused)
+    assert isinstance(await w.check(USD), Admitted)
+    await w.settle(held, 0)
+    assert await w.money() == ((USD, USD),) * 3
+    w.now = w.calendar.day(w.now)[1] * SECOND
+    assert await w.money() == ((0, 0), (USD, USD), (USD, USD))
 
 
 async def test_a_clock_that_goes_back_finds_the_day_as_it_was(world: MakeWorld) -> None:

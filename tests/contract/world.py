@@ -3,8 +3,10 @@
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from pdp.ids import IdSource
-from pdp.model import KeyRecord, LimitStatus
+from pdp.model import KeyRecord, LimitStatus, Moved
 from pdp.ports import Counters
 from pdp.problems import Problems
 from pdp.quota.calendar import Calendar
@@ -62,6 +64,14 @@ class World:
         self.ids = ids
         self._suffix = suffix
         self.now = NOON
+
+    def move(self, timezone: str) -> None:
+        """Change the timezone now, as the control plane has it done."""
+        day, month = self.calendar.day(self.now)[0], self.calendar.month(self.now)[0]
+        self.calendar = Calendar(timezone, Moved(self.now // SECOND, day, month))
+        self.scopes = tuple(replace(each, calendar=self.calendar) for each in self.scopes)
+        self.scope_of = {each.key_id: each for each in self.scopes}
+        self.windows = ChainWindows([each.key_id for each in self.scopes], self.calendar)
 
     def hold(
         self, cost: int | None = 0, tokens: int = 0, request_id: str = "", key: str = "leaf"

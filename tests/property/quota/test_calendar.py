@@ -7,6 +7,7 @@ from zoneinfo import available_timezones
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pdp.model import Moved
 from pdp.quota.calendar import Calendar
 
 SECOND = 1_000_000_000
@@ -44,3 +45,23 @@ def test_months_are_made_of_days(zone: str, now: int) -> None:
     assert calendar(zone).day(end * SECOND - 1)[1] == end
     assert calendar(zone).day(now)[0] >= start
     assert 27 * 86400 < end - start < 33 * 86400
+
+
+@settings(max_examples=200, deadline=timedelta(seconds=2))
+@given(zones=st.lists(ZONES, min_size=2, max_size=4), now=FROM_1860_TO_2037, later=st.data())
+def test_windows_go_on_over_changes_of_the_timezone(
+    zones: list[str], now: int, later: st.DataObject
+) -> None:
+    moving, at = Calendar(zones[0]), now
+    for zone in zones[1:]:
+        day, month = moving.day(at), moving.month(at)
+        moving = Calendar(zone, Moved(at // SECOND, day[0], month[0]))
+        for window, before, new in (
+            (moving.day, day, calendar(zone).day),
+            (moving.month, month, calendar(zone).month),
+        ):
+            # Not another window, and it ends when those of the new timezone do.
+            assert window(at) == (before[0], new(at)[1])
+            end = window(at)[1]
+            assert window(end * SECOND) == new(end * SECOND)
+        at += later.draw(st.integers(0, (moving.day(at)[1] * SECOND - at) // 2))

@@ -10,11 +10,12 @@ from pdp.control.initialize import initialize
 from pdp.control.organizations import get_settings, tag_of, update_settings
 from pdp.control.resolve import resolve
 from pdp.errors import Forbidden, InvalidDocument, PreconditionFailed
+from pdp.model import Moved
 from pdp.store.audit import AuditFilter
 from pdp.store.changes import current, since
 from pdp.store.sight import Sight
 from tests.unit.control.callers import actor_of, manager
-from tests.unit.control.desk import PEPPER, Desk, operator_of, rows
+from tests.unit.control.desk import DAY, MONTH, PEPPER, SECOND, Desk, operator_of, rows
 
 SHOWN = {"id": "org", "name": "Org", "timezone": "UTC", "created_at": "2026-11-23T12:00:00Z"}
 
@@ -49,6 +50,21 @@ async def test_a_new_timezone_has_every_key_read_again(desk: Desk) -> None:
     assert set(heard.key_ids) <= set(resolved.parents)
     assert heard.key_ids
     assert resolved.timezone == "Asia/Tokyo"
+
+
+async def test_the_windows_that_are_open_go_on_in_a_new_timezone(desk: Desk) -> None:
+    key_id = (await desk.create())["id"]
+    at = desk.now  # Noon.
+    for timezone in ("America/New_York", "Europe/Berlin"):
+        await update_settings(desk.database, desk.actor, {"timezone": timezone}, at)
+        _, resolved = await resolve(desk.database, None, key_id)
+        assert resolved is not None
+        assert resolved.moved == Moved(at // SECOND, DAY, MONTH)
+        at += 3600 * SECOND
+    await update_settings(desk.database, desk.actor, {"name": "Two"}, at + 1)
+    _, resolved = await resolve(desk.database, None, key_id)
+    assert resolved is not None
+    assert resolved.moved == Moved(at // SECOND - 3600, DAY, MONTH)
 
 
 async def test_what_changes_nothing_is_no_change(desk: Desk) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from pdp.control.organizations import update_settings
 from pdp.control.usage import GROUPS, usage_by_group, usage_by_key
 from pdp.errors import Forbidden, InvalidDocument, NotFound
 from pdp.quota.calendar import Calendar
@@ -179,6 +180,16 @@ async def test_an_organization_sees_its_own_usage_alone(desk: Desk) -> None:
     assert await usage_by_key(desk.database, Sight("org2"), NOON) == nothing
     for group in GROUPS:
         assert await usage_by_group(desk.database, Sight("org2"), group) == nothing
+
+
+async def test_what_was_spent_today_stays_so_in_another_timezone(desk: Desk) -> None:
+    team, user = await family(desk)
+    await desk.take(hold_of(desk, "d1", user, team))
+    before = (await by_key(desk))[team]
+    for timezone in ("America/New_York", "Europe/Berlin"):
+        await update_settings(desk.database, desk.actor, {"timezone": timezone}, NOON)
+        assert (await by_key(desk))[team] == before
+    assert before["today"]["held_usd"] == before["month"]["held_usd"] == 1.0
 
 
 async def test_a_day_is_named_by_its_date_in_the_organizations_timezone(store: Store) -> None:
