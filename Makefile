@@ -18,7 +18,7 @@ demo: venv  ## see it work: a real Envoy, real requests, allowed, refused, meter
 test: venv xds  ## all tests, with coverage
 	@scripts/test-tools
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 4 --dist loadfile $(ARGS)
+	$(BIN)/coverage run -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@scripts/coverage
 

@@ -34,8 +34,9 @@ def key(pdp: Pdp, root: dict[str, str]) -> dict[str, Any]:
     """A key that has spent 0.25 USD, holds 3 USD, and was denied once."""
     made = pdp.create(name="[b]Mobile[/b]", user_id="u")
     chain, organization = (made["id"], root["key_id"]), root["organization_id"]
+    whose: dict[str, Any] = {"organization_id": organization, "team_id": "", "user_id": "u"}
     first, second = (
-        held(name, cost, chain=chain, at=NOON + at * SECOND, organization_id=organization)
+        held(name, cost, chain=chain, at=NOON + at * SECOND, **whose)
         for name, cost, at in (("d1", 10**9, 1), ("d2", 3 * 10**9, 2))
     )
     no = denied("d3", key_id=made["id"], organization_id=organization, key_name="[b]Mobile[/b]")
