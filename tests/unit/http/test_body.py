@@ -126,6 +126,12 @@ def test_a_field_spelt_almost_like_a_decisive_one_is_refused(name: str) -> None:
         assert parse_body(data).model == "gpt-4o"
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e400"])
+def test_a_number_that_no_number_can_hold_is_refused(number: str) -> None:
+    with pytest.raises(BadBody, match="cannot be read"):
+        parse_body(f'{{"model":"m","n":{number}}}'.encode())
+
+
 def test_other_fields_may_come_twice_and_deeper_ones_too() -> None:
     assert (
         parse_body(b'{"model":"a","user":"x","user":"y","messages":[{"n":1,"n":2}]}').model == "a"
