@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 from msgspec import Struct
@@ -107,15 +108,18 @@ class Holds:
         return True
 
     def due(self, now: int, most: int) -> list[Hold]:
-        """Return up to `most` live holds that end at `now` (ns) or before, the earliest first."""
+        """Return up to `most` live holds that end at `now` (ns) or before.
+
+        Those of an earlier second come first, within one those that were added first.
+        """
         second = now // _SECOND
         found: list[Hold] = []
         for ending in sorted(key for key in self._ends if key <= second):
-            holds = (self.live[each] for each in self._ends[ending])
-            found += (hold for hold in holds if hold.expires_at <= now)
+            holds = map(self.live.__getitem__, self._ends[ending])
+            found += islice((hold for hold in holds if hold.expires_at <= now), most - len(found))
             if len(found) >= most:
                 break
-        return sorted(found, key=lambda hold: (hold.expires_at, hold.reservation_id))[:most]
+        return found
 
     def prune(self, before: int) -> None:
         """Forget holds that expired before `before` (ns)."""

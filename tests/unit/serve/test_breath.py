@@ -64,6 +64,33 @@ async def test_holds_that_run_out_together_yield() -> None:
     assert desk.stats.holds_expired == 2 * MOST_EXPIRED + 1
 
 
+async def test_holds_run_out_as_fast_as_they_come_when_a_turn_takes_long() -> None:
+    desk = Desk(record("leaf"))
+    service = DecisionService(desk.engine, desk.stats, desk.load)
+    for _ in range(4 * MOST_EXPIRED):
+        await service.Check(request(), Patient())
+    desk.clock.now = NOON + 601 * SECOND
+    clock = Turns()
+    sweeping = asyncio.create_task(sweep(desk.engine, clock))
+    await asyncio.sleep(0)
+    assert desk.stats.holds_expired == MOST_EXPIRED
+    clock.now += 12  # The first turn of others: the quarter of it is three lots of a second.
+    await asyncio.sleep(0)
+    assert desk.stats.holds_expired == 4 * MOST_EXPIRED
+    await sweeping
+
+
+class Turns:
+    """A clock on which what the sweeper does between two looks takes a second."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
 class Patient:
     """The context of a caller that waits for ever."""
 
