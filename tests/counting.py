@@ -20,7 +20,7 @@ from pdp.spend import Snapshot, SpendRow
 from tests.contract.world import NOON, World
 from tests.redis import RedisServer
 
-PATIENT = 5.0
+PATIENT = 30.0
 """Seconds: a busy machine is no outage."""
 
 
@@ -61,6 +61,7 @@ class Plane:
         *,
         now: Callable[[], int] | None = None,
         deadline: float = PATIENT,
+        patience: float = PATIENT,
         is_lenient: bool = False,
         holds: Sequence[Hold] = (),
     ) -> None:
@@ -84,6 +85,7 @@ class Plane:
             own=OwnHolds(holds),
             breaker=Breaker(rest=0),
             stats=self.stats,
+            patience=patience,
             monotonic=lambda: self.ticks,
             time=now or (lambda: 0),
         )
@@ -96,7 +98,7 @@ class Plane:
 
     async def close(self) -> None:
         """Let go of Redis."""
-        await self.line.close()
+        await self.roots.close()
 
 
 class Fleet:

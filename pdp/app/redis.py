@@ -26,6 +26,9 @@ from pdp.settings import Settings
 from pdp.spool.journal import Journal
 from pdp.spool.segment import list_segments
 
+_JOIN_PATIENCE: Final = 1.0
+"""Seconds that a request waits for its root to be joined: longer, and its caller is gone."""
+
 _PROBE_INTERVAL: Final = 250_000_000
 """ns between two looks whether Redis is back."""
 
@@ -54,6 +57,7 @@ def count_in_redis(
         own=OwnHolds(holds),
         breaker=Breaker(_PROBE_INTERVAL),
         stats=stats,
+        patience=_JOIN_PATIENCE,
         monotonic=time.monotonic_ns,
     )
     alone = Alone(is_lenient=settings.on_backend_error == "allow")

@@ -121,6 +121,16 @@ class Lane:
             self.floor = max(self.floor, answered.count)
         return answered
 
+    async def close(self) -> None:
+        """Give up all that is asked."""
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        # One that had not begun has told nobody.
+        while self._waiting:
+            self._waiting.popleft()[2].cancel()
+
     async def _run(self) -> None:
         while self._waiting:
             await self._send()

@@ -27,9 +27,6 @@ from pdp.spend import Snapshot
 
 _log = structlog.get_logger(__name__)
 
-_JOIN_PATIENCE: Final = 1.0
-"""Seconds that a request waits for its root to be joined."""
-
 _OPENING: Final = "the counters are being opened: try again"
 _LOOKS, _LOOK_INTERVAL = 200, 0.05
 """How often it is looked whether another data plane has opened a root, and s between."""
@@ -53,7 +50,8 @@ class Ledger(Protocol):
 class Roots:
     """Lanes by root, behind one breaker.
 
-    `time` is what calls are told that it is, in ns; 0: Redis has the clock.
+    `patience` is how many seconds a request waits for its root to be joined. `time` is what
+    calls are told that it is, in ns; 0: Redis has the clock.
     """
 
     def __init__(
@@ -66,6 +64,7 @@ class Roots:
         own: OwnHolds,
         breaker: Breaker,
         stats: LineStats,
+        patience: float,
         monotonic: Clock,
         time: Clock = lambda: 0,
     ) -> None:
@@ -78,6 +77,7 @@ class Roots:
         self.history = history
         self._owner = owner
         self._ledger = ledger
+        self._patience = patience
         self._monotonic = monotonic
         self._time = time
         self._lanes: dict[str, Lane] = {}
@@ -165,16 +165,28 @@ class Roots:
             task = asyncio.create_task(self._join(lane))
             self._joining[lane.root] = task
             task.add_done_callback(lambda done: self._joined(lane.root, done))
-        try:
-            await asyncio.wait_for(asyncio.shield(task), _JOIN_PATIENCE)
-        except TimeoutError:
-            raise Away(_OPENING) from None
+        # Whoever gives up leaves it to the others.
+        await asyncio.wait((task,), timeout=self._patience)
+        if not task.done():
+            raise Away(_OPENING)
+        if task.cancelled():
+            raise Away("the counters are closed")
+        task.result()
 
     def _joined(self, root: str, task: asyncio.Task[None]) -> None:
         self._joining.pop(root, None)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, Unavailable):
             _log.error("counters cannot be joined", root=root, exc_info=error)
+
+    async def close(self) -> None:
+        """Give up what still runs, and close the line; what is not counted is in the spool."""
+        joining = list(self._joining.values())
+        for task in joining:
+            task.cancel()
+        closing = (lane.close() for lane in self.lanes)
+        await asyncio.gather(*joining, *closing, return_exceptions=True)
+        await self.line.close()
 
     async def _join(self, lane: Lane) -> None:
         """Count what was spooled and is not counted, opening the root if need be."""

@@ -174,4 +174,4 @@ class Tender:
                     await self._roots.ask(lane.root, asks.beat(self._name, end))
         except Away as error:
             _log.warning("the next start counts the end of the spool again", error=str(error))
-        await self._roots.line.close()
+        await self._roots.close()

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from pdp.counters.redis import asks
 from pdp.counters.redis import lane as lanes
 from pdp.counters.redis.away import Away
 from pdp.errors import Unavailable
@@ -13,6 +14,7 @@ from pdp.spend import Snapshot
 from tests.contract.world import NOON, SECOND, USD, answer
 from tests.counting import Fleet
 from tests.redis import RedisServer, running_redis
+from tests.stack import eventually_async
 from tests.unit.counters.test_redis_trouble import spooled
 
 
@@ -182,3 +184,41 @@ async def test_one_pause_of_redis_is_one_failure_however_many_wait(fleet: Fleet)
         assert plane.roots.breaker.is_open
     finally:
         fleet.server.thaw()
+
+
+async def test_who_waits_too_long_for_a_root_gives_up_and_it_is_joined_all_the_same(
+    fleet: Fleet,
+) -> None:
+    plane = fleet.plane(patience=0.05)
+    w = fleet.world(plane, root={"max_requests": 1})
+    fleet.server.freeze()
+    try:
+        with pytest.raises(Unavailable, match="are being opened: try again"):
+            await w.check(0)
+    finally:
+        fleet.server.thaw()
+
+    async def is_joined() -> bool:
+        return plane.roots.lane("root").epoch is not None
+
+    await eventually_async(is_joined, "the root is joined")
+    assert isinstance(await w.check(0), Admitted)
+
+
+async def test_what_still_runs_ends_with_the_counters(fleet: Fleet) -> None:
+    plane, before = fleet.plane(), asyncio.all_tasks()
+    w = fleet.world(plane)
+    await w.check(0)  # Joined.
+    fleet.server.freeze()
+    try:
+        asked = asyncio.ensure_future(plane.roots.ask("root", asks.cancel("res_1.root")))
+        opened = asyncio.ensure_future(plane.roots.ask("other", asks.cancel("res_1.other")))
+        await asyncio.sleep(0)
+        await plane.roots.close()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        with pytest.raises(Away, match="are closed"):
+            await opened
+    finally:
+        fleet.server.thaw()
+    assert asyncio.all_tasks() == before
