@@ -30,6 +30,7 @@ from pdp.refusal import key_denial
 from pdp.serve.child import calm_collector
 from pdp.serve.decision_service import DecisionService
 from pdp.serve.load import Load
+from pdp.serve.permission import permission
 from pdp.serve.rpc import encoded
 from pdp.v1 import policy_decision_pb2 as pb
 
@@ -74,7 +75,6 @@ async def budget(folder: Path) -> None:
     batch = [record] * 20
     decision = decide.allow(key, hold, verdict)
     service = DecisionService(engine, engine._stats, Load())  # noqa: SLF001
-    answer = service.check_now(pb.CheckRequest.FromString(wire)).message  # type: ignore[union-attr]
     timed("decode", lambda: pb.CheckRequest.FromString(wire))
     timed("key: hash, look up", lambda: desk.cache.lookup(raw))
     timed("key: alive", lambda: key_denial(key, now))
@@ -86,7 +86,7 @@ async def budget(folder: Path) -> None:
     timed("spool: 20 records at once, all", lambda: desk.journal.append(*batch))
     timed("decision and its headers", lambda: decide.allow(key, hold, verdict))
     timed("metrics", lambda: engine._stats.checked("allow", "ok", "grpc"))  # noqa: SLF001
-    timed("encode", answer.SerializeToString)
+    timed("encode", lambda: permission(decision))
 
     def settle() -> None:
         """Settle every hold, as reports would: else memory grows from step to step."""
