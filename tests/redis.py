@@ -107,6 +107,43 @@ def running_redis(*options: str) -> Iterator[RedisServer]:
         shutil.rmtree(folder)
 
 
+@contextmanager
+def running_sentinel(server: RedisServer, name: str) -> Iterator[int]:
+    """Give the port of a Sentinel that knows a server by a name, and fails over at once."""
+    folder, port = Path(tempfile.mkdtemp(prefix="pdp-sentinel-")), free_port()
+    config = folder / "sentinel.conf"
+    lines = (
+        f"port {port}",
+        f"dir {folder}",
+        f"sentinel monitor {name} 127.0.0.1 {server.port} 1",
+        f"sentinel down-after-milliseconds {name} 500",
+    )
+    config.write_text("\n".join(lines) + "\n")
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", _program("redis-server"), config, "--sentinel"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        with redis.Redis(port=port) as client:
+            eventually(lambda: _knows_a_replica(client, name), "the Sentinel knows the replica", 60)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder)
+
+
+def _knows_a_replica(client: redis.Redis, name: str) -> bool:
+    try:
+        found: Any = client.sentinel_master(name)
+    except redis.RedisError:
+        return False
+    return bool(found["num-slaves"])
+
+
 class RedisCluster:
     """Three nodes that share the slots among them."""
 

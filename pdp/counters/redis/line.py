@@ -17,11 +17,14 @@ from pdp.counters.redis.address import Address
 from pdp.counters.redis.away import Away
 from pdp.counters.redis.layout import PLANES, ROOTS
 from pdp.counters.redis.stats import LineStats
+from pdp.counters.redis.trouble import told
 from pdp.errors import StartRefused
 
 _OLDEST: Final = (6, 2)
 _CONNECT_DEADLINE: Final = 2.0
 _TROUBLE: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
+
+_BUSY: Final = "all connections to Redis are in use: raise PDP_REDIS_CONNECTIONS"
 
 T = TypeVar("T")
 
@@ -97,30 +100,33 @@ class Line:
                     return list(found.values()) if several else [found]
                 return [await self._client.info()]
         except _TROUBLE as error:
-            raise Away(f"`{self._address.shown}` does not answer: {_first_line(error)}") from error
+            raise Away(told(error, self._address, f"`{self._address.shown}`")) from error
 
     async def _timed(self, call: Callable[[], Awaitable[T]], op: str = "script") -> T:
         start = time.perf_counter_ns()
+        is_sent = False
         try:
             # The client has deadlines for each read and for connecting: this is for all of it.
             async with asyncio.timeout(self._deadline), self._free:
+                is_sent = True
                 answer = await call()
         except _TROUBLE as error:
+            if not is_sent:
+                self._stats.note(op, "refused")
+                raise Away(_BUSY, is_busy=True) from error
             is_timeout = isinstance(error, TimeoutError) or "imeout" in type(error).__name__
             outcome = "timeout" if is_timeout else "error"
             self._stats.called(op, outcome, time.perf_counter_ns() - start)
-            raise Away(f"Redis does not answer: {_first_line(error)}") from error
+            raise Away(told(error, self._address)) from error
         self._stats.called(op, "ok", time.perf_counter_ns() - start)
         return answer
 
     async def close(self) -> None:
         """Close all connections."""
         await self._client.aclose()
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).splitlines()
-    return text[0] if text else type(error).__name__.lower()
+        if self._address.kind == "sentinel":
+            for watcher in self._client.connection_pool.sentinel_manager.sentinels:
+                await watcher.aclose()
 
 
 def _client(address: Address, deadline: float, most_connections: int) -> Any:
