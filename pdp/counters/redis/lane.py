@@ -112,8 +112,9 @@ class Lane:
         left, argument = self.left, asks.call(self._owner, now, ops, self.floor)
         try:
             found = await self._script.run_script(self._prefix, argument)
-        except Away:
-            self._failed(began)
+        except Away as error:
+            if not error.is_busy:
+                self._failed(began)
             raise
         self._breaker.succeeded()
         answered = Answered(found)
@@ -133,7 +134,17 @@ class Lane:
 
     async def _run(self) -> None:
         while self._waiting:
+            if self._breaker.is_open:
+                self._send_away()
+                return
             await self._send()
+
+    def _send_away(self) -> None:
+        """Let nobody wait for a Redis that is away: each batch would cost a deadline."""
+        while self._waiting:
+            future = self._waiting.popleft()[2]
+            if not future.done():
+                future.set_exception(Away("Redis is away: try again"))
 
     async def _send(self) -> None:
         batch = self._next_batch()
@@ -144,7 +155,7 @@ class Lane:
         except Away as error:
             for _, _, future in batch:
                 if not future.done():
-                    future.set_exception(Away(str(error), maybe_done=True))
+                    future.set_exception(Away(str(error), maybe_done=not error.is_busy))
             return
         except BaseException:
             for _, _, future in batch:
