@@ -41,9 +41,6 @@ _STORM = "spend changes faster than it can be decided on: try again"
 _ATTEMPTS = range(2)
 """Spend that moves under an evaluation once is bad luck; more often it is a storm."""
 
-_MOST_REPEATED = 10_000
-"""Repeated Checks that are remembered: a caller that is gone is noticed within moments."""
-
 
 class Engine:
     """Decides and settles. Everything it needs comes in through the ports."""
@@ -68,7 +65,6 @@ class Engine:
         self._ids = ids
         self._options = options
         self._stats = stats
-        self._again_of: dict[str, int] = {}
         self._reporter = Reporter(
             keys=keys,
             counters=counters,
@@ -149,22 +145,22 @@ class Engine:
         """
         request = case.request
         if hold.fingerprint != fingerprint_of(request):
-            name = shown(request.request_id)
-            message = f"request id {name} is in use for another request: make a new one"
-            return self._denied(case, Denial("invalid_request", message))
+            return run_now(self._in_use(case, hold))
         if not is_noted:
             facts = facts_of(case, hold.decision_id, hold.request_id)
             self._write(Held(hold.admitted_at, facts, hold, ()))
         self._stats.checked("allow", "ok", request.adapter)
-        self._handed_out(hold.reservation_id)
         return decide.allow(case.key, hold)
 
-    def _handed_out(self, reservation_id: str) -> None:
-        """Note that one more caller relies on a hold: it is taken back when all are gone."""
-        again = self._again_of
-        again[reservation_id] = again.get(reservation_id, 0) + 1
-        if len(again) > _MOST_REPEATED:
-            del again[next(iter(again))]
+    async def _in_use(self, case: Case, hold: Hold) -> Decision:
+        """Deny a Check under the id of another request, which was given that one's hold."""
+        withdrawn = run_now(self._reporter.withdraw(hold.reservation_id))
+        if isinstance(withdrawn, Awaitable):
+            await withdrawn
+        name = shown(case.request.request_id)
+        message = f"request id {name} is in use for another request: make a new one"
+        denied = self._denied(case, Denial("invalid_request", message))
+        return denied if isinstance(denied, Decision) else await denied
 
     def _asked(self, case: Case) -> Reserve | Denial:
         """Evaluate; return what to reserve, else the denial."""
@@ -344,18 +340,14 @@ class Engine:
         """Settle one usage; when this says `accepted`, the usage survives the process."""
         return run_now(self._reporter.report(usage))
 
-    def withdraw(self, decision: Decision) -> Awaitable[Reported] | Reported | None:
+    def withdraw(self, decision: Decision) -> Awaitable[Reported | None] | Reported | None:
         """Take a permission back that did not reach its caller: he refuses the request.
 
-        Else the hold would be charged when it runs out, for a request that nobody sent.
+        Else the hold would be charged when it runs out, for a request that nobody sent. It
+        stands as long as a retry of the request relies on it: then None is returned.
         """
         reservation_id = decision.reservation_id
-        if not reservation_id:
-            return None
-        others = self._again_of.pop(reservation_id, 0)
-        if others > 1:
-            self._again_of[reservation_id] = others - 1
-        return None if others else run_now(self._reporter.withdraw(reservation_id))
+        return run_now(self._reporter.withdraw(reservation_id)) if reservation_id else None
 
     def extend(self, reservation_id: str) -> Awaitable[None] | None:
         """Keep a hold alive for another term: its request is still running."""

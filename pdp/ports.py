@@ -42,7 +42,8 @@ class Counters(Protocol):
     def find_open(self, key_id: str, request_id: str) -> Hold | None:
         """Return the live hold of a request, for a Check that is retried.
 
-        A backend that would have to wait for it leaves that to `reserve` and `recall`.
+        Whoever is given a hold, here, by `recall` or as `Open`, relies on it like the caller
+        it was made for. A backend that would have to wait leaves this to `reserve` and `recall`.
         """
         ...
 
@@ -61,6 +62,13 @@ class Counters(Protocol):
         `Open` is the answer where the request has a live hold that `find_open` has not told of.
         A backend that makes its caller wait gives the hold back when that wait is
         cancelled: nobody would write the hold down.
+        """
+        ...
+
+    def withdraw(self, reservation_id: str) -> Hold | None | Awaitable[Hold | None]:
+        """Note that one of those who rely on a hold is gone; return it if that was the last.
+
+        Then it is given to nobody any more, and the caller settles it at nothing.
         """
         ...
 

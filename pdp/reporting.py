@@ -1,6 +1,8 @@
 """Settling: what a request really used takes the place of what was held for it."""
 
+from collections import deque
 from collections.abc import Sequence
+from types import NoneType
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -24,7 +26,11 @@ Unreported = Literal["full", "input", "zero"]
 MOST_EXPIRED: Final = 250
 """Holds that expire in one go; then a Check may come in between."""
 
+_MOST_WITHDRAWN: Final = 10_000
+"""Withdrawals that wait for counters that do not answer."""
+
 _FOUND: Final = (Hold, str)
+_WITHDRAWN: Final = (Hold, NoneType)
 _ACCEPTED = Reported("accepted")
 _DUPLICATE = Reported("duplicate")
 _NOT_SAFE = Reported(
@@ -65,6 +71,7 @@ class Reporter:
         self._ids = ids
         self._unreported: Unreported = options.unreported
         self._stats = stats
+        self._unwithdrawn: deque[str] = deque(maxlen=_MOST_WITHDRAWN)
 
     async def report(self, usage: Usage) -> Reported:
         """Settle one usage. Trouble is in the answer, never an exception."""
@@ -230,25 +237,38 @@ class Reporter:
                     return price
         return None
 
-    async def withdraw(self, reservation_id: str) -> Reported:
-        """Give a hold back whose answer nobody got: the request was never forwarded."""
-        now = self._clock()
-        found = self._counters.locate(reservation_id, "", "", now)
-        if not isinstance(found, _FOUND):
-            found = await found
-        if not isinstance(found, Hold):
-            return _DUPLICATE
+    async def withdraw(self, reservation_id: str) -> Reported | None:
+        """Give a hold back whose answer nobody got: the request was never forwarded.
+
+        Returns None where somebody else relies on it, and where nobody can tell just now:
+        then it is tried again with the next `expire`.
+        """
+        try:
+            found = self._counters.withdraw(reservation_id)
+            if not isinstance(found, _WITHDRAWN):
+                found = await found
+        except Unavailable:
+            self._unwithdrawn.append(reservation_id)
+            return None
+        if found is None:
+            return None
         usage = Usage(status="cancelled", usage_source="none")
         facts, charge = _facts_of(usage, found), _Charge(0, 0, "none")
-        reported = await self._settle(usage, facts, charge, found.windows, now, found)
+        reported = await self._settle(usage, facts, charge, found.windows, self._clock(), found)
         self._stats.reported(reported.result)
         return reported
+
+    async def _withdraw_again(self) -> None:
+        for _ in range(len(self._unwithdrawn)):
+            await self.withdraw(self._unwithdrawn.popleft())
 
     async def expire(self, now: int) -> bool:
         """Charge holds whose time is over by policy, `MOST_EXPIRED` at most.
 
         Tells whether more may be due; then call it again.
         """
+        if self._unwithdrawn:
+            await self._withdraw_again()
         due = self._counters.due(now, MOST_EXPIRED)
         if not isinstance(due, Sequence):
             due = await due

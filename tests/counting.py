@@ -16,8 +16,8 @@ from pdp.counters.redis.tender import Tender
 from pdp.ids import IdSource
 from pdp.quota.hold import Hold
 from pdp.records import Record, encode
-from pdp.spend import Snapshot, SpendRow
-from tests.contract.world import NOON, World
+from pdp.spend import Lot, Snapshot, SpendRow
+from tests.contract.world import NOON, TTL, World
 from tests.redis import RedisServer
 
 PATIENT = 30.0
@@ -31,13 +31,15 @@ class Books:
         self.spools: dict[str, list[Record]] = {}
         self.taken: dict[str, int] = {}
         self.rows: list[SpendRow] = []
+        self.pending: list[Hold] = []
         self.outcomes: set[str] = set()
 
     async def snapshot(self, root: str) -> Snapshot:
-        """Return the sums."""
+        """Return the sums, and what is pending."""
 
-        async def lots() -> AsyncIterator[Sequence[SpendRow]]:
+        async def lots() -> AsyncIterator[Lot]:
             yield self.rows
+            yield self.pending
 
         return Snapshot(dict(self.taken), lots())
 
@@ -87,6 +89,7 @@ class Plane:
             stats=self.stats,
             patience=patience,
             monotonic=lambda: self.ticks,
+            hold_ttl=TTL,
             time=now or (lambda: 0),
         )
         self.counters = RedisCounters(

@@ -21,6 +21,6 @@ class Decider(Protocol):
         """Deny a request that cannot be decided."""
         ...
 
-    def withdraw(self, decision: Decision) -> Awaitable[Reported] | Reported | None:
+    def withdraw(self, decision: Decision) -> Awaitable[Reported | None] | Reported | None:
         """Take a permission back that did not reach its caller."""
         ...

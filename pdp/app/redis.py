@@ -59,6 +59,7 @@ def count_in_redis(
         stats=stats,
         patience=_JOIN_PATIENCE,
         monotonic=time.monotonic_ns,
+        hold_ttl=int(settings.hold_ttl * 1_000_000_000),
     )
     alone = Alone(is_lenient=settings.on_backend_error == "allow")
     counters = RedisCounters(roots, _roots_of(keys), alone)

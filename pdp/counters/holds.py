@@ -25,12 +25,13 @@ class Charged(Struct, frozen=True, array_like=True, gc=False):
 class Holds:
     """Holds by their id and by (key_id, request_id), and when they end.
 
-    Of two holds of one request the later one is found by the request; both are
-    found by their ids. At most `most_expired` expired ones are kept, about 1 kB
-    each; beyond that the oldest can no longer be corrected.
+    Of two holds of one request the later one is found by the request; both are found by
+    their ids. `give` and `give_up` count who relies on one beside the first. At most
+    `most_expired` expired ones are kept, about 1 kB each; beyond that the oldest can no
+    longer be corrected.
     """
 
-    __slots__ = ("_by_request", "_ends", "_most_expired", "expired", "live")
+    __slots__ = ("_by_request", "_ends", "_given", "_most_expired", "expired", "live")
 
     def __init__(self, most_expired: int) -> None:
         self.live: dict[str, Hold] = {}
@@ -39,6 +40,7 @@ class Holds:
         # Ids by the second in which they end: settling takes the entry away, where
         # a heap would keep it until that second.
         self._ends: dict[int, dict[str, None]] = {}
+        self._given: dict[str, int] = {}
         self._most_expired = most_expired
 
     def add(self, hold: Hold) -> None:
@@ -56,6 +58,21 @@ class Holds:
         """Return the live hold of a request."""
         return self.live.get(self._by_request.get((key_id, request_id), ""))
 
+    def give(self, key_id: str, request_id: str) -> Hold | None:
+        """Return the live hold of a request to one more who relies on it."""
+        hold = self.live_of(key_id, request_id)
+        if hold is not None:
+            given = self._given
+            given[hold.reservation_id] = given.get(hold.reservation_id, 0) + 1
+        return hold
+
+    def give_up(self, reservation_id: str) -> Hold | None:
+        """Note that one who relied on a hold is gone; return it if that was the last."""
+        others = self._given.pop(reservation_id, 0)
+        if others > 1:
+            self._given[reservation_id] = others - 1
+        return None if others else self.live.get(reservation_id)
+
     def find(self, reservation_id: str, after: int = 0) -> Hold | None:
         """Return a hold, live, or expired after `after` (ns)."""
         hold = self.live.get(reservation_id)
@@ -68,6 +85,7 @@ class Holds:
         """Remove a live hold that is settled and return it."""
         hold = self.live.pop(reservation_id, None)
         if hold is not None:
+            self._given.pop(reservation_id, None)
             self._unschedule(hold)
             self._forget_request(hold)
         return hold
@@ -89,6 +107,7 @@ class Holds:
         """Keep a hold that ran out for its correction; it is live no more."""
         hold = charged.hold
         if self.live.pop(hold.reservation_id, None) is not None:
+            self._given.pop(hold.reservation_id, None)
             self._unschedule(hold)
         else:
             self._by_request.setdefault((hold.key_id, hold.request_id), hold.reservation_id)

@@ -85,7 +85,7 @@ class MemoryCounters:
 
     def find_open(self, key_id: str, request_id: str) -> Hold | None:
         """Return the live hold of a request."""
-        return self._holds.live_of(key_id, request_id)
+        return self._holds.give(key_id, request_id)
 
     def recall(self, key_id: str, request_id: str, scopes: Sequence[Scope], now: int) -> None:
         """Return None: `find_open` has told, and spend is known."""
@@ -159,6 +159,10 @@ class MemoryCounters:
             self._accounts[key_id].tats[slot] = tat
         self._holds.add(hold)
         self._issued.note(hold.reservation_id, hold.admitted_at)
+
+    def withdraw(self, reservation_id: str) -> Hold | None:
+        """Note that one who relied on a hold is gone; return it if that was the last."""
+        return self._holds.give_up(reservation_id)
 
     # -- Report
 

@@ -5,9 +5,11 @@ from typing import Final
 
 from pdp.data.control import ControlClient
 from pdp.errors import Unavailable
-from pdp.spend import Snapshot, SpendRow
+from pdp.quota.hold import Hold
+from pdp.spend import Lot, Snapshot
 
 _ROWS_AT_ONCE: Final = 1000
+_HOLDS_AT_ONCE: Final = 200
 """For one call of the script: about 5 ms."""
 
 _IDS_AT_ONCE: Final = 10_000
@@ -20,10 +22,10 @@ class Books:
         self._control = control
 
     async def snapshot(self, root: str) -> Snapshot:
-        """Return the sums of a root's keys, and how far each spool is in them."""
+        """Return the sums of a root's keys, what is held, and how far each spool is in them."""
         lots = self._control.list_spend(root)
         async for spools, _ in lots:
-            return Snapshot(spools, _rows(lots))
+            return Snapshot(spools, _in_parts(lots))
         raise Unavailable("the control plane did not say what was spent")
 
     async def settled(self, decision_ids: Sequence[str]) -> set[str]:
@@ -35,9 +37,8 @@ class Books:
         return found
 
 
-async def _rows(
-    lots: AsyncIterator[tuple[dict[str, int], list[SpendRow]]],
-) -> AsyncIterator[Sequence[SpendRow]]:
-    async for _, rows in lots:
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            yield rows[start : start + _ROWS_AT_ONCE]
+async def _in_parts(lots: AsyncIterator[tuple[dict[str, int], Lot]]) -> AsyncIterator[Lot]:
+    async for _, lot in lots:
+        most = _HOLDS_AT_ONCE if lot and isinstance(lot[0], Hold) else _ROWS_AT_ONCE
+        for start in range(0, len(lot), most):
+            yield lot[start : start + most]

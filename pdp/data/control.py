@@ -14,8 +14,9 @@ from pdp.errors import UNDECIDED, Refused, StartRefused, Unavailable
 from pdp.internal.v1 import control_pb2 as pb
 from pdp.internal.v1 import control_pb2_grpc as pb_grpc
 from pdp.model import Resolved
+from pdp.quota.hold import Hold
 from pdp.quota.price import PriceList
-from pdp.spend import SpendRow
+from pdp.spend import Lot, SpendRow
 from pdp.tls import handshake_fault, open_channel
 
 _log = structlog.get_logger(__name__)
@@ -44,6 +45,7 @@ _REFUSALS = (
 _resolved = msgspec.json.Decoder(Resolved)
 _prices = msgspec.json.Decoder(PriceList)
 _spend = msgspec.msgpack.Decoder(list[SpendRow])
+_holds = msgspec.msgpack.Decoder(list[Hold])
 
 
 class Change(Struct, frozen=True):
@@ -186,17 +188,17 @@ class ControlClient:
         following: int = answer.next_sequence
         return following
 
-    async def list_spend(
-        self, root_key_id: str
-    ) -> AsyncIterator[tuple[dict[str, int], list[SpendRow]]]:
-        """Yield (how far each spool is in the ledger, no rows), then (nothing, sums), in lots."""
+    async def list_spend(self, root_key_id: str) -> AsyncIterator[tuple[dict[str, int], Lot]]:
+        """Yield (how far each spool is in the ledger, nothing), then (nothing, a lot) by lot."""
         call = self._stub.ListSpend(
             pb.ListSpendRequest(root_key_id=root_key_id), timeout=_SPEND_DEADLINE
         )
         try:
             async for message in call:
-                rows = _spend.decode(message.rows) if message.rows else []
-                yield dict(message.spools), rows
+                lot: Lot = _spend.decode(message.rows) if message.rows else []
+                if message.holds:
+                    lot = _holds.decode(message.holds)
+                yield dict(message.spools), lot
         except grpc.aio.AioRpcError as error:
             raise self._unavailable(error) from error
         finally:

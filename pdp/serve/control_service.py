@@ -17,6 +17,7 @@ from pdp.control.resolve import Resolver
 from pdp.control.spend import settled_among, spend_below
 from pdp.errors import Conflict, Unavailable
 from pdp.internal.v1 import control_pb2 as pb
+from pdp.quota.hold import Hold
 from pdp.store.database import Database
 
 _log = structlog.get_logger(__name__)
@@ -107,12 +108,14 @@ class ControlService:
     async def ListSpend(  # noqa: N802
         self, request: Any, context: Any
     ) -> AsyncIterator[pb.ListSpendResponse]:
-        """Stream the sums of an organization."""
+        """Stream the sums of an organization, and what is held of it."""
         now = time.time_ns() // 1_000_000_000
         try:
             async for lot in spend_below(self._database, request.root_key_id, now):
                 if isinstance(lot, Mapping):
                     yield pb.ListSpendResponse(spools=lot)
+                elif lot and isinstance(lot[0], Hold):
+                    yield pb.ListSpendResponse(holds=msgspec.msgpack.encode(lot))
                 else:
                     yield pb.ListSpendResponse(rows=msgspec.msgpack.encode(lot))
         except Unavailable as error:

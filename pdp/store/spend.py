@@ -1,7 +1,7 @@
 """What keys have spent and hold, from the ledger's sums, as accounts of counters."""
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -68,6 +68,20 @@ async def rows_below(
     async with connection.stream(query) as found:
         async for lot in found.partitions(_LOT):
             yield [SpendRow(*row) for row in lot]
+
+
+async def pending_below(
+    connection: AsyncConnection, organization_id: str, after: int
+) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+    """Yield the entries of an organization that were allowed after `after` (ns) and are pending."""
+    query = sa.select(audit).where(
+        audit.c.organization_id == organization_id,
+        audit.c.status == "pending",
+        audit.c.at > after,
+    )
+    async with connection.stream(query) as found:
+        async for lot in found.mappings().partitions(_LOT):
+            yield [dict(row) for row in lot]
 
 
 async def settled_among(connection: AsyncConnection, decision_ids: Sequence[str]) -> list[str]:

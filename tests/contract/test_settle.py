@@ -138,3 +138,28 @@ async def test_one_late_report_corrects_an_expired_hold(world: MakeWorld) -> Non
     assert not await w.settle(hold, USD, 10)
     assert await answer(w.counters.locate(hold.reservation_id, "", "", w.now)) == "settled"
     assert await answer(w.counters.locate("", "leaf", "r", w.now)) == "settled"
+
+
+async def test_a_hold_is_given_back_by_the_last_who_relies_on_it(world: MakeWorld) -> None:
+    w = world()
+    hold = w.hold(USD, request_id="r")
+    await w.reserve(hold)
+    assert await w.find_open("leaf", "r") == hold
+    assert await w.find_open("leaf", "r") == hold
+    assert [await w.withdraw(hold) for _ in range(3)] == [False, False, True]
+    assert await w.settle(hold, 0)
+    assert (await w.money())[2] == (0, 0)
+    assert not await w.withdraw(hold)
+
+
+async def test_what_is_over_or_never_was_is_nobodys_to_give_back(world: MakeWorld) -> None:
+    w = world()
+    settled, expired = w.hold(USD), w.hold(USD)
+    for hold in (settled, expired):
+        await w.reserve(hold)
+    await w.settle(settled, USD)
+    w.now += TTL
+    await w.settle(expired, USD, expired=True)
+    for hold in (settled, expired, w.hold(USD)):
+        assert not await w.withdraw(hold)
+    assert (await w.money())[2] == (2 * USD, 0)

@@ -119,6 +119,10 @@ class World:
             self.counters.recall(key_id, request_id, self.scopes, self.now)
         )
 
+    async def withdraw(self, hold: Hold) -> bool:
+        """Say that one who relies on a hold is gone; tell whether that was the last."""
+        return await answer(self.counters.withdraw(hold.reservation_id)) is not None
+
     async def due(self, now: int) -> list[Hold]:
         """Return the holds whose time is over."""
         return list(await answer(self.counters.due(now)))

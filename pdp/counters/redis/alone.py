@@ -4,7 +4,8 @@ Invariant NO-OVERSPEND: budgets, quotas and budget conditions deny, unless their
 chosen otherwise. A rate is shared out: each of the data planes admits its part.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 from pdp.counters.redis.away import Away
@@ -17,6 +18,9 @@ from pdp.wording import shown
 
 _MOST_RATES: Final = 100_000
 
+Rates = Iterable[tuple[str, int, int]]
+"""(key_id, slot, theoretical arrival time) each, as in `Admitted`."""
+
 
 class Alone:
     """Admits without Redis. `is_lenient`: limits that do not say `on_backend_error` allow."""
@@ -24,6 +28,14 @@ class Alone:
     def __init__(self, *, is_lenient: bool) -> None:
         self._is_lenient = is_lenient
         self._times: dict[tuple[str, int], int] = {}
+
+    def know(self, rates: Rates) -> None:
+        """Note where rates stand: from there each part of them goes on."""
+        for key_id, slot, time in rates:
+            self._times[key_id, slot] = time
+        if len(self._times) > _MOST_RATES:
+            for name in list(islice(self._times, len(self._times) - _MOST_RATES)):
+                del self._times[name]
 
     def decide(self, op: Reserve, planes: int, why: Away) -> Admitted | Refused:
         """Admit or refuse; raises `Unavailable` for what must not be decided without Redis.
@@ -52,11 +64,11 @@ class Alone:
             if time is None:
                 return Refused(rate, 1, rate.capacity, 0, None if wait == NEVER else wait)
             moved[name] = time
+        rates = tuple((key_id, slot, time) for (key_id, slot), time in moved.items())
         if not op.dry_run:
-            self._times |= moved
-            if len(self._times) > _MOST_RATES:
-                self._times = {name: time for name, time in self._times.items() if time > op.now}
-        return Admitted(op.hold)
+            self.know(rates)
+        # Redis is told once it is back: as full as this part is, the whole may be.
+        return Admitted(op.hold, rates)
 
 
 def _counting(plan: Plan) -> Iterator[Limit]:

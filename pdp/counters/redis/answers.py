@@ -21,11 +21,16 @@ State = Sequence[Any]
 """[day, month, total, times of its rates] of a key, None where nothing was asked."""
 
 
-def hold_of(packed: bytes, expires_at: bytes) -> Hold:
+def hold_of(packed: bytes, expires_at: bytes, *_: object) -> Hold:
     """Return a hold that ends when Redis says."""
     hold = _hold.decode(packed)
     ends = int(expires_at)
     return hold if hold.expires_at == ends else replace(hold, expires_at=ends)
+
+
+def is_filled(found: object) -> bool:
+    """Tell whether a hold that was looked for is there as the ledger knows it, no better."""
+    return isinstance(found, list) and bool(found[2])
 
 
 def failure_of(answer: object) -> str:

@@ -113,9 +113,9 @@ def locate(reservation_id: str, key_id: str, request_id: str) -> bytes:
     return _pack(("L", reservation_id, key_id, request_id))
 
 
-def find_open(key_id: str, request_id: str) -> bytes:
-    """Look for the live hold of a request."""
-    return _pack(("O", key_id, request_id))
+def find_open(key_id: str, request_id: str, to: str) -> bytes:
+    """Look for the live hold of a request, which is given `to` somebody."""
+    return _pack(("O", key_id, request_id, to))
 
 
 def extend(reservation_id: str, expires_at: int) -> bytes:
@@ -128,9 +128,14 @@ def due(now: int, most: int, patience: int, lease: int) -> bytes:
     return _pack(("D", now // 1000 if now else -1, most, patience * 1_000_000, lease))
 
 
-def cancel(reservation_id: str) -> bytes:
-    """Take back a hold that nobody knows of."""
-    return _pack(("C", reservation_id))
+def withdraw(reservation_id: str, given: Sequence[str]) -> bytes:
+    """Say that of all whom this data plane has `given` a hold to nobody relies on it any more."""
+    return _pack(("W", reservation_id, given))
+
+
+def cancel(hold: Hold) -> bytes:
+    """Take back a hold that nobody knows of, or that of its request which was given instead."""
+    return _pack(("C", hold.reservation_id, hold.key_id, hold.request_id))
 
 
 def publish(
@@ -165,16 +170,17 @@ def beat(spool_id: str, number: int = -1) -> bytes:
     return _pack(("H", spool_id, number))
 
 
-def begin() -> bytes:
+def begin(epoch: str) -> bytes:
     """Ask to open the root."""
-    return _pack(("A",))
+    return _pack(("A", epoch))
 
 
-def fill(rows: Sequence[SpendRow]) -> bytes:
+def fill(epoch: str, rows: Sequence[SpendRow]) -> bytes:
     """Give keys what the ledger has of them."""
     return _pack(
         (
             "F",
+            epoch,
             [
                 (
                     row.key_id,
@@ -188,6 +194,11 @@ def fill(rows: Sequence[SpendRow]) -> bytes:
             ],
         )
     )
+
+
+def fill_held(epoch: str, ends: int, holds: Sequence[Hold]) -> bytes:
+    """Hold what is pending in the ledger, until `ends` (ns) if nobody publishes it."""
+    return _pack(("N", epoch, str(ends), [_text(_pack(hold)) for hold in holds]))
 
 
 def opened(epoch: str, spools: Mapping[str, int], grace: float) -> bytes:

@@ -7,6 +7,8 @@ the spool (`roots.py`), so a report is taken while Redis is away.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from itertools import count
 from typing import Final, Literal
 
 from pdp.counters.account import Account
@@ -14,6 +16,7 @@ from pdp.counters.admission import limit_status, rate_status
 from pdp.counters.redis import answers, asks
 from pdp.counters.redis.alone import Alone
 from pdp.counters.redis.away import Away
+from pdp.counters.redis.lane import Lane
 from pdp.counters.redis.layout import root_of
 from pdp.counters.redis.roots import Roots
 from pdp.counters.redis.verdicts import verdict_of
@@ -56,6 +59,7 @@ class RedisCounters:
         self._own_clock = own_clock
         self._reservations = asks.Reservations()
         self._view = View()
+        self._serial = count(1)
         self.planes = 1
         """How many data planes share the rates while Redis is away."""
 
@@ -63,24 +67,28 @@ class RedisCounters:
 
     def find_open(self, key_id: str, request_id: str) -> Hold | None:
         """Return the live hold of a request while Redis is away; else `reserve` finds it."""
-        if self._roots.breaker.is_open:
-            return self._roots.own.find("", key_id, request_id)
-        return None
+        if not self._roots.breaker.is_open:
+            return None
+        hold = self._roots.own.find("", key_id, request_id)
+        if hold is not None:
+            self._roots.own.give(hold)
+        return hold
 
     async def recall(
         self, key_id: str, request_id: str, scopes: Sequence[Scope], now: int
     ) -> Hold | None:
         """Bring last-known spend up to date; return the live hold of the request."""
-        root = scopes[-1].key_id
+        root, to = scopes[-1].key_id, str(next(self._serial))
+        asked = asks.find_open(key_id, request_id, to)
         try:
-            asked = self._roots.ask(root, asks.find_open(key_id, request_id), self._time(now))
-            _, (found, _) = await asyncio.gather(self._look(root, scopes, now), asked)
+            asking = self._roots.ask(root, asked, self._time(now))
+            _, (found, _) = await asyncio.gather(self._look(root, scopes, now), asking)
         except Away:
             return None
         if not request_id or not found:
             return None
         hold = answers.hold_of(*found)
-        self._roots.own.add(hold)
+        self._roots.own.give(hold, to)
         return hold
 
     async def reserve(self, op: Reserve) -> Verdict:
@@ -103,9 +111,13 @@ class RedisCounters:
         if isinstance(verdict, Refused):
             accounts = answers.accounts_of(hold.windows, op.plan, answer[1])
             self._view.know_refused(op, accounts, now)
-        if isinstance(verdict, Open) or (isinstance(verdict, Admitted) and not op.dry_run):
-            # Of an open one, too, this data plane can answer for now, should its maker be gone.
+        if isinstance(verdict, Open):
+            # For that one, too, this data plane can answer now, should its maker be gone.
+            self._roots.own.give(verdict.hold, hold.reservation_id)
+        elif isinstance(verdict, Admitted) and not op.dry_run:
             self._roots.own.add(verdict.hold)
+            if verdict.rates:
+                self._alone.know(verdict.rates)
         return verdict
 
     def _decide_alone(self, op: Reserve, root: str, why: Away) -> Verdict:
@@ -124,7 +136,24 @@ class RedisCounters:
 
     def _take_back(self, op: Reserve, root: str) -> None:
         if not op.dry_run:
-            self._roots.taken_back[op.hold.reservation_id] = root
+            self._roots.taken_back[op.hold.reservation_id] = root, asks.cancel(op.hold)
+
+    async def withdraw(self, reservation_id: str) -> Hold | None:
+        """Note that one who relied on a hold is gone; return it if that was the last.
+
+        Raises `Away` where nobody can tell: ask again.
+        """
+        given = self._roots.own.give_up(reservation_id)
+        if given is None:
+            return None
+        asked = asks.withdraw(reservation_id, given)
+        found, _ = await self._roots.ask(root_of(reservation_id), asked)
+        if found == b"given":
+            raise Away("a retry of the request is being answered: ask again")
+        if isinstance(found, list):
+            return answers.hold_of(*found)
+        self._roots.own.drop(reservation_id)
+        return None
 
     # -- Report
 
@@ -185,14 +214,14 @@ class RedisCounters:
         """Claim up to `most` live holds whose time is over; those of the dead, too."""
         asked = asks.due(self._time(now), most, _PATIENCE, _LEASE)
         found: list[Hold] = []
-        for lane in self._roots.lanes:
-            try:
-                answer, _ = await self._roots.ask(lane.root, asked, self._time(now))
-            except Away:
-                continue
-            found += [answers.hold_of(*each) for each in answer]
-            if len(found) >= most:
-                break
+
+        async def claim(lane: Lane) -> None:
+            if len(found) < most:
+                with suppress(Away):
+                    answer, _ = await self._roots.ask(lane.root, asked, self._time(now))
+                    found.extend(answers.hold_of(*each) for each in answer)
+
+        await self._roots.each(claim)
         if self._own_clock:
             found = [hold for hold in found if hold.expires_at <= now]
         return sorted(found, key=lambda hold: (hold.expires_at, hold.reservation_id))[:most]

@@ -14,6 +14,8 @@ class OwnHolds:
     def __init__(self, holds: Iterable[Hold] = ()) -> None:
         self._holds: dict[str, Hold] = {}
         self._by_request: dict[tuple[str, str], str] = {}
+        self._given: dict[str, int] = {}
+        self._told: dict[str, list[str]] = {}
         for hold in holds:
             self.add(hold)
 
@@ -21,6 +23,28 @@ class OwnHolds:
         """Add a hold."""
         self._holds[hold.reservation_id] = hold
         self._by_request[hold.key_id, hold.request_id] = hold.reservation_id
+
+    def give(self, hold: Hold, to: str = "") -> None:
+        """Note that a retry of its request was given a hold, whoever made it.
+
+        `to` is the name under which Redis has noted that, empty if it does not know.
+        """
+        known = hold.reservation_id
+        if known in self._holds:
+            self._given[known] = self._given.get(known, 0) + 1
+        self.add(hold)
+        if to:
+            self._told.setdefault(known, []).append(to)
+
+    def give_up(self, reservation_id: str) -> list[str] | None:
+        """Note that one who relied on a hold is gone; None if others of ours do.
+
+        Else return the names of all that it was given to.
+        """
+        others = self._given.pop(reservation_id, 0)
+        if others > 1:
+            self._given[reservation_id] = others - 1
+        return None if others else self._told.get(reservation_id, [])
 
     def find(self, reservation_id: str, key_id: str, request_id: str) -> Hold | None:
         """Return a hold by its id, else by its request."""
@@ -30,6 +54,8 @@ class OwnHolds:
         """Forget a hold that is settled."""
         hold = self._holds.pop(reservation_id, None)
         if hold is not None:
+            self._given.pop(reservation_id, None)
+            self._told.pop(reservation_id, None)
             request = hold.key_id, hold.request_id
             if self._by_request.get(request) == reservation_id:
                 del self._by_request[request]

@@ -8,7 +8,7 @@ lost its data and been opened again.
 
 import asyncio
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 import structlog
@@ -23,13 +23,17 @@ from pdp.counters.redis.own import OwnHolds
 from pdp.counters.redis.stats import LineStats
 from pdp.errors import Unavailable
 from pdp.ports import Clock
-from pdp.spend import Snapshot
+from pdp.quota.hold import Hold
+from pdp.spend import Lot, Snapshot, SpendRow
 
 _log = structlog.get_logger(__name__)
 
 _OPENING: Final = "the counters are being opened: try again"
 _LOOKS, _LOOK_INTERVAL = 200, 0.05
 """How often it is looked whether another data plane has opened a root, and s between."""
+
+_AT_ONCE: Final = 16
+"""Roots that are tended at a time."""
 
 _GRACE: Final = 1.5
 """Seconds between opening a root and the first reservation: others look every second."""
@@ -39,7 +43,7 @@ class Ledger(Protocol):
     """What the control plane knows of a root. Raises `Unavailable`."""
 
     async def snapshot(self, root: str) -> Snapshot:
-        """Return its sums, and how far each spool is in them."""
+        """Return its sums, what is pending, and how far each spool is in them."""
         ...
 
     async def settled(self, decision_ids: Sequence[str]) -> set[str]:
@@ -50,8 +54,9 @@ class Ledger(Protocol):
 class Roots:
     """Lanes by root, behind one breaker.
 
-    `patience` is how many seconds a request waits for its root to be joined. `time` is what
-    calls are told that it is, in ns; 0: Redis has the clock.
+    `patience` is how many seconds a request waits for its root to be joined. `hold_ttl` (ns) is
+    how long a hold that is filled from the ledger awaits the data plane that made it. `time` is
+    what calls are told that it is, in ns; 0: Redis has the clock.
     """
 
     def __init__(
@@ -66,11 +71,12 @@ class Roots:
         stats: LineStats,
         patience: float,
         monotonic: Clock,
+        hold_ttl: int,
         time: Clock = lambda: 0,
     ) -> None:
         self.own = own
-        self.taken_back: dict[str, str] = {}
-        """Holds that may have been made and that nobody knows of, with their roots."""
+        self.taken_back: dict[str, tuple[str, bytes]] = {}
+        """Holds that may have been made and that nobody knows of: the root, and what to ask."""
         self.stats = stats
         self.line = line
         self.breaker = breaker
@@ -79,6 +85,7 @@ class Roots:
         self._ledger = ledger
         self._patience = patience
         self._monotonic = monotonic
+        self._hold_ttl = hold_ttl
         self._time = time
         self._lanes: dict[str, Lane] = {}
         self._joining: dict[str, asyncio.Task[None]] = {}
@@ -87,6 +94,16 @@ class Roots:
     def lanes(self) -> list[Lane]:
         """Those of the roots that this data plane has heard of."""
         return list(self._lanes.values())
+
+    async def each(self, do: Callable[[Lane], Awaitable[None]]) -> None:
+        """Do something for every root, for some at a time: a slow one does not hold up others."""
+        free = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(lane: Lane) -> None:
+            async with free:
+                await do(lane)
+
+        await asyncio.gather(*map(one, self._lanes.values()))
 
     async def ask(self, root: str, op: bytes, now: int = 0) -> tuple[Any, int]:
         """Return (answer, Redis' time in ns) of an op. Raises `Away`."""
@@ -211,10 +228,10 @@ class Roots:
 
     async def _cancel(self, lane: Lane, epoch: bytes) -> None:
         """Take back what nobody knows of; should it be made only now, it is refused."""
-        names = [name for name, root in self.taken_back.items() if root == lane.root]
-        for some in _lots(names):
-            self._expect(await lane.call([*map(asks.cancel, some)], self._time()), epoch)
-            for name in some:
+        owed = [(name, op) for name, (root, op) in self.taken_back.items() if root == lane.root]
+        for some in _lots(owed):
+            self._expect(await lane.call([op for _, op in some], self._time()), epoch)
+            for name, _ in some:
                 self.taken_back.pop(name, None)
 
     def _expect(self, answered: Answered, epoch: bytes) -> Answered:
@@ -238,19 +255,25 @@ class Roots:
 
     async def _open(self, lane: Lane) -> bool:
         """Fill a root that Redis knows nothing of from the ledger; False if another does."""
-        if not (await lane.call([asks.begin()], self._time())).answers[0]:
+        epoch = secrets.token_hex(8)
+        began = await lane.call([asks.begin(epoch)], self._time())
+        if not began.answers[0]:
             return False
         snapshot = await self._ledger.snapshot(lane.root)
-        async for rows in snapshot.rows:
-            if rows and not (await lane.call([asks.fill(rows)], self._time())).answers[0]:
-                raise Away("the counters are opened by another: try again")
+        async for lot in snapshot.lots:
+            if lot:
+                await self._fill(lane, _filling(epoch, began.now + self._hold_ttl, lot))
         others = snapshot.spools.keys() - {self.history.spool_id}
-        epoch, grace = secrets.token_hex(8), _GRACE if others else 0.0
-        opened = await lane.call([asks.opened(epoch, snapshot.spools, grace)], self._time())
-        if not opened.answers[0]:
-            raise Away("the counters are opened by another: try again")
+        await self._fill(lane, asks.opened(epoch, snapshot.spools, _GRACE if others else 0.0))
         _log.warning("counters opened from the ledger", root=lane.root, epoch=epoch)
         return True
+
+    async def _fill(self, lane: Lane, op: bytes) -> None:
+        (answer,) = (await lane.call([op], self._time())).answers
+        if failure := answers.failure_of(answer):
+            raise Away(f"Redis failed: {failure}")
+        if not answer:
+            raise Away("the counters are opened by another: try again")
 
     async def _publish_own(self, lane: Lane, epoch: bytes) -> None:
         """Hold what is held, unless another data plane has settled it: the ledger knows."""
@@ -261,7 +284,7 @@ class Roots:
             for hold, found in zip(some, answered.answers, strict=True):
                 if found == b"settled":
                     self.own.drop(hold.reservation_id)
-                elif found == b"unknown":
+                elif found == b"unknown" or answers.is_filled(found):
                     missing.append(hold)
         if not missing:
             return
@@ -272,6 +295,13 @@ class Roots:
         held = [hold for hold in missing if hold.decision_id not in settled]
         for lot in _lots([asks.publish(hold, is_counted=True) for hold in held]):
             self._expect(await lane.call(lot, self._time()), epoch)
+
+
+def _filling(epoch: str, ends: int, lot: Lot) -> bytes:
+    rows = [each for each in lot if isinstance(each, SpendRow)]
+    if rows:
+        return asks.fill(epoch, rows)
+    return asks.fill_held(epoch, ends, [each for each in lot if isinstance(each, Hold)])
 
 
 T = TypeVar("T")

@@ -114,11 +114,11 @@ class Tender:
         """Cancel holds that nobody knows of, whether or not Redis ever made them."""
         owed = list(self._roots.taken_back.items())
         trouble: set[str] = set()
-        for reservation_id, root in owed[:_MOST_OWED]:
+        for reservation_id, (root, cancel) in owed[:_MOST_OWED]:
             if root in trouble:
                 continue
             try:
-                await self._roots.ask(root, asks.cancel(reservation_id))
+                await self._roots.ask(root, cancel)
             except Away as error:
                 trouble.add(root)
                 self._say(root, error)
@@ -135,14 +135,16 @@ class Tender:
         self._counters.planes = await self._roots.line.count_planes(
             self._name, second, _PLANE_PATIENCE
         )
-        for lane in self._roots.lanes:
-            try:
-                await self._beat(lane)
-            except Away as error:
-                self._say(lane.root, error)
+        await self._roots.each(self._beat)
         await self._forget_settled()
 
     async def _beat(self, lane: Lane) -> None:
+        try:
+            await self._say_counted(lane)
+        except Away as error:
+            self._say(lane.root, error)
+
+    async def _say_counted(self, lane: Lane) -> None:
         """Say up to which record all is counted in a root."""
         if lane.epoch is None:
             await self._roots.join(lane)

@@ -281,7 +281,7 @@ Global___ListSpendRequest: _TypeAlias = ListSpendRequest  # noqa: Y015
 
 @_typing.final
 class ListSpendResponse(_message.Message):
-    """ListSpendResponse is one lot of sums. The first comes always, and has no rows."""
+    """ListSpendResponse is one lot of sums or holds. The first comes always, and has neither."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -307,8 +307,11 @@ class ListSpendResponse(_message.Message):
 
     SPOOLS_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
     rows: _builtins.bytes
     """msgspec MessagePack of a list of pdp.spend.SpendRow."""
+    holds: _builtins.bytes
+    """After all rows: msgspec MessagePack of a list of pdp.quota.hold.Hold, of what is pending."""
     @_builtins.property
     def spools(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """First message only: by spool, the first record that the sums do not include."""
@@ -318,10 +321,11 @@ class ListSpendResponse(_message.Message):
         *,
         spools: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         rows: _builtins.bytes = ...,
+        holds: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows", "spools", b"spools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holds", b"holds", "rows", b"rows", "spools", b"spools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -101,8 +101,8 @@ class ControlServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSpend(self, request, context):
-        """ListSpend streams what the ledger has of an organization's keys, as of one moment:
-        counters begin with it where Redis has lost its own.
+        """ListSpend streams what the ledger has of an organization's keys, spent and held, as of
+        one moment: counters begin with it where Redis has lost its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

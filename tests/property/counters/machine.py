@@ -1,5 +1,9 @@
-"""Counters against a model that keeps lists and adds them up. A backend adds its own rules."""
+"""Counters against a model that keeps lists and adds them up. A backend adds its own rules.
 
+All is asked of one data plane, the host; where there is another one, retries come to that, too.
+"""
+
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -31,6 +35,8 @@ STEPS = st.sampled_from((0, 1, SECOND, 10 * SECOND, 11 * HOUR, 25 * HOUR, -1, -3
 REQUESTS = st.sampled_from(("r1", "r2", "r3"))
 
 Period = Literal["day", "month", "total"]
+Who = Literal["host", "guest"]
+WHO = st.sampled_from(("host", "guest"))
 
 
 class Entry:
@@ -44,6 +50,7 @@ class Entry:
         self.tokens = hold.tokens
         self.expires_at = hold.expires_at
         self.expired_at = 0
+        self.relying = Counter(host=1)
 
     def start(self, key_id: str, period: Period) -> int:
         window = next(each for each in self.hold.windows if each.key_id == key_id)
@@ -79,6 +86,10 @@ class Machine(RuleBasedStateMachine):
         """Return new counters."""
         raise NotImplementedError
 
+    def counters_of(self, who: Who) -> Any:
+        """Return the counters of a data plane."""
+        return self.counters
+
     def wait(self, *found: Any) -> list[Any]:
         """Return answers, all at once where they have to be waited for."""
         raise NotImplementedError
@@ -102,7 +113,7 @@ class Machine(RuleBasedStateMachine):
         dry_run=st.sampled_from((False, False, False, True)),
     )
     def check(self, key: str, cost: int, tokens: int, request: str, dry_run: bool) -> Any:
-        if request and self.do(self.open_of(self.counters, key, request)):
+        if request and self._retry("host", key, request):
             return multiple()
         entry = Entry(self._hold(key, cost, tokens, request), (key, "root"))
         before = self._seen_by(self.counters)
@@ -141,6 +152,25 @@ class Machine(RuleBasedStateMachine):
         entry.state, entry.cost, entry.tokens = "settled", cost, tokens
         self.settled.add((hold.key_id, hold.request_id))
         assert not self._settle(entry, cost + 1, tokens, expired=False)
+
+    @rule(entry=holds, who=WHO)
+    def check_again(self, entry: Entry, who: Who) -> None:
+        found = self._retry(who, entry.hold.key_id, entry.hold.request_id)
+        assert found or entry.state != "held"
+
+    @rule(entry=holds, who=WHO)
+    def caller_is_gone(self, entry: Entry, who: Who) -> None:
+        if not entry.relying[who]:
+            return
+        entry.relying[who] -= 1
+        found = self.do(self.counters_of(who).withdraw(entry.hold.reservation_id))
+        is_last = entry.state == "held" and not entry.relying.total()
+        assert (found is not None) is is_last
+        if is_last:
+            assert found.reservation_id == entry.hold.reservation_id
+            assert self._settle(entry, 0, 0, expired=False)
+            entry.state, entry.cost, entry.tokens = "settled", 0, 0
+            self.settled.add((entry.hold.key_id, entry.hold.request_id))
 
     @rule(
         key=st.sampled_from(("leaf", "other")),
@@ -254,14 +284,30 @@ class Machine(RuleBasedStateMachine):
             *(counters.status(self.scopes[key], self.now) for key in sorted(self.scopes)),
             *(counters.locate(each, "", "", self.now) for each in ids),
             *(counters.locate("", *each, self.now) for each in sorted(requests)),
-            *(self.open_of(counters, *each) for each in sorted(requests)),
             counters.due(self.now + HOUR),
         )
 
-    def open_of(self, counters: Any, key_id: str, request_id: str) -> Any:
-        """Return the live hold of a request, to be waited for."""
-        found = counters.find_open(key_id, request_id)
-        return found or counters.recall(key_id, request_id, self.scopes[key_id], self.now)
+    def _retry(self, who: Who, key_id: str, request_id: str) -> bool:
+        """Ask for the live hold of a request, and rely on it; tell whether there is one."""
+        counters = self.counters_of(who)
+        found = counters.find_open(key_id, request_id) or self.do(
+            counters.recall(key_id, request_id, self.scopes[key_id], self.now)
+        )
+        if found is None:
+            return False
+        entry = next(e for e in self.entries if e.hold.reservation_id == found.reservation_id)
+        assert entry.state == "held"
+        entry.relying[who] += 1
+        return True
+
+    def forget_who_relies(self, *, host_has_all: bool = False) -> None:
+        """Note that the host begins anew: of all its callers it knows that there was one.
+
+        `host_has_all`: what it has spooled is its own, whoever had relied on it.
+        """
+        for entry in self.entries:
+            if host_has_all or entry.relying["host"]:
+                entry.relying["host"] = 1
 
     def _hold(self, key: str, cost: int, tokens: int, request: str) -> Hold:
         world = self.worlds[key]
@@ -310,7 +356,6 @@ class Machine(RuleBasedStateMachine):
 
 
 def _renamed(scope: Scope, key_id: str) -> Scope:
-
     def own(limits: Iterable[Any]) -> tuple[Any, ...]:
         return tuple(replace(limit, key_id=key_id) for limit in limits)
 
@@ -326,7 +371,6 @@ def _renamed(scope: Scope, key_id: str) -> Scope:
 
 
 def _with_windows(hold: Hold, windows: tuple[Window, ...]) -> Hold:
-
     return replace(hold, windows=windows)
 
 

@@ -10,12 +10,12 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 from pdp.counters.redis.counters import RedisCounters
 from pdp.records import decode
 from tests.counting import Plane
-from tests.property.counters.machine import Machine
+from tests.property.counters.machine import Machine, Who
 from tests.redis import RedisServer
 
 
 class RedisMachine(Machine):
-    """Two data planes take turns; Redis loses its data, and is filled from the spool."""
+    """Data planes take turns; Redis loses its data, and is filled from the spool."""
 
     suffix = ".root"
     server: RedisServer
@@ -23,11 +23,15 @@ class RedisMachine(Machine):
     def make_counters(self) -> RedisCounters:
         self.server.flush()
         self.loop = asyncio.new_event_loop()
-        self.planes = [self._plane()]
+        self.guest = self._plane("guest")
+        self.planes = [self._plane(), self.guest]
         return self.planes[0].counters
 
-    def _plane(self) -> Plane:
-        return Plane(self.server.local_url, now=lambda: self.now)
+    def _plane(self, name: str = "host") -> Plane:
+        return Plane(self.server.local_url, name, now=lambda: self.now)
+
+    def counters_of(self, who: Who) -> RedisCounters:
+        return self.counters if who == "host" else self.guest.counters
 
     def wait(self, *found: Any) -> list[Any]:
         return self.loop.run_until_complete(_all(found))
@@ -41,6 +45,7 @@ class RedisMachine(Machine):
         assert self._seen_by(plane.counters) == before
         self.planes.append(plane)
         self.counters = plane.counters
+        self.forget_who_relies()
 
     @rule()
     def redis_loses_everything(self) -> None:
@@ -51,6 +56,9 @@ class RedisMachine(Machine):
         assert self._seen_by(plane.counters) == before
         self.planes.append(plane)
         self.counters = plane.counters
+        self.forget_who_relies(host_has_all=True)
+        for _ in range(2):  # The first call shows that there is something to catch up with.
+            self.do(self.guest.counters.recall("", "", self.scopes["leaf"], self.now))
 
     def teardown(self) -> None:
         for plane in self.planes:

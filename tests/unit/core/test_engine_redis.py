@@ -119,6 +119,20 @@ async def test_a_permission_that_nobody_got_is_given_back(pairs: Any) -> None:
     assert (await check(pair.other, ask("r2"))).reason == "ok"
 
 
+async def test_a_permission_that_a_retry_elsewhere_has_got_is_not_given_back(pairs: Any) -> None:
+    pair = pairs(record("root", budget_limits={"total": 0.001}))
+    first = await check(pair.one, ask())
+    again = await check(pair.other, ask())
+    assert again.reservation_id == first.reservation_id
+    withdrawn = pair.one.engine.withdraw(first)
+    assert withdrawn is not None
+    assert await withdrawn is None
+    assert (await check(pair.one, ask("r2"))).reason == "budget_exceeded"
+    reported = await report(pair.other, reservation_id=again.reservation_id, cost=MILLI)
+    assert reported.result == "accepted"
+    assert (await check(pair.one, ask("r3"))).reason == "budget_exceeded", "it was spent"
+
+
 async def test_a_refusal_shows_the_limits_as_they_stand(pairs: Any) -> None:
     pair = pairs(record("root", budget_limits={"total": 0.001}, rate_limits={"per_minute": 9}))
     await check(pair.one, ask())

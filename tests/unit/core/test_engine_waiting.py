@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pdp.counters.memory import EXPIRED_KEPT, MemoryCounters
 from pdp.errors import SpoolFailed, Unavailable
@@ -148,7 +149,7 @@ async def test_slow_ports_give_the_same_answers() -> None:
 
 
 async def test_of_two_reports_of_one_hold_at_once_one_wins() -> None:
-    desk = Desk(LEAF, counters=Slow(MemoryCounters(), "locate", "settle"))
+    desk = Desk(LEAF, counters=Slow(MemoryCounters(), "withdraw", "settle"))
     await check(desk)
     both = await asyncio.gather(report(desk), report(desk))
     assert sorted(reported.result for reported in both) == ["accepted", "duplicate"]
@@ -219,9 +220,7 @@ async def test_a_permission_that_nobody_got_gives_its_hold_back() -> None:
     withdrawn = desk.engine.withdraw(decision)
     assert isinstance(withdrawn, Reported)
     assert withdrawn.result == "accepted"
-    again = desk.engine.withdraw(decision)
-    assert isinstance(again, Reported)
-    assert again.result == "duplicate"
+    assert desk.engine.withdraw(decision) is None
     assert (await check(desk, ask("r2"))).allowed
     assert desk.engine.withdraw(desk.engine.deny("missing_key", "no")) is None
     assert [type(each).__name__ for each in desk.sink.records] == ["Held", "Settled", "Held"]
@@ -248,16 +247,26 @@ async def test_a_hold_goes_when_the_last_of_its_callers_is_gone() -> None:
     assert (await check(desk, ask("r2"))).allowed
 
 
-async def test_repeated_checks_are_remembered_within_bounds(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("pdp.engine._MOST_REPEATED", 1)
-    desk = Desk(record("leaf"))
-    for name in ("r1", "r2"):
-        await check(desk, ask(name))
-        again = await check(desk, ask(name))
-    assert desk.engine.withdraw(again) is None
-    assert desk.engine.withdraw(again) is not None
+async def test_a_request_id_that_is_in_use_is_relied_on_by_its_own_request_alone() -> None:
+    desk = Desk(LEAF)
+    first = await check(desk)
+    other = await check(desk, replace(ask(), prompt_tokens=1))
+    assert other.reason == "invalid_request"
+    withdrawn = desk.engine.withdraw(first)
+    assert isinstance(withdrawn, Reported)
+    assert withdrawn.result == "accepted"
+
+
+async def test_what_counters_that_are_away_cannot_give_back_is_given_back_later() -> None:
+    counters = Broken(MemoryCounters(), "withdraw")
+    desk = Desk(LEAF, counters=counters)
+    assert desk.engine.withdraw(await check(desk)) is None
+    await desk.engine.expire()
+    assert sum(status.held for status in (await check(desk, ask("r2"))).limits) == 1_000_000
+    counters._names = ()
+    await desk.engine.expire()
+    assert (await check(desk, ask("r3"))).allowed
+    assert [type(each).__name__ for each in desk.sink.records[-2:]] == ["Settled", "Held"]
 
 
 async def test_a_correction_that_comes_much_too_late_is_written_nowhere() -> None:
@@ -314,11 +323,13 @@ async def test_a_call_that_is_cancelled_is_neither_allowed_nor_counted() -> None
 
 
 async def test_slow_counters_give_a_hold_back_as_well() -> None:
-    desk = Desk(LEAF, counters=Slow(MemoryCounters(), "locate", "settle"))
+    desk = Desk(LEAF, counters=Slow(MemoryCounters(), "withdraw", "settle"))
     withdrawn = desk.engine.withdraw(await check(desk))
     assert withdrawn is not None
     assert not isinstance(withdrawn, Reported)
-    assert (await withdrawn).result == "accepted"
+    reported = await withdrawn
+    assert reported is not None
+    assert reported.result == "accepted"
 
 
 async def test_a_hold_that_cannot_be_written_off_is_tried_again() -> None:

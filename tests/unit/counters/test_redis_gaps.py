@@ -4,14 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from msgspec.structs import replace
 
-from pdp.counters.redis import asks
+from pdp.counters.redis import asks, roots
 from pdp.counters.redis import lane as lanes
 from pdp.counters.redis.away import Away
+from pdp.counters.redis.lane import Lane
 from pdp.errors import Unavailable
-from pdp.quota.hold import Admitted
-from pdp.spend import Snapshot
-from tests.contract.world import NOON, SECOND, USD, answer
+from pdp.quota.hold import Admitted, Hold
+from pdp.spend import Lot, Snapshot, SpendRow
+from tests.contract.world import NOON, SECOND, TTL, USD, answer
 from tests.counting import Fleet
 from tests.redis import RedisServer, running_redis
 from tests.stack import eventually_async
@@ -75,7 +77,7 @@ async def test_a_hold_that_a_retry_was_given_is_not_taken_back(fleet: Fleet) -> 
     verdict = await w.reserve(hold)
     assert isinstance(verdict, Admitted)
     one.roots.own.drop(hold.reservation_id)
-    one.roots.taken_back[hold.reservation_id] = "root"  # Its caller is gone.
+    one.roots.taken_back[hold.reservation_id] = "root", asks.cancel(hold)  # Its caller is gone.
     assert await v.find_open("leaf", "r") == hold, "a retry relies on it"
     await fleet.tender(one).tend()
     assert await v.settle(hold, USD // 2)
@@ -157,7 +159,7 @@ async def test_a_root_that_cannot_be_opened_does_not_hold_up_the_others(fleet: F
     plane.roots.lane("lost")
     plane.roots._lanes = dict(reversed(plane.roots._lanes.items()))
     plane.books.snapshot = nothing  # type: ignore[method-assign]
-    plane.roots.taken_back["res_1.lost"] = "lost"
+    plane.roots.taken_back["res_1.lost"] = "lost", asks.cancel(w.hold(0))
     spooled(plane, w.hold(0))
     for _ in range(5):
         plane.ticks += SECOND
@@ -211,8 +213,8 @@ async def test_what_still_runs_ends_with_the_counters(fleet: Fleet) -> None:
     await w.check(0)  # Joined.
     fleet.server.freeze()
     try:
-        asked = asyncio.ensure_future(plane.roots.ask("root", asks.cancel("res_1.root")))
-        opened = asyncio.ensure_future(plane.roots.ask("other", asks.cancel("res_1.other")))
+        asked = asyncio.ensure_future(plane.roots.ask("root", asks.locate("res_1.root", "", "")))
+        opened = asyncio.ensure_future(plane.roots.ask("other", asks.locate("res_1.other", "", "")))
         await asyncio.sleep(0)
         await plane.roots.close()
         with pytest.raises(asyncio.CancelledError):
@@ -222,3 +224,116 @@ async def test_what_still_runs_ends_with_the_counters(fleet: Fleet) -> None:
     finally:
         fleet.server.thaw()
     assert asyncio.all_tasks() == before
+
+
+async def test_a_call_that_finds_no_connection_free_says_nothing_of_redis(fleet: Fleet) -> None:
+    plane = fleet.plane(deadline=0.3)
+    w = fleet.world(plane, leaf={"budget_limits": {"daily": 5.0}})
+    await w.check(0)
+    plane.line._free = asyncio.Semaphore(0)
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="PDP_REDIS_CONNECTIONS"):
+            await w.check(USD)
+    assert not plane.roots.breaker.is_open
+    assert not plane.roots.taken_back, "it was never sent"
+
+
+async def test_who_waits_behind_the_calls_that_fail_is_sent_away_with_them(fleet: Fleet) -> None:
+    plane = fleet.plane(deadline=0.3)
+    w = fleet.world(plane, leaf={"budget_limits": {"daily": 5.0}})
+    await w.check(0)
+    calls = sum(plane.stats.calls.values())
+    fleet.server.freeze()
+    try:
+        verdicts = await asyncio.gather(*(w.check(1) for _ in range(300)), return_exceptions=True)
+    finally:
+        fleet.server.thaw()
+    assert all(isinstance(each, Unavailable) for each in verdicts)
+    assert sum(plane.stats.calls.values()) <= calls + 4, "300 would have taken ten"
+
+
+async def test_a_root_that_is_slow_does_not_hold_up_the_others(fleet: Fleet) -> None:
+    plane = fleet.plane()
+    for root in ("slow", "quick"):
+        plane.roots.lane(root)
+    is_done = asyncio.Event()
+
+    async def do(lane: Lane) -> None:
+        if lane.root == "slow":
+            await is_done.wait()
+        else:
+            is_done.set()
+
+    async with asyncio.timeout(30):
+        await plane.roots.each(do)
+
+
+# -- What the ledger fills in
+
+
+def as_the_ledger_knows(hold: Hold) -> Hold:
+    """Return what is left of a hold in the ledger."""
+    return replace(hold, fingerprint=0, expires_at=hold.admitted_at)
+
+
+async def test_a_flush_leaves_what_a_data_plane_holds_that_is_cut_off(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roots, "_GRACE", 0.0)
+    limits = {"root": {"budget_limits": {"total": 3.0}, "max_requests": 9}}
+    cut_off, other = fleet.plane("spool1"), fleet.plane("spool2")
+    w, v = fleet.world(cut_off, **limits), fleet.world(other, **limits)
+    shipped = replace(w.hold(2 * USD, request_id="r"), fingerprint=7)
+    assert isinstance(await w.reserve(shipped), Admitted)
+    spooled(cut_off, shipped)
+    fleet.books.pending = [as_the_ledger_knows(shipped)]
+    fleet.books.taken = {"spool1": 1, "spool2": 0}
+    fleet.books.rows = [SpendRow(key, "total", 0, 0, 0, 1) for key in ("leaf", "team", "root")]
+    await v.money()
+    fleet.server.flush()
+    await v.money()
+    assert await v.money() == ((0, 2 * USD),) * 3
+    assert not isinstance(await v.check(2 * USD), Admitted)
+    assert await v.find_open("leaf", "r") is None, "the ledger cannot say what it was asked for"
+    await w.money()  # Here it is again, and notices.
+    assert await w.money() == ((0, 2 * USD),) * 3
+    assert await v.find_open("leaf", "r") == shipped
+    assert await v.fill("max_requests") == (1, 0)
+    assert await v.settle(shipped, USD)
+    assert await w.money() == ((USD, 0),) * 3
+
+
+async def test_what_was_filled_and_nobody_comes_for_runs_out(fleet: Fleet) -> None:
+    w = fleet.world(fleet.plane())
+    hold = w.hold(USD)
+    fleet.books.pending = [as_the_ledger_knows(hold)]
+    assert (await w.money())[2] == (0, USD)
+    assert await w.due(NOON + TTL) == []
+    fleet.now = NOON + TTL + 6 * SECOND
+    assert [each.reservation_id for each in await w.due(fleet.now)] == [hold.reservation_id]
+    assert await w.settle(hold, USD, expired=True)
+    assert (await w.money())[2] == (USD, 0)
+
+
+async def test_an_opening_that_came_to_nothing_leaves_nothing(fleet: Fleet) -> None:
+    plane = fleet.plane()
+    w = fleet.world(plane)
+    gone, pending = w.hold(USD, request_id="r"), w.hold(2 * USD)
+    fleet.books.pending = [as_the_ledger_knows(each) for each in (gone, pending)]
+    whole = fleet.books.snapshot
+
+    async def broken(root: str) -> Snapshot:
+        async def lots() -> AsyncIterator[Lot]:
+            async for lot in (await whole(root)).lots:
+                yield lot
+            raise Unavailable("the line is cut")
+
+        return Snapshot({}, lots())
+
+    fleet.books.snapshot = broken  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        await fleet.world(plane, leaf={"budget_limits": {"total": 9.0}}).check(0)
+    fleet.books.snapshot = whole  # type: ignore[method-assign]
+    fleet.books.pending = [as_the_ledger_knows(pending)]
+    assert (await w.money())[2] == (0, 2 * USD)
+    assert await answer(w.counters.locate("", "leaf", "r", NOON)) == "new"

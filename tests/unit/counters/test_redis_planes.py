@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec.structs import replace
 
+from pdp.counters.redis import asks
+from pdp.counters.redis.away import Away
 from pdp.quota.hold import Admitted, BudgetGuard, GuardFailed, Open
 from tests.contract.world import NOON, SECOND, TTL, USD, answer
 from tests.counting import Fleet
@@ -97,6 +99,52 @@ async def test_a_condition_on_spend_that_another_moved_fails_with_what_it_is(
     assert other.counters.spent(scope, "day", NOON) == (0, 0), "not known here yet"
     assert await other.reserve(other.hold(1), guard) == GuardFailed(guard)
     assert other.counters.spent(scope, "day", NOON) == (0, USD)
+
+
+# -- Callers that are gone
+
+
+async def test_a_hold_that_a_retry_elsewhere_was_given_outlives_its_first_caller(
+    fleet: Fleet,
+) -> None:
+    one, other = (fleet.world(fleet.plane(name)) for name in ("spool1", "spool2"))
+    hold = replace(one.hold(USD, request_id="r"), fingerprint=7)
+    await one.reserve(hold)
+    assert await other.reserve(replace(other.hold(request_id="r"), fingerprint=7)) == Open(hold)
+    assert not await one.withdraw(hold), "the retry relies on it"
+    assert (await one.money())[2] == (0, USD)
+    assert await other.withdraw(hold), "and was the last"
+    assert await other.find_open("leaf", "r") is None, "it is about to be settled"
+
+
+async def test_a_hold_is_kept_while_a_retry_is_being_given_it(fleet: Fleet) -> None:
+    plane = fleet.plane()
+    w = fleet.world(plane)
+    hold = replace(w.hold(USD, request_id="r"), fingerprint=7)
+    await w.reserve(hold)
+    retry = asyncio.ensure_future(w.reserve(replace(w.hold(request_id="r"), fingerprint=7)))
+    await asyncio.sleep(0)
+    with pytest.raises(Away, match="being answered"):
+        await w.withdraw(hold)
+    assert await retry == Open(hold)
+    assert not await w.withdraw(hold)
+    assert await w.withdraw(hold)
+
+
+async def test_a_hold_goes_when_the_answers_to_all_its_callers_are_lost(fleet: Fleet) -> None:
+    one, other = (fleet.plane(name) for name in ("spool1", "spool2"))
+    w, v = fleet.world(one), fleet.world(other)
+    hold = replace(w.hold(USD, request_id="r"), fingerprint=7)
+    retried = replace(v.hold(USD, request_id="r"), fingerprint=7)
+    await w.reserve(hold)
+    await v.reserve(retried)
+    for plane, lost in ((one, hold), (other, retried)):
+        plane.roots.own.drop(hold.reservation_id)
+        plane.roots.taken_back[lost.reservation_id] = "root", asks.cancel(lost)
+        await fleet.tender(plane).tend()
+        assert not plane.roots.taken_back
+    assert (await w.money())[2] == (0, 0)
+    assert await w.find_open("leaf", "r") is None
 
 
 # -- Amounts and names

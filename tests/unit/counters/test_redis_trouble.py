@@ -21,10 +21,15 @@ DAY = 1_795_392_000
 MONTH = 1_793_491_200
 
 
-def spooled(plane: Plane, hold: Hold, cost: int | None = None) -> None:
+def spooled(
+    plane: Plane,
+    hold: Hold,
+    cost: int | None = None,
+    rates: tuple[tuple[str, int, int], ...] = (),
+) -> None:
     """Write down what an engine would."""
     if cost is None:
-        plane.spool.append(Held(hold.admitted_at, _facts(hold), hold, ()))
+        plane.spool.append(Held(hold.admitted_at, _facts(hold), hold, rates))
     else:
         record: Settled = _settled(NOON, hold, hold.reservation_id, cost, 0)
         plane.spool.append(record)
@@ -141,6 +146,24 @@ async def test_a_rate_is_shared_out_while_nobody_can_ask(fleet: Fleet) -> None:
     refused = verdicts[-1]
     assert isinstance(refused, Refused)
     assert refused.retry_after == 4 * SECOND
+    for verdict in verdicts[:2]:
+        assert isinstance(verdict, Admitted)
+        spooled(plane, verdict.hold, rates=verdict.rates)
+    plane.roots.back()
+    assert isinstance(await w.check(), Refused), "all four may have used up their parts"
+
+
+async def test_a_part_of_a_rate_goes_on_from_where_the_whole_stood(fleet: Fleet) -> None:
+    plane = fleet.plane(deadline=0.3)
+    w = fleet.world(plane, leaf={"rate_limits": {"per_minute": 60, "burst": 8}})
+    for _ in range(7):
+        assert isinstance(await w.check(), Admitted)
+    plane.counters.planes = 4
+    plane.roots.breaker.trip(0)
+    plane.roots.away()
+    assert isinstance(await w.check(), Refused)
+    w.now += 3 * SECOND
+    assert isinstance(await w.check(), Admitted)
 
 
 # -- Redis loses

@@ -3,7 +3,10 @@
 -- e   when it ends: ns, decimal
 -- o   the owner: the data plane that made it
 -- c   who is about to expire it, and cu: the second until which nobody else may
--- g   a retry was given it: whoever made it and found its caller gone must not take it back
+-- g OWNER NAME   a data plane has given it to a retry, known by that name
+-- l   nobody has published it since it was filled from the ledger, which does not know all of
+--     it: it is given to nobody
+-- u   whom it was made for is gone: only whom it was given to relies on it
 -- x, t, a   it has expired: nano-USD and tokens that were charged, and the second
 -- z   it is settled, or taken back: all that is left, for 49 hours. `lost`: it was settled
 --     from a spool after Redis had lost it
@@ -54,25 +57,44 @@ local function settle_request(key, request, id)
   end
 end
 
+local function forget_request(hold)
+  local index = request_name(hold[KEY], hold[REQUEST])
+  if call('GET', index) == hold[ID] then call('DEL', index) end
+end
+
 local function is_late(expired_at)
   return SECOND - tonumber(expired_at) >= SETTLED_KEPT
 end
 
--- O key request -> {packed, ends} of the live hold of a request, or false. It is given out.
-local function open_of(key, request)
+local function given_field(to)
+  return 'g ' .. OWNER .. ' ' .. to
+end
+
+-- Whether a hold was given to a retry, by anybody or by an owner, that has not given it up.
+local function is_given(name, owner)
+  local start = owner and 'g ' .. owner .. ' ' or 'g '
+  for _, field in ipairs(call('HKEYS', name)) do
+    if string.sub(field, 1, #start) == start then return true end
+  end
+  return false
+end
+
+-- O key request to -> {packed, ends} of the live hold of a request, or false. It is given out.
+local function open_of(key, request, to)
   local id = call('GET', request_name(key, request))
   if not id or id == '' then return false end
-  local found = call('HMGET', hold_name(id), 'b', 'e', 'x')
-  if not found[1] or found[3] then return false end
-  call('HSET', hold_name(id), 'g', '1')
+  local found = call('HMGET', hold_name(id), 'b', 'e', 'x', 'l')
+  if not found[1] or found[3] or found[4] then return false end
+  call('HSET', hold_name(id), given_field(to), '')
   return {found[1], found[2]}
 end
 
 local function find_open(op)
-  return open_of(op[2], op[3])
+  return open_of(op[2], op[3], op[4])
 end
 
--- L id key request -> {packed, ends}, or 'settled', 'unknown', 'new'. The id goes first.
+-- L id key request -> {packed, ends, whether it is filled}, or 'settled', 'unknown', 'new'.
+-- The id goes first.
 local function locate(op)
   local id, indexed = op[2], false
   if id == '' then
@@ -81,9 +103,9 @@ local function locate(op)
   end
   local found = {false}
   if id ~= '' then
-    found = call('HMGET', hold_name(id), 'b', 'e', 'x', 'a', 'z')
+    found = call('HMGET', hold_name(id), 'b', 'e', 'x', 'a', 'z', 'l')
     if found[1] and not (found[3] and is_late(found[4])) then
-      return {found[1], found[2]}
+      return {found[1], found[2], found[6] ~= false}
     end
   end
   if op[2] ~= '' then

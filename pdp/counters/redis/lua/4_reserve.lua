@@ -102,7 +102,7 @@ local function reserve(op)
   if known[4] or known[3] then return {'z'} end
   if known[1] then return {'s', known[1], known[2]} end
   if has(flags, ONCE) then
-    local open = open_of(hold[KEY], hold[REQUEST])
+    local open = open_of(hold[KEY], hold[REQUEST], hold[ID])
     if open then return {'o', open[1], open[2]} end
   end
   local spends, failed = spends_of(guards)

@@ -82,23 +82,79 @@ local function expire(op)
   return true
 end
 
--- C id -> true. Take a hold back whose answer nobody got, or that is yet to arrive; not one
--- that a retry of its request was given meanwhile.
-local function cancel(op)
-  local id = op[2]
-  local found = call('HMGET', hold_name(id), 'b', 'x', 'g')
-  if found[2] or found[3] then return true end
-  if not found[1] then
-    call('HSET', hold_name(id), 'z', '1')
-    call('EXPIRE', hold_name(id), SETTLED_KEPT)
-    return true
-  end
-  local hold = cmsgpack.unpack(found[1])
+-- Take a live hold back as if it had never been.
+local function take_back(packed)
+  local hold = cmsgpack.unpack(packed)
   move(hold[WINDOWS], 0, -(hold[COST] or 0), 0, -hold[TOKENS], -1)
   forget(hold)
-  local index = request_name(hold[KEY], hold[REQUEST])
-  if call('GET', index) == id then call('DEL', index) end
+  forget_request(hold)
+end
+
+-- W id names -> what becomes of a live hold, now that nobody relies on it any more whom this
+-- owner gave it to under these names, nor whom it made it for:
+--   {packed, ends}  nobody else does either: it is settled next, and given to nobody meanwhile
+--   'given'         it was given to one whose answer is still on its way: ask again
+--   true            others rely on it;  false  there is none
+local function withdraw(op)
+  local name = hold_name(op[2])
+  local found = call('HMGET', name, 'b', 'e', 'x', 'o', 'u')
+  if not found[1] or found[3] then return false end
+  call('HDEL', name, given_field(''))
+  for _, to in ipairs(op[3]) do call('HDEL', name, given_field(to)) end
+  if is_given(name, OWNER) then return 'given' end
+  if found[4] == OWNER then
+    call('HSET', name, 'u', '')
+  elseif not found[5] then
+    return true
+  end
+  if is_given(name) then return true end
+  forget_request(cmsgpack.unpack(found[1]))
+  return {found[1], found[2]}
+end
+
+-- C id key request -> true. Take a hold back whose answer nobody got, or that is yet to arrive;
+-- not one that a retry was given meanwhile. Where the answer was another hold of the request,
+-- that one was given to nobody.
+local function cancel(op)
+  local id, name = op[2], hold_name(op[2])
+  local found = call('HMGET', name, 'b', 'x')
+  if found[2] then return true end
+  if found[1] then
+    if is_given(name) then call('HSET', name, 'u', '') else take_back(found[1]) end
+    return true
+  end
+  call('HSET', name, 'z', '1')
+  call('EXPIRE', name, SETTLED_KEPT)
+  local other = call('GET', request_name(op[3], op[4]))
+  if not other or other == '' then return true end
+  name = hold_name(other)
+  if call('HDEL', name, given_field(id)) == 0 then return true end
+  found = call('HMGET', name, 'b', 'x', 'u')
+  if found[1] and not found[2] and found[3] and not is_given(name) then take_back(found[1]) end
   return true
+end
+
+local function move_held(hold, sign)
+  move(hold[WINDOWS], 0, sign * (hold[COST] or 0), 0, sign * hold[TOKENS], 0)
+end
+
+-- A hold that is there already. `hold`: what whoever publishes it knows.
+local function publish_again(name, hold, packed, ends, requests)
+  local found = call('HMGET', name, 'b', 'x', 'z', 'o', 'l')
+  if found[3] == 'lost' and requests ~= 0 then
+    move(hold[WINDOWS], 0, 0, 0, 0, requests)
+    call('HSET', name, 'z', '1')
+  elseif not found[1] or found[2] then
+    return
+  elseif found[5] then
+    move_held(cmsgpack.unpack(found[1]), -1)
+    move_held(hold, 1)
+    call('HDEL', name, 'l')
+    call('HSET', name, 'b', packed, 'e', ends, 'o', OWNER)
+    call('ZADD', PREFIX .. 'ends', score(ends), hold[ID])
+  elseif found[4] ~= OWNER then
+    call('HSET', name, given_field(''), '')
+  end
 end
 
 -- P packed ends rates requests -> whether it was new. Hold what was held before, here or in
@@ -108,10 +164,7 @@ local function publish(op)
   local hold = cmsgpack.unpack(op[2])
   local name = hold_name(hold[ID])
   if call('EXISTS', name) == 1 then
-    if op[5] ~= 0 and call('HGET', name, 'z') == 'lost' then
-      move(hold[WINDOWS], 0, 0, 0, 0, op[5])
-      call('HSET', name, 'z', '1')
-    end
+    publish_again(name, hold, op[2], op[3], op[5])
     return false
   end
   move(hold[WINDOWS], 0, hold[COST] or 0, 0, hold[TOKENS], op[5])

@@ -14,22 +14,47 @@ local function look(op)
   return states
 end
 
--- A -> whether this owner may open the root: it is not open, and nobody else does.
+local MOST_LEFT = 200
+
+-- Take out what an opening has left that came to nothing; whether that was all.
+local function clear_left()
+  local left = call('ZRANGE', PREFIX .. 'ends', 0, MOST_LEFT - 1)
+  for _, id in ipairs(left) do
+    local packed = call('HGET', hold_name(id), 'b')
+    if packed then
+      local hold = cmsgpack.unpack(packed)
+      move_held(hold, -1)
+      call('DEL', hold_name(id), request_name(hold[KEY], hold[REQUEST]))
+    end
+    call('ZREM', PREFIX .. 'ends', id)
+  end
+  return #left < MOST_LEFT
+end
+
+-- A epoch -> whether this owner may open the root, under an epoch of its choice: it is not
+-- open, and nobody else does. False, too, as long as there is more to clear: ask again.
 local function begin(op)
   if EPOCH then return false end
   local opener = call('GET', PREFIX .. 'opening')
-  if opener and opener ~= OWNER then return false end
-  call('SET', PREFIX .. 'opening', OWNER, 'EX', 30)
+  local own = OWNER .. ' '
+  if opener and string.sub(opener, 1, #own) ~= own then return false end
+  call('SET', PREFIX .. 'opening', own .. op[2], 'EX', 30)
+  return clear_left()
+end
+
+-- Whether it is this owner that opens the root, under this epoch.
+local function is_opening(epoch)
+  if EPOCH or call('GET', PREFIX .. 'opening') ~= OWNER .. ' ' .. epoch then return false end
+  call('EXPIRE', PREFIX .. 'opening', 30)
   return true
 end
 
--- F rows -> whether this owner still opens the root. rows {key, period 1 2 3, start, spent,
--- tokens, requests}, amounts as decimals: what the ledger has. Nobody else writes meanwhile.
+-- F epoch rows -> whether this owner still opens the root. rows {key, period 1 2 3, start,
+-- spent, tokens, requests}, amounts as decimals: what the ledger has. Nobody else writes
+-- meanwhile.
 local function fill(op)
-  if EPOCH then return false end
-  if call('GET', PREFIX .. 'opening') ~= OWNER then return false end
-  call('EXPIRE', PREFIX .. 'opening', 30)
-  for _, row in ipairs(op[2]) do
+  if not is_opening(op[2]) then return false end
+  for _, row in ipairs(op[3]) do
     local name = names({row[1], row[3], row[3]})[row[2]]
     call('DEL', name)
     call('HSET', name, 's', row[4], 'ts', row[5])
@@ -40,12 +65,29 @@ local function fill(op)
   return true
 end
 
+-- N epoch ends holds -> whether this owner still opens the root. holds {packed, ...}: what the
+-- ledger knows to be pending, once all rows are filled. Whoever has a hold publishes it; if
+-- nobody does by then, it `ends`.
+local function fill_held(op)
+  if not is_opening(op[2]) then return false end
+  for _, packed in ipairs(op[4]) do
+    local hold = cmsgpack.unpack(packed)
+    local name = hold_name(hold[ID])
+    if call('EXISTS', name) == 0 then
+      move_held(hold, 1)
+      call('HSET', name, 'b', packed, 'e', op[3], 'o', '', 'l', '')
+      call('ZADD', PREFIX .. 'ends', score(op[3]), hold[ID])
+      call('SET', request_name(hold[KEY], hold[REQUEST]), hold[ID])
+    end
+  end
+  return true
+end
+
 -- B epoch {{spool, number}, ...} grace -> whether the root is open now, by this owner. `number`
 -- is that of the first record of a spool that the rows do not include. Nothing is reserved for
 -- `grace` ms more: so long others have to publish what they hold.
 local function open(op)
-  if EPOCH then return false end
-  if call('GET', PREFIX .. 'opening') ~= OWNER then return false end
+  if not is_opening(op[2]) then return false end
   for _, each in ipairs(op[3]) do
     call('HSET', PREFIX .. 'spools', each[1], text(each[2]))
   end

@@ -1,9 +1,10 @@
 -- Do the ops, in their order.
 local HANDLERS = {
   R = reserve, S = settle, X = expire, L = locate, O = find_open, E = extend, D = due,
-  C = cancel, P = publish, K = look, H = beat, A = begin, F = fill, B = open,
+  C = cancel, W = withdraw, P = publish, K = look, H = beat, A = begin, F = fill,
+  N = fill_held, B = open,
 }
-local OPENS = {A = true, F = true, B = true}
+local OPENS = {A = true, F = true, N = true, B = true}
 
 local CALLS = PREFIX .. 'calls'
 local count = tonumber(call('HGET', CALLS, OWNER) or 0)
