@@ -12,6 +12,7 @@ async def test_nothing_is_overspent_and_every_nano_dollar_accounted_for(tmp_path
         settings = {
             "PDP_REDIS_URL": server.url,
             "PDP_REDIS_DEADLINE": "0.5",
+            "PDP_HOLD_TTL": "2",
             "PDP_KEY_PEPPER": PEPPER,
         }
         first = Stack(tmp_path, **settings)
