@@ -65,6 +65,10 @@ class Lane:
         self.root = root
         self.epoch: bytes | None = None
         """Of the counters in which all is counted that this data plane has spooled, else None."""
+        self.last_epoch: bytes | None = None
+        """That of the counters that were joined last, whether or not they were left since."""
+        self.behind = 0
+        """Records of the spool that are still to be read by whoever joins it just now."""
         self.floor = 0
         """The last call that was answered: a Redis that does not know of it is an old one."""
         self.left = 0
@@ -82,7 +86,8 @@ class Lane:
 
     def joined(self, epoch: bytes) -> None:
         """Note that all that was spooled is counted."""
-        self.epoch = epoch
+        self.epoch = self.last_epoch = epoch
+        self.behind = 0
         self._marks.clear()
 
     def mark(self, number: int) -> int | None:

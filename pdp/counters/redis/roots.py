@@ -35,6 +35,9 @@ _LOOKS, _LOOK_INTERVAL = 200, 0.05
 _AT_ONCE: Final = 16
 """Roots that are tended at a time."""
 
+_FEW: Final = 1000
+"""Records that are counted within a deadline or two: for so many a request waits."""
+
 _GRACE: Final = 1.5
 """Seconds between opening a root and the first reservation: others look every second."""
 
@@ -182,6 +185,9 @@ class Roots:
             task = asyncio.create_task(self._join(lane))
             self._joining[lane.root] = task
             task.add_done_callback(lambda done: self._joined(lane.root, done))
+            lane.behind = self.history.end() - lane.counted if lane.counted else 0
+        if lane.behind > _FEW:
+            raise Away("what was spooled meanwhile is being counted: try again")
         # Whoever gives up leaves it to the others.
         await asyncio.wait((task,), timeout=self._patience)
         if not task.done():
@@ -210,16 +216,20 @@ class Roots:
         try:
             number, epoch = await self._position(lane)
             await self._cancel(lane, epoch)
-            left = -1
+            left, is_new = -1, epoch != lane.last_epoch
             while left != lane.left:
                 # What is left over meanwhile may come behind what was read: go on from there.
                 left, end = lane.left, self.history.end()
+                lane.behind = end - number
                 async for ops in self.history.since(lane.root, number):
                     for lot in _lots(ops):
                         self._expect(await lane.call(lot, self._time()), epoch)
-                await self._publish_own(lane, epoch)
-                await self.line.add_root(lane.root)
+                if is_new:
+                    # Where it has been joined before, it knows all that is older.
+                    await self._publish_own(lane, epoch)
+                    is_new = False
                 number = max(number, end)
+            await self.line.add_root(lane.root)
         except Away:
             raise
         except Unavailable as error:

@@ -238,6 +238,31 @@ async def test_a_call_that_finds_no_connection_free_says_nothing_of_redis(fleet:
     assert not plane.roots.taken_back, "it was never sent"
 
 
+async def test_nobody_waits_while_much_is_caught_up_with(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roots, "_FEW", 3)
+    plane = fleet.plane()
+    w = fleet.world(plane, root={"budget_limits": {"total": 1.0}})
+    await w.check(0)
+    for _ in range(4):
+        spooled(plane, w.hold(1))
+    lane = plane.roots.lane("root")
+    lane.counted = 1
+    spooled(plane, w.hold(1))
+    plane.roots.leave_all()
+    with pytest.raises(Unavailable, match="is being counted"):
+        await w.check(USD)
+    free = fleet.world(plane)
+    assert isinstance(await free.check(1), Admitted)
+
+    async def is_joined() -> bool:
+        return lane.epoch is not None
+
+    await eventually_async(is_joined, "it is caught up with")
+    assert await w.fill("budget_limits.total") == (0, 5)
+
+
 async def test_who_waits_behind_the_calls_that_fail_is_sent_away_with_them(fleet: Fleet) -> None:
     plane = fleet.plane(deadline=0.3)
     w = fleet.world(plane, leaf={"budget_limits": {"daily": 5.0}})
