@@ -10,16 +10,19 @@ from functools import partial
 import structlog
 
 from pdp.app.tls import line_tls
+from pdp.control.attendance import Attendance
 from pdp.control.change_feed import ChangeFeed
 from pdp.control.current_prices import CurrentPrices
 from pdp.control.plane import open_control
 from pdp.control.price_feed import PriceFeed
 from pdp.control.price_overrides import Override, load_overrides
+from pdp.control.registry import Registry
 from pdp.control.retention import SWEEP_INTERVAL, Retention
 from pdp.control.simulation import Rules
 from pdp.datadir import make_data_dir
 from pdp.ids import IdSource
 from pdp.internal.v1 import control_pb2_grpc
+from pdp.keepalive import keepalive_options
 from pdp.rest.app import Shell, rest_app
 from pdp.secret import fingerprint_of
 from pdp.serve import control_plane
@@ -47,15 +50,17 @@ async def run_control_plane(
         make_data_dir(settings.data_dir)  # On PostgreSQL nobody else needs it.
     overrides = load_overrides(settings.prices_file) if settings.prices_file else ()
     async with open_control(settings) as plane:
-        server = make_server("grpcio", max_message=control_plane.MAX_MESSAGE)
+        server = make_server(
+            "grpcio", max_message=control_plane.MAX_MESSAGE, more=keepalive_options()
+        )
         credentials = None if tls is None else server_credentials(tls)
         address = bind(server, settings.control_address, "PDP_CONTROL_LISTEN", credentials)
         feed = ChangeFeed(plane.database)
         prices = PriceFeed(overrides, partial(datetime.now, UTC), plane.prices, feed)
         await prices.read()
-        control_pb2_grpc.add_ControlServiceServicer_to_server(
-            ControlService(plane.database, feed, prices, fingerprint_of(plane.pepper)), server
-        )
+        fingerprint, registry = fingerprint_of(plane.pepper), registry_of(settings, plane.database)
+        service = ControlService(plane.database, feed, prices, fingerprint, Attendance(registry))
+        control_pb2_grpc.add_ControlServiceServicer_to_server(service, server)
         rest = HttpServer(
             rest_app(plane, _shell(settings, prices, overrides)),
             settings.http_listen,
@@ -63,6 +68,8 @@ async def run_control_plane(
         )
         _log.info("control plane starting", control=address, tls=tls is not None, http=rest.address)
         loops = loops_of(settings, plane.database)
+        if registry is not None:
+            loops.append(registry.run())
         await control_plane.run(server, rest, feed, prices, stop, ready, *loops)
 
 
@@ -75,6 +82,13 @@ def _shell(settings: Settings, prices: PriceFeed, overrides: Sequence[Override])
         trusted_hops=settings.http_trusted_hops,
         file_prices=tuple(overrides),
     )
+
+
+def registry_of(settings: Settings, database: Database) -> Registry | None:
+    """Return what tells other control planes of our data planes; SQLite has one of them."""
+    if settings.is_embedded:
+        return None
+    return Registry(database, secrets.token_hex(8), asyncio.sleep)
 
 
 def loops_of(settings: Settings, database: Database) -> list[Awaitable[None]]:

@@ -9,6 +9,7 @@ from msgspec import Struct
 from pdp.app.counters import Counting, counters_of
 from pdp.app.tls import control_target
 from pdp.certificates import Renewed
+from pdp.counters.redis.address import parse_address
 from pdp.data.control import ControlClient
 from pdp.data.keycache import KeyCache
 from pdp.data.price_file import PriceFile
@@ -96,7 +97,7 @@ def _line_of(settings: Settings, tls: Renewed | None) -> tuple[ControlClient, Ke
         fingerprint_of(pepper),
         tls=tls,
         server_name=settings.control_tls_name,
-        shares_counters=settings.redis_url is not None,
+        counters=_place_of(settings),
     )
     keys = KeyCache(
         control,
@@ -107,3 +108,9 @@ def _line_of(settings: Settings, tls: Renewed | None) -> tuple[ControlClient, Ke
         max_staleness=int(settings.max_staleness * _SECOND),
     )
     return control, keys
+
+
+def _place_of(settings: Settings) -> str:
+    """Return the Redis of the counters, without credentials; empty: they are in memory."""
+    url = settings.redis_url
+    return "" if url is None else parse_address(url.get_secret_value()).place

@@ -1,54 +1,94 @@
-"""Which data planes are here. Counters in memory are of one data plane: no other may be beside it.
+"""Which data planes are here, and who may be beside whom: those that count in the same place.
 
-Invariant NO-OVERSPEND: each of two would allow the whole budget.
+Invariant NO-OVERSPEND: two that count apart would each allow the whole budget.
 """
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 from pdp.errors import Conflict
 
 PATIENCE: Final = 2.0
 """Seconds in which a data plane that was just killed is seen to be gone."""
 
+IN_MEMORY: Final = ""
+UNSAID: Final = "?"
+"""In some Redis: a data plane of before, which does not say in which."""
+
 _ALONE: Final = (
     "PDP_REDIS_URL: not set, so that {who} counts in memory, and data plane `{other}` is here "
     "already: each would allow the whole budget: set the same PDP_REDIS_URL on both, or stop one"
 )
+_APART: Final = (
+    "PDP_REDIS_URL: this data plane counts in `{mine}`, and data plane `{other}`, which is here "
+    "already, in `{theirs}`: each would allow the whole budget: set the same address on both"
+)
+
+
+class Elsewhere(Protocol):
+    """Data planes at other control planes."""
+
+    async def enter(self, name: str, counters: str) -> None:
+        """Note that a data plane is here. Raises `Conflict`, `Unavailable`."""
+        ...
+
+    async def leave(self, name: str) -> None:
+        """Note that it is no longer."""
+        ...
 
 
 class Attendance:
     """Data planes by the id of their spool, and how many streams each has at the moment."""
 
-    def __init__(self, patience: float = PATIENCE) -> None:
+    def __init__(self, elsewhere: Elsewhere | None = None, patience: float = PATIENCE) -> None:
+        self._elsewhere = elsewhere
         self._patience = patience
         self._streams: dict[str, int] = {}
-        self._shares: dict[str, bool] = {}
+        self._counters: dict[str, str] = {}
         self._left = asyncio.Condition()
 
-    async def enter(self, name: str, *, shares: bool) -> None:
-        """Let a data plane in; `shares`: its counters are in Redis. Then call `leave`, once.
+    async def enter(self, name: str, counters: str) -> None:
+        """Let a data plane in; `counters`: where they are, without credentials. Then call `leave`.
 
-        Raises `Conflict` while another is here and either of the two counts in memory.
+        Raises `Conflict` while another is here that counts elsewhere, or either in memory, and
+        `Unavailable` when that cannot be known.
         """
         with suppress(TimeoutError):
             async with self._left, asyncio.timeout(self._patience):
-                await self._left.wait_for(lambda: not self._rival(name, shares=shares))
-        if rival := self._rival(name, shares=shares):
-            raise Conflict(_ALONE.format(who="one" if shares else "this data plane", other=rival))
+                await self._left.wait_for(lambda: not clash(name, counters, self._counters))
+        if words := clash(name, counters, self._counters):
+            raise Conflict(words)
         self._streams[name] = self._streams.get(name, 0) + 1
-        self._shares[name] = shares
+        self._counters[name] = counters
+        if self._elsewhere is not None:
+            try:
+                await self._elsewhere.enter(name, counters)
+            except BaseException:
+                await self.leave(name)
+                raise
 
     async def leave(self, name: str) -> None:
         """Note that a stream of a data plane has ended: it may have another one."""
         self._streams[name] -= 1
-        if not self._streams[name]:
-            del self._streams[name], self._shares[name]
+        if self._streams[name]:
+            return
+        del self._streams[name], self._counters[name]
         async with self._left:
             self._left.notify_all()
+        if self._elsewhere is not None:
+            await self._elsewhere.leave(name)
 
-    def _rival(self, name: str, *, shares: bool) -> str:
-        """Return another data plane that this one must not be beside, else nothing."""
-        others = (other for other in self._shares if other != name)
-        return next((each for each in others if not (shares and self._shares[each])), "")
+
+def clash(name: str, counters: str, others: Mapping[str, str]) -> str:
+    """Return in words why a data plane must not be beside others, by where they count."""
+    for other, theirs in others.items():
+        if other == name:
+            continue
+        if IN_MEMORY in (counters, theirs):
+            who = "one" if counters else "this data plane"
+            return _ALONE.format(who=who, other=other)
+        if counters != theirs and UNSAID not in (counters, theirs):
+            return _APART.format(mine=counters, other=other, theirs=theirs)
+    return ""

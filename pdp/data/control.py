@@ -13,6 +13,7 @@ from pdp.data.quiet import Quiet
 from pdp.errors import UNDECIDED, Refused, StartRefused, Unavailable
 from pdp.internal.v1 import control_pb2 as pb
 from pdp.internal.v1 import control_pb2_grpc as pb_grpc
+from pdp.keepalive import KEEPALIVE, keepalive_options
 from pdp.model import Resolved
 from pdp.quota.hold import Hold
 from pdp.quota.price import PriceList
@@ -71,14 +72,17 @@ class ControlClient:
         *,
         tls: Renewed | None = None,
         server_name: str | None = None,
-        shares_counters: bool = False,
+        counters: str = "",
+        keepalive: float = KEEPALIVE,
     ) -> None:
         """`tls`: what is shown and believed, None: plaintext; `server_name`: as `open_channel`.
 
-        `shares_counters`: whoever watches counts in Redis, so that others may be beside it.
+        `counters`: the Redis in which whoever watches counts, without credentials; others that
+        count there may be beside it. Empty: in its memory. `keepalive`: seconds of silence.
         """
         self._pepper_fingerprint = pepper_fingerprint
-        self._shares_counters = shares_counters
+        self._counters = counters
+        self._options = (*_OPTIONS, *keepalive_options(keepalive))
         self._quiet = Quiet()
         self._target = target
         self._tls = tls
@@ -90,7 +94,7 @@ class ControlClient:
     def _open(self) -> None:
         self._pems = None if self._tls is None else self._tls.pems
         self._channel = open_channel(
-            self._target, self._pems, server_name=self._server_name, options=_OPTIONS
+            self._target, self._pems, server_name=self._server_name, options=self._options
         )
         self._stub = pb_grpc.ControlServiceStub(self._channel)
 
@@ -146,7 +150,8 @@ class ControlClient:
                 after_revision=after_revision,
                 data_plane_id=data_plane_id,
                 pepper_fingerprint=self._pepper_fingerprint,
-                shares_counters=self._shares_counters,
+                shares_counters=bool(self._counters),
+                counters=self._counters,
             )
         )
         try:

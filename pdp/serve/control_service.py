@@ -9,7 +9,7 @@ import grpc
 import msgspec
 import structlog
 
-from pdp.control.attendance import Attendance
+from pdp.control.attendance import IN_MEMORY, UNSAID, Attendance
 from pdp.control.change_feed import ChangeFeed
 from pdp.control.ingest import ingest
 from pdp.control.price_feed import PriceFeed
@@ -27,14 +27,19 @@ class ControlService:
     """The servicer; it translates and nothing else."""
 
     def __init__(
-        self, database: Database, feed: ChangeFeed, prices: PriceFeed, fingerprint: str
+        self,
+        database: Database,
+        feed: ChangeFeed,
+        prices: PriceFeed,
+        fingerprint: str,
+        attendance: Attendance,
     ) -> None:
         self._database = database
         self._feed = feed
         self._prices = prices
         self._fingerprint = fingerprint
         self._resolver = Resolver(database)
-        self._attendance = Attendance()
+        self._attendance = attendance
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def ResolveKey(self, request: Any, context: Any) -> pb.ResolveKeyResponse:  # noqa: N802
@@ -78,8 +83,11 @@ class ControlService:
 
     async def _enter(self, request: Any, context: Any) -> None:
         name = request.data_plane_id
+        unsaid = UNSAID if request.shares_counters else IN_MEMORY
         try:
-            await self._attendance.enter(name, shares=request.shares_counters)
+            await self._attendance.enter(name, request.counters or unsaid)
+        except Unavailable as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         except Conflict as error:
             _log.error("data plane refused", data_plane=name, reason=str(error))
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))

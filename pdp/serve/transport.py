@@ -4,13 +4,14 @@ import ipaddress
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import grpc
 
 from pdp.errors import StartRefused
+from pdp.keepalive import SHORTEST
 
 Transport = Literal["auto", "native", "grpcio"]
 
@@ -22,9 +23,8 @@ MAX_STREAMS = 1024
 
 _OPTIONS = (
     ("grpc.max_concurrent_streams", MAX_STREAMS),
-    ("grpc.so_reuseport", 0),
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", int(SHORTEST * 1000)),
 )
 
 
@@ -41,10 +41,24 @@ def carrier(transport: Transport, *, tls: bool = False) -> Literal["native", "gr
 
 
 def make_server(
-    transport: Transport, *, tls: bool = False, max_message: int = MAX_MESSAGE
+    transport: Transport,
+    *,
+    tls: bool = False,
+    max_message: int = MAX_MESSAGE,
+    shared: bool = False,
+    more: Sequence[tuple[str, int]] = (),
 ) -> grpc.aio.Server:
-    """Return a server without services and ports; `max_message` in bytes."""
-    options = (("grpc.max_receive_message_length", max_message), *_OPTIONS)
+    """Return a server without services and ports; `max_message` in bytes.
+
+    `shared`: other processes listen on its port, too, and the kernel spreads connections;
+    `more`: options of gRPC beside ours.
+    """
+    options = (
+        ("grpc.max_receive_message_length", max_message),
+        ("grpc.so_reuseport", int(shared)),
+        *_OPTIONS,
+        *more,
+    )
     if carrier(transport, tls=tls) == "grpcio":
         return grpc.aio.server(options=options)
     from pdp.serve.fast import FastServer  # noqa: PLC0415  The control plane does without.
@@ -65,15 +79,18 @@ def bind(
     address: str,
     setting: str,
     credentials: grpc.ServerCredentials | None = None,
+    *,
+    shared: bool = False,
 ) -> str:
     """Bind `host:port` or `unix:/path`, for TLS with `credentials`; return it with the real port.
 
+    `shared`: a port that others have bound as well; the server was made for that, too.
     Raises `StartRefused`, naming the setting, when that cannot be done.
     """
     path = unix_path(address)
     if path is not None:
         return _bind_unix(server, address, path, setting, credentials)
-    _probe(address, setting)
+    claim(address, setting, shared=shared).close()
     try:
         port = _add_port(server, address, credentials)
     except (RuntimeError, ValueError) as error:
@@ -155,16 +172,33 @@ def clear_socket(path: Path, setting: str) -> None:
     raise StartRefused(f"{setting}: `{path}` is in use by another process")
 
 
-def _probe(address: str, setting: str) -> None:
-    """Say why an address cannot be bound: the transports only say that it cannot."""
+def claim(
+    address: str,
+    setting: str,
+    *,
+    shared: bool = False,
+    kind: socket.SocketKind = socket.SOCK_STREAM,
+) -> socket.socket:
+    """Return a socket bound to `host:port` that does not listen; `shared`: others may be, too.
+
+    Raises `StartRefused` with the reason: the transports only say that they cannot.
+    """
     host, _, port = address.rpartition(":")
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(
-            host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host.strip("[]"), int(port), type=kind, flags=socket.AI_PASSIVE
         )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(where)
+        bound = socket.socket(family, kind, protocol)
+        try:
+            if kind is socket.SOCK_STREAM:  # Of UDP it would let two bind the same port.
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            bound.bind(where)
+        except OSError:
+            bound.close()
+            raise
     except (OSError, ValueError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or "use `host:port` or `unix:/path`"
         raise StartRefused(f"{setting}: cannot listen on `{address}`: {reason.lower()}") from error
+    return bound

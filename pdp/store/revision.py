@@ -5,7 +5,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-NEWEST: Final = "0007"
+NEWEST: Final = "0008"
 """The schema of this version."""
 
 

@@ -249,3 +249,13 @@ spools = Table(
     Column("spool_id", String(64), primary_key=True),
     Column("next_sequence", BigInteger, nullable=False),
 )
+
+# Data planes of all control planes: at which one each is, and where it counts; '' in memory.
+data_planes = Table(
+    "data_planes",
+    metadata,
+    Column("spool_id", String(128), primary_key=True),
+    Column("control_plane", String(64), nullable=False),
+    Column("counters", Text, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+)

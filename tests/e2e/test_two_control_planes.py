@@ -8,7 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import grpc
 import pytest
+import sqlalchemy as sa
 
+from pdp.store.database import Database
+from pdp.store.schema import data_planes
 from tests.plant import Plant, reasons
 from tests.postgres import Postgres
 from tests.redis import RedisServer
@@ -42,6 +45,22 @@ async def told(channels: list[grpc.aio.Channel], secret: str, reason: str) -> No
         return await reasons(channels, secret) == {reason}
 
     await eventually_async(everywhere, reason)
+
+
+async def test_each_data_plane_is_known_to_both(plant: Plant, postgres: Postgres) -> None:
+    """How it is used: tests/unit/control/test_registry.py."""
+    database = Database(postgres.url("two-control-planes"))
+
+    async def all_are_there() -> bool:
+        async with database.reading() as connection:
+            found = await connection.execute(sa.select(data_planes))
+            rows = {row.spool_id: (row.control_plane, row.counters) for row in found}
+        at = [rows.get((each.data_dir / "spool" / "spool_id").read_text()) for each in plant.data]
+        first, second, third = (each or ("", "") for each in at)
+        return first == second != third and first[1] == third[1] != ""
+
+    await eventually_async(all_are_there, "each has a row, by its control plane")
+    await database.close()
 
 
 async def test_deleted_keys_are_denied_everywhere(

@@ -40,6 +40,13 @@ class Address(Struct, frozen=True):
     options: dict[str, str] = {}
     shown: str = ""
 
+    @property
+    def place(self) -> str:
+        """Which counters these are, however the address is written: no credentials, no options."""
+        hosts = ",".join(f"{host.lower()}:{port}" for host, port in sorted(self.hosts))
+        where = hosts or self.shown.partition("://")[2]
+        return f"{self.kind} {where}/{self.master}{'/' if self.master else ''}{self.database}"
+
     def __repr__(self) -> str:
         """Leave the password out."""
         return f"Address({self.shown!r})"

@@ -88,6 +88,7 @@ class WatchChangesRequest(_message.Message):
     DATA_PLANE_ID_FIELD_NUMBER: _builtins.int
     PEPPER_FINGERPRINT_FIELD_NUMBER: _builtins.int
     SHARES_COUNTERS_FIELD_NUMBER: _builtins.int
+    COUNTERS_FIELD_NUMBER: _builtins.int
     after_revision: _builtins.int
     """The last revision that the watcher has applied; 0: none."""
     data_plane_id: _builtins.str
@@ -100,6 +101,10 @@ class WatchChangesRequest(_message.Message):
     """Its counters are in Redis. Of those that count in memory there may be one, and nobody
     beside it: the second is FAILED_PRECONDITION.
     """
+    counters: _builtins.str
+    """Which Redis that is: its kind, hosts and database, no credentials. Two that name different
+    ones count apart: the second is FAILED_PRECONDITION. Empty: not said.
+    """
     def __init__(
         self,
         *,
@@ -107,10 +112,11 @@ class WatchChangesRequest(_message.Message):
         data_plane_id: _builtins.str = ...,
         pepper_fingerprint: _builtins.str = ...,
         shares_counters: _builtins.bool = ...,
+        counters: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_revision", b"after_revision", "data_plane_id", b"data_plane_id", "pepper_fingerprint", b"pepper_fingerprint", "shares_counters", b"shares_counters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_revision", b"after_revision", "counters", b"counters", "data_plane_id", b"data_plane_id", "pepper_fingerprint", b"pepper_fingerprint", "shares_counters", b"shares_counters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from pdp.control.access import Actor
+from pdp.control.attendance import Attendance
 from pdp.control.audit import audit_log
 from pdp.control.change_feed import ChangeFeed
 from pdp.control.idempotency import Once
@@ -340,7 +341,7 @@ async def test_data_planes_hear_of_a_price_and_of_one_that_begins(
     server = make_server("grpcio")
     address = bind(server, f"unix:{tmp_path}/control.sock", "PDP_CONTROL_LISTEN")
     control_pb2_grpc.add_ControlServiceServicer_to_server(
-        ControlService(desk.database, feed, prices, "pepper"), server
+        ControlService(desk.database, feed, prices, "pepper", Attendance()), server
     )
     await server.start()
     client = ControlClient(address, "pepper")

@@ -11,6 +11,7 @@ import pytest
 from genai_prices import data
 from genai_prices.types import StartDateConstraint
 
+from pdp.control.attendance import Attendance
 from pdp.control.change_feed import ChangeFeed
 from pdp.control.price_feed import PriceFeed, next_change
 from pdp.control.prices import make_prices
@@ -133,7 +134,7 @@ async def test_a_data_plane_gets_the_prices_that_have_changed(desk: Desk, tmp_pa
     server = make_server("grpcio")
     address = bind(server, f"unix:{tmp_path}/control.sock", "PDP_CONTROL_LISTEN")
     control_pb2_grpc.add_ControlServiceServicer_to_server(
-        ControlService(desk.database, feed, prices, "pepper"), server
+        ControlService(desk.database, feed, prices, "pepper", Attendance()), server
     )
     await server.start()
     client = ControlClient(address, "pepper")

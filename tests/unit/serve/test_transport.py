@@ -2,7 +2,9 @@
 
 import pytest
 
-from pdp.serve.transport import is_local, reachable
+from pdp.errors import StartRefused
+from pdp.serve.transport import Transport, bind, is_local, make_server, reachable
+from tests.stack import free_port
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,14 @@ def test_who_listens_everywhere_is_found_on_loopback() -> None:
         *("127.0.0.1:9", "127.0.0.1:9"),
         *("10.0.0.1:9", "unix:/x"),
     ]
+
+
+@pytest.mark.parametrize("transport", ["native", "grpcio"])
+async def test_a_port_has_several_listeners_where_all_share_it(transport: Transport) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    servers = [make_server(transport, shared=True) for _ in range(2)]
+    assert {bind(each, address, "PDP_GRPC_LISTEN", shared=True) for each in servers} == {address}
+    with pytest.raises(StartRefused, match=r"^PDP_GRPC_LISTEN: .*already in use"):
+        bind(make_server(transport), address, "PDP_GRPC_LISTEN")
+    for each in servers:
+        await each.stop(None)

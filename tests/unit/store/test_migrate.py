@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pdp.control.price_book import PriceBook
 from pdp.errors import Conflict, StartRefused
+from pdp.store import data_planes
 from pdp.store.database import Database
 from pdp.store.migrate import SCRIPTS, config_of, migrate, refusal_of
 from pdp.store.revision import NEWEST
@@ -167,6 +168,7 @@ async def fill(desk: Desk) -> None:
     async with desk.database.writing() as connection:
         request = {"actor_key_id": "a", "name": "b", "fingerprint": b"c", "target_key_id": "d"}
         await connection.execute(sa.insert(idempotency).values(**request, created_at=NOON))
+        await data_planes.put(connection, "control", {"spool": ""})
     body = {"provider": "openai", "model": "gpt-*", "prompt": 1, "completion": 2}
     await PriceBook(desk.database).add(desk.actor, body, NOON)
     assert all((await desk.dump()).values())
@@ -181,7 +183,7 @@ async def test_the_way_to_the_oldest_revision_and_back_keeps_keys_and_ledger(
         assert await migrate(desk.database, "0001") == (HEAD, "0001")
         assert await migrate(desk.database) == ("0001", HEAD)
         assert await shape(desk.database) == before
-        assert await desk.dump() == data | {"idempotency": [], "prices": []}
+        assert await desk.dump() == data | {"idempotency": [], "prices": [], "data_planes": []}
 
 
 NEXT = f"""
