@@ -38,10 +38,13 @@ def h2load(*arguments: str) -> str:
     return outcome(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def grpc_load(port: int, path: str, body: Path, streams: int, seconds: int) -> float:
-    """Call over one connection with `streams` in flight; return requests a second."""
+def grpc_load(
+    port: int, path: str, body: Path, streams: int, seconds: int, connections: int = 1
+) -> float:
+    """Call over connections with `streams` in flight on each; return requests a second."""
     text = h2load(
-        "-D", str(seconds), "--warm-up-time", "1", "-c", "1", "-m", str(streams), "-t", "1",
+        "-D", str(seconds), "--warm-up-time", "1", "-t", "1",
+        "-c", str(connections), "-m", str(streams),
         "-d", str(body), "-H", "content-type: application/grpc", "-H", "te: trailers",
         f"http://127.0.0.1:{port}{path}",
     )  # fmt: skip

@@ -44,8 +44,11 @@ def data_plane_of(folder: Path, port: int, shown: Shown, ca: Path) -> Stack:
 
 
 @contextmanager
-def planes_apart(folder: Path) -> Iterator[Planes]:
-    """Give both planes, running; the control plane listens for all the world."""
+def planes_apart(folder: Path, **of_data: str) -> Iterator[Planes]:
+    """Give both planes, running; the control plane listens for all the world.
+
+    `of_data`: settings of the data plane.
+    """
     port = free_port()
     (folder / "control").mkdir()
     authority = Authority(folder)
@@ -53,6 +56,7 @@ def planes_apart(folder: Path) -> Iterator[Planes]:
     control.arguments = ("--plane", "control")
     shows(control, authority.issue("control", "control.test"), authority.ca)
     data = data_plane_of(folder / "data", port, authority.issue("data"), authority.ca)
+    data.environment.update(of_data)
     control.init()
     planes = Planes(control, data, authority)
     try:

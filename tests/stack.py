@@ -171,15 +171,20 @@ class Stack:
 
     def child_pid(self, plane: str) -> int:
         """Return the pid of a plane, 0 if it does not run."""
+        return next(iter(self.child_pids(plane)), 0)
+
+    def child_pids(self, plane: str) -> list[int]:
+        """Return the pids of all processes of a plane."""
         assert self.process is not None
+        found = []
         for pid in _children(self.process.pid):
             try:
                 arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
             if b"pdp.serve.child" in arguments and plane.encode() in arguments:
-                return pid
-        return 0
+                found.append(pid)
+        return found
 
     def kill(self, plane: str, number: int = signal.SIGKILL) -> int:
         """Send a signal to a plane; return its pid."""

@@ -16,10 +16,17 @@ _GRACE: Final = 1.0
 
 
 class NginxServer:
-    """Listens from the start; answers from `start` on."""
+    """Listens from the start; answers from `start` on.
 
-    def __init__(self, address: str, answers: Answers, bounds: Bounds) -> None:
-        self._socket = listen(address, "PDP_NGINX_LISTEN")
+    `shared`: others listen on its port, too. It does from `start` on: until then those that
+    answer already have what comes.
+    """
+
+    def __init__(
+        self, address: str, answers: Answers, bounds: Bounds, *, shared: bool = False
+    ) -> None:
+        self._wanted = address
+        self._socket = None if shared else listen(address, "PDP_NGINX_LISTEN")
         self._answers = answers
         self._house = House(bounds)
         self._undoing: set[asyncio.Task[None]] = set()
@@ -28,11 +35,15 @@ class NginxServer:
     @property
     def address(self) -> str:
         """`host:port` as bound, or the path of a unix socket."""
+        if self._socket is None:
+            return self._wanted.removeprefix("unix:")
         name = self._socket.getsockname()
         return name if isinstance(name, str) else f"{name[0]}:{name[1]}"
 
     async def start(self) -> None:
-        """Take connections."""
+        """Take connections. Raises `StartRefused` if a shared port cannot be had."""
+        if self._socket is None:
+            self._socket = listen(self._wanted, "PDP_NGINX_LISTEN", shared=True)
         loop = asyncio.get_running_loop()
         make = partial(Connection, self._house, self._answers, self._undoing)
         if self._socket.family == socket.AF_UNIX:
@@ -51,7 +62,8 @@ class NginxServer:
         """Take nothing new, answer what is there, and close."""
         self._house.closing = True
         if self._server is None:
-            self._socket.close()
+            if self._socket is not None:
+                self._socket.close()
             return
         self._server.close()
         for connection in tuple(self._house.connections):

@@ -18,6 +18,7 @@ from pdp.data.watch import Watch
 from pdp.engine import Engine
 from pdp.ids import IdSource
 from pdp.pepper import load_pepper
+from pdp.seat import Seat
 from pdp.secret import fingerprint_of, hash_secret
 from pdp.serve.load import Load
 from pdp.serve.sink import JournalSink
@@ -49,18 +50,19 @@ class Core(Struct, frozen=True):
     load: Load
 
 
-def core_of(settings: Settings, line: Renewed | None) -> Core:
-    """Recover the spool, and join what rests on it. Raises `StartRefused`."""
+def core_of(settings: Settings, line: Renewed | None, seat: Seat) -> Core:
+    """Recover the spool of a seat, and join what rests on it. Raises `StartRefused`."""
     control, keys = _line_of(settings, line)
+    spool_dir = seat.spool_dir(settings)
     recovered, journal = recover(
-        settings.spool_dir,
+        spool_dir,
         new_spool_id=secrets.token_hex(8),
         now=time.time_ns(),
         wait=_PREDECESSOR_DIES,
         max_bytes=settings.spool_max_bytes,
     )
     counters, counting, keeper = counters_of(settings, control, keys, recovered, journal)
-    kept = PriceFile(settings.spool_dir / "prices.json")
+    kept = PriceFile(spool_dir / "prices.json")
     watch = Watch(control, keys, journal.spool_id, clock=time.time_ns, kept=kept)
     sink, stats = JournalSink(journal), Stats()
     engine = Engine(

@@ -8,6 +8,7 @@ from itertools import chain
 import grpc
 import structlog
 from grpc_health.v1._async import HealthServicer
+from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 
 from adapters.envoy.service import register as register_envoy
@@ -17,6 +18,7 @@ from adapters.nginx.server import NginxServer
 from adapters.nginx.service import NginxService
 from pdp.app.core import Core, core_of
 from pdp.app.inflows import Inflow, nginx_inflows
+from pdp.app.leftovers import leftovers_of
 from pdp.app.tls import control_target, line_tls, port_tls
 from pdp.certificates import Renewed
 from pdp.data.shipper import Shipper
@@ -24,12 +26,14 @@ from pdp.data.watch import Watch
 from pdp.datadir import make_data_dir
 from pdp.errors import StartRefused
 from pdp.pepper import pepper_made
+from pdp.seat import ALONE, Seat
 from pdp.serve import data_plane
 from pdp.serve.decision_service import DecisionService
 from pdp.serve.expiry import CertificateCollector
+from pdp.serve.figures import FiguresPort
 from pdp.serve.http import HttpServer
 from pdp.serve.metrics import DataPlaneCollector, Sources, SpoolFigures
-from pdp.serve.ops import ops_app
+from pdp.serve.ops import ops_app, registry_of
 from pdp.serve.rpc import MeteredServer, MethodStats
 from pdp.serve.sink import JournalSink
 from pdp.serve.transport import bind, bracket, carrier, is_local, make_server
@@ -42,36 +46,41 @@ _log = structlog.get_logger(__name__)
 
 
 async def run_data_plane(
-    settings: Settings, stop: asyncio.Event, ready: Callable[[], None]
+    settings: Settings, stop: asyncio.Event, ready: Callable[[], None], seat: Seat = ALONE
 ) -> None:
     """Run a data plane until `stop`; `ready` is called once a Check can be answered.
 
-    Raises `StartRefused` with one line when it cannot start as configured.
+    `seat`: which it is of several with the same settings. Raises `StartRefused` with one line
+    when it cannot start as configured.
     """
     make_data_dir(settings.data_dir)
     await pepper_made(settings, stop)
     if not stop.is_set():
-        await data_plane.run(join_data_plane(settings), stop, ready)
+        await data_plane.run(join_data_plane(seat.settings(settings), seat), stop, ready)
 
 
-def join_data_plane(settings: Settings) -> data_plane.Parts:
-    """Make a data plane's parts and bind its ports; nothing runs yet."""
+def join_data_plane(settings: Settings, seat: Seat = ALONE) -> data_plane.Parts:
+    """Make a data plane's parts and bind its ports; nothing runs yet.
+
+    Ports that are shared are bound when it answers: others do already.
+    """
     token = _grpc_token(settings)
     port = port_tls(settings)
     line = line_tls(settings, "client", *control_target(settings))
-    server, address = _grpc_server(settings, port)
-    core = core_of(settings, line)
+    server, opened = _grpc_server(settings, port, shared=seat.is_shared)
+    address = settings.grpc_listen if seat.is_shared else opened()
+    core = core_of(settings, line, seat)
     bracket(server, core.sink.begin, core.sink.end)
     metered = MeteredServer(server, token)
     health = _add_services(metered, settings, core)
     data_plane.add_reflection(server)
     asked = _nginx_service(settings, core)
-    nginx = NginxServer(settings.nginx_listen, asked, Bounds(settings.nginx_max_body))
-    inflows = nginx_inflows(settings, core.engine, core.sink.durable)
+    nginx = _nginx_server(settings, asked, shared=seat.is_shared)
+    inflows = nginx_inflows(settings, core.engine, core.sink.durable, shared=seat.is_shared)
     carried = carrier(settings.grpc_transport, tls=port is not None)
     sources = _sources_of(core, carried, metered.methods, asked, inflows)
     certificates = CertificateCollector({"grpc": port, "control": line})
-    ops = _ops_of(settings, [DataPlaneCollector(sources), certificates], core.watch)
+    ops = _ops_of(settings, seat, [DataPlaneCollector(sources), certificates], core.watch)
     spool = core.journal.spool_id
     _log.info(
         "data plane starting", grpc=address, nginx=nginx.address, ops=ops.address, spool=spool
@@ -91,6 +100,8 @@ def join_data_plane(settings: Settings) -> data_plane.Parts:
         has_worked=core.journal.next_sequence > 0,
         load=core.load,
         inflows=inflows,
+        leftovers=leftovers_of(settings, seat, core.control),
+        open_port=opened if seat.is_shared else None,
     )
 
 
@@ -128,11 +139,14 @@ def _spool_figures(journal: Journal, shipper: Shipper, sink: JournalSink) -> Spo
     )
 
 
-def _grpc_server(settings: Settings, tls: Renewed | None) -> tuple[grpc.aio.Server, str]:
-    """Return the server of Check and Report, bound to its port, and the address of that."""
-    server = make_server(settings.grpc_transport, tls=tls is not None)
+def _grpc_server(
+    settings: Settings, tls: Renewed | None, *, shared: bool
+) -> tuple[grpc.aio.Server, Callable[[], str]]:
+    """Return the server of Check and Report, and what binds its port and tells the address."""
+    server = make_server(settings.grpc_transport, tls=tls is not None, shared=shared)
     credentials = None if tls is None else server_credentials(tls)
-    return server, bind(server, settings.grpc_listen, "PDP_GRPC_LISTEN", credentials)
+    address = settings.grpc_listen
+    return server, partial(bind, server, address, "PDP_GRPC_LISTEN", credentials, shared=shared)
 
 
 def _add_services(server: MeteredServer, settings: Settings, core: Core) -> HealthServicer:
@@ -157,12 +171,25 @@ def _nginx_service(settings: Settings, core: Core) -> NginxService:
     return NginxService(core.engine, options, settings.default_output_tokens, core.load, token)
 
 
-def _ops_of(settings: Settings, collectors: list[Collector], watch: Watch) -> HttpServer:
+def _nginx_server(settings: Settings, asked: NginxService, *, shared: bool) -> NginxServer:
+    bounds = Bounds(settings.nginx_max_body)
+    return NginxServer(settings.nginx_listen, asked, bounds, shared=shared)
+
+
+def _ops_of(
+    settings: Settings, seat: Seat, collectors: Sequence[Collector], watch: Watch
+) -> HttpServer | FiguresPort:
+    registry = registry_of(collectors)
+    if seat.is_shared:  # The supervisor has the port, and asks here.
+        return FiguresPort(registry, seat.figures(settings))
+
     def unready() -> str:
         return "" if watch.ready.is_set() else "the control plane has not been reached yet"
 
-    app = ops_app(collectors, unready)
-    return HttpServer(app, settings.ops_listen, "PDP_OPS_LISTEN")
+    async def collected() -> CollectorRegistry:
+        return registry
+
+    return HttpServer(ops_app(collected, unready), settings.ops_listen, "PDP_OPS_LISTEN")
 
 
 def _grpc_token(settings: Settings) -> str | None:

@@ -15,11 +15,16 @@ Inflow = Datagrams | Tail
 
 
 def nginx_inflows(
-    settings: Settings, engine: Engine, durable: Callable[[], Awaitable[None]]
+    settings: Settings,
+    engine: Engine,
+    durable: Callable[[], Awaitable[None]],
+    *,
+    shared: bool = False,
 ) -> Sequence[Inflow]:
     """Return what takes NGINX's usage lines, its port bound; nothing runs yet.
 
-    `durable` waits until what was reported survives a power cut. Raises `StartRefused`.
+    `shared`: other processes have that port, too. `durable` waits until what was reported
+    survives a power cut. Raises `StartRefused`.
     """
     inflows: list[Inflow] = []
     if settings.nginx_usage_file is not None:
@@ -30,11 +35,11 @@ def nginx_inflows(
         inflows.append(Tail(path, saved, Intake(engine, Channel("file")), durable))
     if settings.nginx_usage_listen != "off":
         # Last: nobody would close it when something else stops the start.
-        inflows.append(Datagrams(_bound(settings), Intake(engine, Channel("udp"))))
+        inflows.append(Datagrams(_bound(settings, shared=shared), Intake(engine, Channel("udp"))))
     return inflows
 
 
-def _bound(settings: Settings) -> socket.socket:
+def _bound(settings: Settings, *, shared: bool) -> socket.socket:
     address = settings.nginx_usage_listen
     if not is_local(address) and not settings.nginx_usage_trust_network:
         raise StartRefused(
@@ -42,4 +47,4 @@ def _bound(settings: Settings) -> socket.socket:
             "no credentials: use PDP_NGINX_USAGE_FILE, or set "
             "PDP_NGINX_USAGE_TRUST_NETWORK=true where only NGINX can send there"
         )
-    return bind_datagrams(address, "PDP_NGINX_USAGE_LISTEN")
+    return bind_datagrams(address, "PDP_NGINX_USAGE_LISTEN", shared=shared)

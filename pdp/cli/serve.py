@@ -76,22 +76,28 @@ def run_planes(plane: Planes, options: Mapping[str, object]) -> None:
     for name in unknown_settings():
         _log.warning("unknown setting, is it misspelt?", setting=name)
     planes: list[Plane] = ["control", "data"] if plane is Planes.ALL else [_PLANE[plane]]
-    where = {"grpc": settings.grpc_listen, "ops": settings.ops_listen}
+    where: dict[str, object] = {"grpc": settings.grpc_listen, "ops": settings.ops_listen}
     if plane is Planes.CONTROL:
         where = {"control": settings.control_address}
     if plane is not Planes.DATA:
         where["http"] = settings.http_listen
-    asyncio.run(Supervisor(planes, os.environ).run(where))
+    if settings.workers == 1 or plane is Planes.CONTROL:
+        asyncio.run(Supervisor(planes, os.environ).run(where))
+        return
+    from pdp.app.workers import ops_of, ports_claimed  # 20 MB, for several alone
+
+    supervisor = Supervisor(planes, os.environ, settings.workers)
+    where["workers"] = settings.workers
+    with ports_claimed(settings):
+        asyncio.run(supervisor.run(where, [ops_of(settings, supervisor.workers)]))
 
 
 def check_settings(settings: Settings, plane: Planes) -> None:
-    """Refuse what the settings say together but this version cannot do."""
-    if settings.workers > 1:
+    """Refuse what the settings say together but cannot be."""
+    if settings.workers > 1 and plane is not Planes.CONTROL and settings.redis_url is None:
         raise StartRefused(
-            "PDP_WORKERS: more than one data-plane process is not there yet: use 1, and start "
-            "others by `--plane data`"
-            if settings.redis_url is not None
-            else "PDP_WORKERS: more than one data-plane process needs PDP_REDIS_URL: use 1"
+            "PDP_WORKERS: more than one data-plane process needs PDP_REDIS_URL: each would "
+            "count in its own memory and allow the whole budget: set it, or use 1"
         )
     if plane is Planes.DATA and not settings.control_url:
         raise StartRefused("PDP_CONTROL_URL: `--plane data` needs the control plane's address")

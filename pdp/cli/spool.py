@@ -33,29 +33,34 @@ def _spool() -> None:
 def status(json: Json = False) -> None:
     """Show what is on disk and not in the ledger yet; beside a running server or without one.
 
+    Of several workers it shows each spool; in JSON those after the first are its `others`.
     Ends with status 1 where spool and ledger do not belong together.
     """
+    from pdp.seat import further_spools
     from pdp.settings import load_settings
     from pdp.spool.status import look
 
     settings = load_settings()
-    files = look(settings.spool_dir)
-    found: dict[str, Any] = {}
+    spools = [look(path) for path in (settings.spool_dir, *further_spools(settings, 1))]
+    found: list[dict[str, Any]] = []
 
     async def work() -> None:
-        ledger, trouble = None, ""
-        try:
-            ledger = await _ledger_has(settings, files.spool_id)
-        except PdpError as error:
-            trouble = str(error)
-        found.update(_told(files, ledger, trouble, settings.spool_max_bytes, time.time_ns()))
+        for files in spools:
+            ledger, trouble = None, ""
+            try:
+                ledger = await _ledger_has(settings, files.spool_id)
+            except PdpError as error:
+                trouble = str(error)
+            told = _told(files, ledger, trouble, settings.spool_max_bytes, time.time_ns())
+            found.append(told)
 
     run(work())
     if json:
-        say_json(found)
+        say_json({**found[0], "others": found[1:]})
     else:
-        _say(found)
-    if found["pairing"] in _WRONG:
+        for each in found:
+            _say(each)
+    if any(each["pairing"] in _WRONG for each in found):
         raise typer.Exit(1)
 
 

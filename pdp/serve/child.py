@@ -1,6 +1,7 @@
-"""The process of one plane: `python -m pdp.serve.child PLANE PARENT_PID READY_FD LOG_FD`.
+"""The process of one plane: `python -m pdp.serve.child PLANE PARENT_PID READY_FD LOG_FD [N OF]`.
 
-Its stderr is a pipe, for what libraries write there by themselves; its log goes to LOG_FD.
+`N OF`: which of several data planes it is. Its stderr is a pipe, for what libraries write
+there by themselves; its log goes to LOG_FD.
 """
 
 import sys
@@ -14,10 +15,13 @@ import asyncio
 import gc
 import os
 import signal
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import uvloop
 
 from pdp.errors import StartRefused
+from pdp.seat import Seat
 from pdp.serve.leash import die_with
 from pdp.serve.logs import configure_logging
 from pdp.serve.supervisor import READY, REFUSAL, REFUSED
@@ -31,11 +35,14 @@ _YOUNG = 20_000
 """Objects more than were freed, before the collector looks at those."""
 
 
-async def _run(plane: str, settings: Settings, ready_fd: int) -> None:
+async def _run(plane: str, settings: Settings, ready_fd: int, seat: Seat) -> None:
+    run: Callable[[Settings, asyncio.Event, Callable[[], None]], Awaitable[None]]
     # Imported late: one plane does not load the other's libraries.
     if plane == "data":
         calm_collector()
-        from pdp.app.data import run_data_plane as run
+        from pdp.app.data import run_data_plane
+
+        run = partial(run_data_plane, seat=seat)
     else:
         from pdp.app.control import run_control_plane as run
     stop = asyncio.Event()
@@ -60,14 +67,15 @@ def calm_collector() -> None:
 def main(arguments: list[str]) -> int:
     """Run a plane to its end; return the exit status."""
     plane, parent, ready_fd = arguments[0], int(arguments[1]), int(arguments[2])
+    seat = Seat(*map(int, arguments[4:6]))
     die_with(parent)
     sys.stderr = os.fdopen(int(arguments[3]), "w", errors="backslashreplace", buffering=1)
     if plane == "control":
         os.nice(_CONTROL_NICENESS)
     try:
         settings = load_settings()
-        configure_logging(settings.log_level, plane)
-        uvloop.run(_run(plane, settings, ready_fd))
+        configure_logging(settings.log_level, plane, seat.number if seat.is_shared else None)
+        uvloop.run(_run(plane, settings, ready_fd, seat))
     except StartRefused as error:
         os.write(ready_fd, REFUSAL + str(error).encode())
         return REFUSED

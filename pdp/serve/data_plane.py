@@ -20,7 +20,6 @@ from pdp.data.watch import Watch
 from pdp.engine import Engine
 from pdp.errors import SpoolFailed, StartRefused, Unavailable
 from pdp.serve.background import every, run_until
-from pdp.serve.http import HttpServer
 from pdp.serve.load import Load
 from pdp.serve.rpc import MeteredServer
 from pdp.serve.sink import JournalSink
@@ -66,6 +65,18 @@ class Tended(Protocol):
         ...
 
 
+class OpsPort(Protocol):
+    """Where it says how it does."""
+
+    def start(self) -> None:
+        """Answer in the background."""
+        ...
+
+    async def stop(self) -> None:
+        """Close."""
+        ...
+
+
 class HttpPort(Protocol):
     """A port that an adapter answers on."""
 
@@ -100,7 +111,7 @@ class Parts(Struct, frozen=True):
     server: grpc.aio.Server
     nginx: HttpPort
     health: health_aio.HealthServicer
-    ops: HttpServer
+    ops: OpsPort
     control: ControlClient
     watch: Watch
     engine: Engine
@@ -113,6 +124,10 @@ class Parts(Struct, frozen=True):
     """Of counters that are elsewhere."""
     has_worked: bool = False
     """Whether the spool has records of before."""
+    leftovers: Sequence[Callable[[], Awaitable[None]]] = ()
+    """What is to be done once, for others that are no more."""
+    open_port: Callable[[], str] | None = None
+    """Binds the port of `server`, unless it is."""
 
 
 def add_health(server: MeteredServer) -> health_aio.HealthServicer:
@@ -145,6 +160,7 @@ async def run(parts: Parts, stop: asyncio.Event, ready: Callable[[], None]) -> N
             _after_placed(parts, parts.watch.run),
             _after_placed(parts, partial(every, _SWEEP_INTERVAL, partial(sweep, parts.engine))),
             every(_KEEP_INTERVAL, parts.keeper.keep),
+            _clear_up(parts),
             *(
                 ()
                 if parts.tender is None
@@ -164,9 +180,17 @@ async def _serve(parts: Parts) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(_PLACE_DEADLINE):
             await parts.shipper.placed.wait()
+    if parts.open_port is not None:
+        parts.open_port()
     await parts.server.start()
     await parts.nginx.start()
     await asyncio.gather(asyncio.Event().wait(), *(each.run() for each in parts.inflows))
+
+
+async def _clear_up(parts: Parts) -> None:
+    for leftover in parts.leftovers:
+        await leftover()
+    await asyncio.Event().wait()
 
 
 async def _after_placed(parts: Parts, work: Callable[[], Awaitable[None]]) -> None:

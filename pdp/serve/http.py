@@ -62,9 +62,10 @@ class _Quiet(uvicorn.Server):
         yield
 
 
-def listen(address: str, setting: str) -> socket.socket:
+def listen(address: str, setting: str, *, shared: bool = False) -> socket.socket:
     """Return a listening socket for `host:port` or `unix:/path` (mode 0660).
 
+    `shared`: other processes listen on the port, too, and the kernel spreads connections.
     Raises `StartRefused`, naming the setting, when that cannot be done.
     """
     path = unix_path(address)
@@ -74,6 +75,8 @@ def listen(address: str, setting: str) -> socket.socket:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             bound = socket.socket(family)
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             where: tuple[str, int] | str = (host.strip("[]"), int(port))
         else:
             clear_socket(path, setting)

@@ -8,9 +8,10 @@ from typing import Any
 import structlog
 
 
-def configure_logging(level: str, process: str) -> None:
+def configure_logging(level: str, process: str, worker: int | None = None) -> None:
     """Set up structlog and the standard library's logging alike. Call once, first.
 
+    `worker`: which of several data planes it is.
     Tracebacks never show local variables: one of them may be a raw API key.
     """
     shared: list[structlog.typing.Processor] = [
@@ -41,6 +42,8 @@ def configure_logging(level: str, process: str) -> None:
     for chatty in ("asyncio", "grpc", "uvicorn", "aiosqlite", "alembic", "httpx"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(process=process)
+    if worker is not None:
+        structlog.contextvars.bind_contextvars(worker=worker)
 
 
 def log_defect(log: Any, event: str, error: Exception) -> None:

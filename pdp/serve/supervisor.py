@@ -1,4 +1,4 @@
-"""`pdp serve`: starts the planes, restarts a dead one, stops them in order.
+"""`pdp serve`: starts the planes, restarts a dead process, stops them in order.
 
 The children die with this process whatever kills it (pdp/serve/child.py asks
 the kernel for that), so that the next start finds ports and spool free.
@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from time import monotonic
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import structlog
 
@@ -34,16 +34,39 @@ _FIRST_DELAY, _MAX_DELAY = 0.1, 5.0
 _HEALTHY_AFTER = 10.0
 
 
-class Child:
-    """One plane: its process, and whether it has ever been ready."""
+class Beside(Protocol):
+    """What runs in the supervisor itself."""
 
-    def __init__(self, plane: Plane, environment: Mapping[str, str]) -> None:
+    def start(self) -> None:
+        """Run in the background."""
+        ...
+
+    async def stop(self) -> None:
+        """End it."""
+        ...
+
+
+class Child:
+    """One plane, or a worker of it: its process, and whether it has ever been ready.
+
+    `worker`: which of `of` data planes it is, from 1.
+    """
+
+    def __init__(
+        self, plane: Plane, environment: Mapping[str, str], worker: int = 1, of: int = 1
+    ) -> None:
         self.plane = plane
+        self.worker = worker
+        self._of = of
         # The data plane has no SQL, and no credentials to any.
         hidden = ("PDP_DATABASE_URL",) if plane == "data" else ()
         self._environment = {name: environment[name] for name in environment if name not in hidden}
         self.process: asyncio.subprocess.Process | None = None
         self.ready = asyncio.Event()
+        self.is_ready = False
+        """Whether the process that runs now is."""
+        self.lives = 0
+        """How many processes there have been."""
         self._refusal = ""
         self._delay = _FIRST_DELAY
 
@@ -61,6 +84,7 @@ class Child:
             _log.error(
                 "plane died, starting it again",
                 plane=self.plane,
+                **({"worker": self.worker} if self._of > 1 else {}),
                 status=status,
                 reason=self._refusal or None,
                 delay_seconds=self._delay,
@@ -72,6 +96,7 @@ class Child:
 
     async def _run_once(self, stopping: asyncio.Event) -> int:
         self._refusal = ""
+        self.lives += 1
         readable, writable = os.pipe()
         log = os.dup(sys.stderr.fileno())
         try:
@@ -83,6 +108,8 @@ class Child:
                 str(os.getpid()),
                 str(writable),
                 str(log),
+                str(self.worker),
+                str(self._of),
                 env=self._environment,
                 pass_fds=(writable, log),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -99,7 +126,9 @@ class Child:
         if stopping.is_set():  # It came while the process was made, and found none to stop.
             self.process.terminate()
         status = await self.process.wait()
+        self.is_ready = False
         await asyncio.gather(watching, hearing)
+        self.is_ready = False  # It may have said so last of all.
         return status
 
     async def _listen(self, readable: int) -> None:
@@ -111,6 +140,7 @@ class Child:
         )
         try:
             if await reader.read(1) == READY:
+                self.is_ready = True
                 self.ready.set()
             self._refusal = (await reader.read()).decode()
         finally:
@@ -135,12 +165,28 @@ class Child:
 class Supervisor:
     """Runs the given planes, and logs `ready` once all of them have been able to work."""
 
-    def __init__(self, planes: Sequence[Plane], environment: Mapping[str, str]) -> None:
-        self._children = [Child(plane, environment) for plane in planes]
+    def __init__(
+        self, planes: Sequence[Plane], environment: Mapping[str, str], workers: int = 1
+    ) -> None:
+        self._control = [Child(each, environment) for each in planes if each == "control"]
+        self.workers = [
+            Child("data", environment, number, workers)
+            for number in range(1, workers + 1)
+            if "data" in planes
+        ]
+        self._children = [*self._control, *self.workers]
         self._stopping = asyncio.Event()
 
-    async def run(self, where: Mapping[str, str]) -> None:
+    async def run(self, where: Mapping[str, object], beside: Sequence[Beside] = ()) -> None:
         """Run until SIGTERM or SIGINT; raises `StartRefused` if a plane cannot start."""
+        for each in beside:
+            each.start()
+        try:
+            await self._run(where)
+        finally:
+            await asyncio.gather(*(each.stop() for each in beside))
+
+    async def _run(self, where: Mapping[str, object]) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -159,11 +205,11 @@ class Supervisor:
             await self._stop()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _announce(self, where: Mapping[str, str]) -> None:
+    async def _announce(self, where: Mapping[str, object]) -> None:
         await asyncio.gather(*(child.ready.wait() for child in self._children))
         _log.info("ready", **where)
 
     async def _stop(self) -> None:
-        """Stop the data plane first: its last records still go to the control plane."""
-        for child in sorted(self._children, key=lambda child: child.plane == "control"):
-            await child.stop()
+        """Stop data planes first: their last records still go to the control plane."""
+        for children in (self.workers, self._control):
+            await asyncio.gather(*(child.stop() for child in children))

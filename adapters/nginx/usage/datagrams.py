@@ -119,9 +119,10 @@ class Datagrams:
         self._bytes -= len(self._queue.popleft())
 
 
-def bind_datagrams(address: str, setting: str) -> socket.socket:
+def bind_datagrams(address: str, setting: str, *, shared: bool = False) -> socket.socket:
     """Return a UDP socket bound to `host:port`, with as large a buffer as the kernel allows.
 
+    `shared`: other processes have it bound, too, and each sender's lines go to one of them.
     Raises `StartRefused`, naming the setting, when that cannot be done.
     """
     host, _, port = address.rpartition(":")
@@ -130,6 +131,8 @@ def bind_datagrams(address: str, setting: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         bound = socket.socket(family, socket.SOCK_DGRAM)
         try:
+            if shared:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             bound.bind((host, int(port)))
         except (OSError, ValueError, OverflowError):
             bound.close()

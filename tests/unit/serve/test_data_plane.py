@@ -56,6 +56,8 @@ class Stage:
             load=Load(),
             inflows=(SimpleNamespace(run=self.runs("take lines"), finish=self.says("last lines")),),
             tender=None,
+            leftovers=(),
+            open_port=None,
         )
 
     def says(self, what: str, answer: Any = None) -> Any:

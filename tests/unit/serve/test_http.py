@@ -4,16 +4,22 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from prometheus_client import CollectorRegistry
+
 from pdp.serve.connections import bounded_protocol
 from pdp.serve.http import HttpServer
-from pdp.serve.ops import ops_app
+from pdp.serve.ops import ops_app, registry_of
 from tests.stack import eventually_async
+
+
+async def nothing() -> CollectorRegistry:
+    return registry_of([])
 
 
 @asynccontextmanager
 async def serving(most: int, head_deadline: float) -> AsyncIterator[int]:
     """Serve the ops port with bounds; give the port."""
-    server = HttpServer(ops_app([], lambda: ""), "127.0.0.1:0", "PDP_OPS_LISTEN")
+    server = HttpServer(ops_app(nothing, lambda: ""), "127.0.0.1:0", "PDP_OPS_LISTEN")
     server._server.config.http = bounded_protocol(most, head_deadline)
     server.start()
     try:

@@ -1,0 +1,64 @@
+"""Spools of workers that are no more: fewer were started than before. The ledger gets the rest."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from pdp.data.control import ControlClient
+from pdp.data.shipper import Ledger, Shipper
+from pdp.errors import StartRefused, Unavailable
+from pdp.seat import Seat, further_spools
+from pdp.settings import Settings
+from pdp.spool.journal import Journal
+
+_log = structlog.get_logger(__name__)
+
+_RETRY: Final = 1.0
+_OWNER_DIES: Final = 5.0
+"""Seconds that a killed worker may take to let its spool go."""
+
+
+def leftovers_of(
+    settings: Settings, seat: Seat, control: ControlClient
+) -> Sequence[Callable[[], Awaitable[None]]]:
+    """Return what the first worker has to ship beside its own: one call a spool.
+
+    What such a spool holds is expired by whoever shares its counters.
+    """
+    if seat.number > 1:
+        return ()
+    return [partial(ship_rest, path, control) for path in further_spools(settings, seat.of)]
+
+
+async def ship_rest(directory: Path, ledger: Ledger) -> None:
+    """Hand over what a spool has that the ledger has not; who takes the folder up finds it whole.
+
+    Waits for the control plane. A spool that cannot be read is left alone, and logged.
+    """
+    journal = Journal(directory)
+    try:
+        await asyncio.to_thread(journal.open, "", _OWNER_DIES)
+        try:
+            await _shipped(journal, ledger)
+        finally:
+            journal.close()
+    except StartRefused as error:
+        _log.error("a worker's spool is left, and cannot be shipped", reason=str(error))
+
+
+async def _shipped(journal: Journal, ledger: Ledger) -> None:
+    shipper, told = Shipper(journal, ledger), False
+    while True:
+        try:
+            await shipper.drain()
+        except Unavailable as error:
+            if shipper.placed.is_set() and not told:
+                told = True
+                _log.warning("a worker's spool is left, and not shipped yet", error=str(error))
+            await asyncio.sleep(_RETRY)
+        else:
+            return
