@@ -1,6 +1,7 @@
 """Control planes `a` and `b` on one PostgreSQL, with data planes of their own."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,33 @@ _PEPPER = "the pepper of these planes, one for all"
 
 
 class Plant:
-    """`a` has two data planes, `b` one; they meet on unix sockets and serve on them."""
+    """Data planes at either; they meet on unix sockets and serve on them.
 
-    def __init__(self, folder: Path, database_url: str, redis_url: str) -> None:
-        pepper = {"PDP_KEY_PEPPER": _PEPPER}
-        own = {**pepper, "PDP_DATABASE_URL": database_url}
+    `data` says at which control plane each is.
+    """
+
+    def __init__(
+        self, folder: Path, database_url: str, redis_url: str, data: Sequence[int] = (0, 0, 1)
+    ) -> None:
+        self._redis = {"PDP_REDIS_URL": redis_url, "PDP_REDIS_DEADLINE": "0.5"}
+        own = {"PDP_KEY_PEPPER": _PEPPER, "PDP_DATABASE_URL": database_url}
         self.controls = [Stack(folder / name, **own) for name in ("a", "b")]
-        self.data = []
-        for name, control in (("1", 0), ("2", 0), ("3", 1)):
-            line = f"unix:{self.controls[control].data_dir}/control.sock"
-            own = {"PDP_CONTROL_URL": line, "PDP_GRPC_LISTEN": f"unix:{folder / name}/grpc.sock"}
-            redis = {"PDP_REDIS_URL": redis_url, "PDP_REDIS_DEADLINE": "0.5"}
-            self.data.append(Stack(folder / name, **pepper, **own, **redis))
-        for stack in (*self.controls, *self.data):
+        for stack in self.controls:
             stack.folder.mkdir()
+        self.data = [
+            self.data_plane(folder / str(number), control)
+            for number, control in enumerate(data, start=1)
+        ]
         self._headers: dict[str, str] = {}
+
+    def data_plane(self, folder: Path, control: int) -> Stack:
+        """Return a data plane in a folder of its own, not started."""
+        folder.mkdir()
+        line = f"unix:{self.controls[control].data_dir}/control.sock"
+        own = {"PDP_CONTROL_URL": line, "PDP_GRPC_LISTEN": f"unix:{folder}/grpc.sock"}
+        stack = Stack(folder, PDP_KEY_PEPPER=_PEPPER, **own, **self._redis)
+        stack.arguments = ("--plane", "data")
+        return stack
 
     def start(self) -> None:
         """Make the organization, start all, and wait until they are ready."""
@@ -38,7 +51,6 @@ class Plant:
         for stack in self.controls:
             eventually(lambda at=stack: self._answers(at), "the admin API answers")
         for stack in self.data:
-            stack.arguments = ("--plane", "data")
             stack.launch()
         for stack in self.data:
             stack.wait_ready()
