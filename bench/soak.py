@@ -75,6 +75,7 @@ async def tidy(desk: Desk, keeper: SpoolKeeper) -> None:
     desk.journal.sync()
     desk.journal.shipped(desk.journal.next_sequence)
     await keeper.keep()
+    desk.cache.alive()  # On a busy machine this took longer than a key may be stale.
 
 
 def main() -> None:
