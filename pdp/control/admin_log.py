@@ -26,6 +26,7 @@ ADMIN_ACTIONS: Final = (
     "prices.create",
     "prices.update",
     "prices.remove",
+    "counters.reconcile",
 )
 """What administrators do, as the log names it."""
 

@@ -14,7 +14,7 @@ from pdp.store.keys import get_keys
 from pdp.store.organizations import organization_of
 
 _SECOND: Final = 1_000_000_000
-_LONGEST_HELD: Final = 49 * 3600
+LONGEST_HELD: Final = 49 * 3600
 """Seconds: what has been pending for longer is no data plane's any more."""
 
 
@@ -34,18 +34,18 @@ async def spend_below(
         if root is None:
             return
         organization = await organization_of(connection, root.organization_id)
-        after = (now - _LONGEST_HELD) * _SECOND
+        after = (now - LONGEST_HELD) * _SECOND
         async for entries in spend.pending_below(connection, organization.id, after):
-            own = [each for each in entries if _is_of(root_key_id, each)]
-            yield [_hold_of(each, organization.calendar) for each in own]
+            own = [each for each in entries if is_of(root_key_id, each)]
+            yield [hold_of(each, organization.calendar) for each in own]
 
 
-def _is_of(root_key_id: str, entry: Mapping[str, Any]) -> bool:
+def is_of(root_key_id: str, entry: Mapping[str, Any]) -> bool:
     """Tell whether an entry was held in Redis: then its reservation names the root."""
     return str(entry["reservation_id"]).endswith("." + root_key_id)
 
 
-def _hold_of(entry: Mapping[str, Any], calendar: Calendar) -> Hold:
+def hold_of(entry: Mapping[str, Any], calendar: Calendar) -> Hold:
     """Return what an entry tells of its hold; of its prompt, nothing: it counts as all of it."""
     at, cost, tokens = entry["at"], entry["held_cost"], entry["held_tokens"]
     day, month = calendar.day(at)[0], calendar.month(at)[0]

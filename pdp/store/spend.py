@@ -12,7 +12,7 @@ from pdp.store.schema import api_keys, audit, key_spend, spools
 
 _LOT: Final = 5000
 _CHUNK: Final = 500
-_DAYS, _MONTHS = 5 * 86400, 66 * 86400
+DAYS, MONTHS = 5 * 86400, 66 * 86400
 """Seconds for which a window that began is still counted in: a late report, a clock put back."""
 
 
@@ -60,8 +60,8 @@ async def rows_below(
             api_keys.c.organization_id == root.scalar_subquery(),
             sa.or_(
                 spend.period == "total",
-                sa.and_(spend.period == "day", spend.start > now - _DAYS),
-                sa.and_(spend.period == "month", spend.start > now - _MONTHS),
+                sa.and_(spend.period == "day", spend.start > now - DAYS),
+                sa.and_(spend.period == "month", spend.start > now - MONTHS),
             ),
         )
     )

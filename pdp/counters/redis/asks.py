@@ -198,7 +198,12 @@ def fill(epoch: str, rows: Sequence[SpendRow]) -> bytes:
 
 def fill_held(epoch: str, ends: int, holds: Sequence[Hold]) -> bytes:
     """Hold what is pending in the ledger, until `ends` (ns) if nobody publishes it."""
-    return _pack(("N", epoch, str(ends), [_text(_pack(hold)) for hold in holds]))
+    return _pack(("N", epoch, str(ends), packed_holds(holds)))
+
+
+def packed_holds(holds: Sequence[Hold]) -> list[Raw]:
+    """Return holds as the script takes them."""
+    return [_text(_pack(hold)) for hold in holds]
 
 
 def opened(epoch: str, spools: Mapping[str, int], grace: float) -> bytes:

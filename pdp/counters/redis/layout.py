@@ -13,6 +13,9 @@ ROOTS: Final = "pdp:roots"
 PLANES: Final = "pdp:planes"
 """Sorted set of the data planes by the second in which each was last heard of."""
 
+DRIFT: Final = "pdp:drift"
+"""What the last comparison with the ledger has found: JSON of `pdp.reconcile.told.Told`."""
+
 _SEPARATOR: Final = "."
 
 

@@ -15,7 +15,7 @@ from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 from pdp.counters.redis import script
 from pdp.counters.redis.address import Address
 from pdp.counters.redis.away import Away
-from pdp.counters.redis.layout import PLANES, ROOTS
+from pdp.counters.redis.layout import DRIFT, PLANES, ROOTS
 from pdp.counters.redis.stats import LineStats
 from pdp.counters.redis.trouble import told
 from pdp.errors import StartRefused
@@ -73,6 +73,31 @@ class Line:
         await self._timed(lambda: client.zremrangebyscore(PLANES, "-inf", old), "planes")
         found = await self._timed(lambda: client.zcount(PLANES, now - patience, "+inf"), "planes")
         return max(1, int(found))
+
+    async def planes(self) -> dict[str, int]:
+        """Return the second in which each data plane of the last day was last heard of."""
+        found = await self._timed(
+            lambda: self._client.zrange(PLANES, 0, -1, withscores=True), "planes"
+        )
+        return {name.decode(): int(second) for name, second in found}
+
+    async def take_leave(self, name: str) -> None:
+        """Say that a data plane goes, and has nothing left to say."""
+        await self._timed(lambda: self._client.zrem(PLANES, name), "planes")
+
+    async def spools(self, prefix: str) -> dict[str, int]:
+        """Return, by spool, the record before which all are surely counted in a root."""
+        found = await self._timed(lambda: self._client.hgetall(f"{prefix}spools"), "spools")
+        return {name.decode(): int(number) for name, number in found.items()}
+
+    async def tell_drift(self, told: bytes) -> None:
+        """Leave word of how counters and ledger compare."""
+        await self._timed(lambda: self._client.set(DRIFT, told), "drift")
+
+    async def drift(self) -> bytes | None:
+        """Return the last word of it."""
+        found: bytes | None = await self._timed(lambda: self._client.get(DRIFT), "drift")
+        return found
 
     async def check(self) -> None:
         """See that this is a Redis to count on; raises `StartRefused` if not, else `Away`."""

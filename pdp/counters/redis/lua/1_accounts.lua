@@ -30,6 +30,9 @@
 -- spools       hash  spool -> number of the record up to which all are counted here
 -- calls        hash  owner -> how many of its calls were done
 -- opening      string  who opens the root just now; until it is gone, nothing is reserved
+-- watch        string  who compares the counters with the ledger just now; see `7_compare.lua`
+-- moves        list    what moved since
+-- adjusted     set     corrections that were made
 
 local PREFIX = KEYS[1]
 local call = redis.call
@@ -47,8 +50,11 @@ local MOST_SUM = 4611686018427387904
 local NOT_OPEN = '?'
 
 -- What a call asks again and again: there are up to 64 ops in one.
-local EPOCH, OPENING = unpack(call('MGET', PREFIX .. 'epoch', PREFIX .. 'opening'))
+local EPOCH, OPENING, WATCHER =
+  unpack(call('MGET', PREFIX .. 'epoch', PREFIX .. 'opening', PREFIX .. 'watch'))
+local CURRENT  -- The op that is done just now.
 local known_names = {}
+local note     -- In `7_compare.lua`.
 
 local function text(number)
   return string.format('%.0f', number)
@@ -98,6 +104,7 @@ local function move(windows, spent, held, tokens_spent, tokens_held, requests)
     add_to_all(all, 'th', tokens_held)
     if requests ~= 0 then call('HINCRBY', all[3], 'r', requests) end
   end
+  if WATCHER then note(windows) end
 end
 
 -- {s, h, ts, th} of a day or month, {s, h, ts, th, r} of all time: texts, or false.

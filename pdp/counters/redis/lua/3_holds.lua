@@ -12,7 +12,7 @@
 --     from a spool after Redis had lost it
 --
 -- Places in the hold, as in its Python class.
-local ID, KEY, REQUEST, COST, TOKENS, WINDOWS = 1, 3, 4, 9, 11, 13
+local ID, DECISION, KEY, REQUEST, COST, TOKENS, WINDOWS = 1, 2, 3, 4, 9, 11, 13
 
 local function hold_name(id)
   return PREFIX .. 'h:' .. id

@@ -85,6 +85,7 @@ end
 -- Take a live hold back as if it had never been.
 local function take_back(packed)
   local hold = cmsgpack.unpack(packed)
+  CURRENT = {'C', hold[ID]}  -- It may be another one than the op is about.
   move(hold[WINDOWS], 0, -(hold[COST] or 0), 0, -hold[TOKENS], -1)
   forget(hold)
   forget_request(hold)

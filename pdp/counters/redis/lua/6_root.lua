@@ -65,21 +65,23 @@ local function fill(op)
   return true
 end
 
+-- Hold what the ledger knows to be pending, unless it is known here.
+local function fill_hold(packed, ends)
+  local hold = cmsgpack.unpack(packed)
+  local name = hold_name(hold[ID])
+  if call('EXISTS', name) == 1 then return end
+  move_held(hold, 1)
+  call('HSET', name, 'b', packed, 'e', ends, 'o', '', 'l', '')
+  call('ZADD', PREFIX .. 'ends', score(ends), hold[ID])
+  call('SET', request_name(hold[KEY], hold[REQUEST]), hold[ID])
+end
+
 -- N epoch ends holds -> whether this owner still opens the root. holds {packed, ...}: what the
 -- ledger knows to be pending, once all rows are filled. Whoever has a hold publishes it; if
 -- nobody does by then, it `ends`.
 local function fill_held(op)
   if not is_opening(op[2]) then return false end
-  for _, packed in ipairs(op[4]) do
-    local hold = cmsgpack.unpack(packed)
-    local name = hold_name(hold[ID])
-    if call('EXISTS', name) == 0 then
-      move_held(hold, 1)
-      call('HSET', name, 'b', packed, 'e', op[3], 'o', '', 'l', '')
-      call('ZADD', PREFIX .. 'ends', score(op[3]), hold[ID])
-      call('SET', request_name(hold[KEY], hold[REQUEST]), hold[ID])
-    end
-  end
+  for _, packed in ipairs(op[4]) do fill_hold(packed, op[3]) end
   return true
 end
 

@@ -3,6 +3,7 @@ local HANDLERS = {
   R = reserve, S = settle, X = expire, L = locate, O = find_open, E = extend, D = due,
   C = cancel, W = withdraw, P = publish, K = look, H = beat, A = begin, F = fill,
   N = fill_held, B = open,
+  w = watch, v = values, l = live, j = adjust, r = restore, n = leave,
 }
 local OPENS = {A = true, F = true, N = true, B = true}
 
@@ -16,6 +17,7 @@ for place, op in ipairs(OPS) do
   local answer = NOT_OPEN
   if (EPOCH and not is_behind) or OPENS[letter] then
     local done
+    CURRENT = op
     done, answer = pcall(HANDLERS[letter], op)
     if not done then
       answer = {'!', type(answer) == 'table' and answer.err or tostring(answer)}
