@@ -93,8 +93,12 @@ def registry_of(settings: Settings, database: Database) -> Registry | None:
 
 def loops_of(settings: Settings, database: Database) -> list[Awaitable[None]]:
     """Return what runs beside the server."""
-    days = settings.audit_retention_days
-    if days is None:
-        return []
-    retention = Retention(database, days, time.time_ns, asyncio.sleep)
-    return [every(SWEEP_INTERVAL, retention.sweep)]
+    loops: list[Awaitable[None]] = []
+    if settings.audit_retention_days is not None:
+        retention = Retention(database, settings.audit_retention_days, time.time_ns, asyncio.sleep)
+        loops.append(every(SWEEP_INTERVAL, retention.sweep))
+    if settings.redis_url is not None:
+        from pdp.app.reconcile import RECONCILE_INTERVAL, Round  # noqa: PLC0415  Redis' client.
+
+        loops.append(every(RECONCILE_INTERVAL, Round(settings, database).check))
+    return loops

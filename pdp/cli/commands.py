@@ -10,6 +10,7 @@ from pdp.cli.check import check
 from pdp.cli.common import Json, control, run, say_json
 from pdp.cli.demo import demo
 from pdp.cli.logs import audit
+from pdp.cli.reconcile import reconcile
 from pdp.cli.serve import serve
 from pdp.cli.usage import usage
 
@@ -30,6 +31,7 @@ app.command()(serve)
 app.command()(demo)
 app.command()(usage)
 app.command()(audit)
+app.command()(reconcile)
 
 
 def _version(wanted: bool) -> None:

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from pdp import __version__
 from pdp.counters.redis.stats import LineStats
 from pdp.data.keycache import CacheStats
+from pdp.reconcile.told import Told
 from pdp.serve.histogram import Histogram, merge
 from pdp.serve.rpc import MethodStats
 from pdp.stats import Stats
@@ -102,6 +103,31 @@ def _datastore(sources: Sources) -> Iterator[Metric]:
         seconds.add_metric((), list(latency.buckets()), latency.sum_ns / 1e9)
     yield calls
     yield seconds
+    if stats is not None and stats.drift is not None:
+        yield from drift_metrics(stats.drift)
+
+
+def drift_metrics(told: Told) -> Iterator[Metric]:
+    """Yield what all data planes say alike, for it is in Redis."""
+    yield GaugeMetricFamily(
+        "pdp_reconciled_timestamp_seconds",
+        "When counters and ledger were last compared (Unix time).",
+        value=told.at,
+    )
+    numbers = GaugeMetricFamily(
+        "pdp_counters_drifting", "Counters that differ from the ledger.", labels=("direction",)
+    )
+    sizes = GaugeMetricFamily(
+        "pdp_counter_drift",
+        "The largest difference of a counter from the ledger.",
+        labels=("unit", "direction"),
+    )
+    for each in told.sizes:
+        sizes.add_metric((each.unit, each.direction), each.largest)
+    for direction, number in told.numbers.items():
+        numbers.add_metric((direction,), number)
+    yield numbers
+    yield sizes
 
 
 def _rpc(methods: Sequence[MethodStats]) -> Iterator[Metric]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from pdp.reconcile.told import Told
+
 
 class LineStats:
     """Counts since the process started. `observe` takes the ns of each call."""
@@ -10,6 +12,8 @@ class LineStats:
         self.calls: dict[tuple[str, str], int] = {}
         """By op, and `ok`, `timeout`, `error` or `refused`."""
         self.is_partitioned = False
+        self.drift: Told | None = None
+        """What the last comparison of counters and ledger has found; None: there was none."""
         self._observe = observe
 
     def called(self, op: str, outcome: str, took: int) -> None:

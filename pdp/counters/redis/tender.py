@@ -12,6 +12,7 @@ from pdp.counters.redis.lane import Lane
 from pdp.counters.redis.roots import Roots
 from pdp.errors import StartRefused
 from pdp.ports import Clock
+from pdp.reconcile.told import told_in
 
 _log = structlog.get_logger(__name__)
 
@@ -130,6 +131,7 @@ class Tender:
             for root in await self._roots.line.roots() | self._roots.own.roots():
                 self._roots.lane(root)
             self._has_looked = True
+            self._roots.stats.drift = told_in(await self._roots.line.drift())
         self._seconds += 1
         second = self._clock() // _SECOND
         self._counters.planes = await self._roots.line.count_planes(
@@ -174,6 +176,10 @@ class Tender:
                 if lane.epoch is not None and not self._roots.breaker.is_open:
                     end = self._roots.history.end()
                     await self._roots.ask(lane.root, asks.beat(self._name, end))
+            if not self._roots.breaker.is_open and all(
+                lane.epoch is not None for lane in self._roots.lanes
+            ):
+                await self._roots.line.take_leave(self._name)
         except Away as error:
             _log.warning("the next start counts the end of the spool again", error=str(error))
         await self._roots.close()

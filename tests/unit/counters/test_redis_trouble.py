@@ -9,7 +9,10 @@ from pdp.counters.redis.away import Away
 from pdp.counters.redis.layout import PLANES
 from pdp.errors import StartRefused, Unavailable
 from pdp.quota.hold import Admitted, Hold, Refused
+from pdp.reconcile.drift import Drift
+from pdp.reconcile.told import Told, packed, told_of
 from pdp.records import Held, Settled
+from pdp.serve.metrics import drift_metrics
 from pdp.spend import SpendRow
 from tests.contract.world import HOUR, NOON, SECOND, USD, answer
 from tests.counting import Fleet, Plane
@@ -33,6 +36,11 @@ def spooled(
     else:
         record: Settled = _settled(NOON, hold, hold.reservation_id, cost, 0)
         plane.spool.append(record)
+
+
+def told_by(plane: Plane) -> Told | None:
+    """Return what it has heard of drift."""
+    return plane.stats.drift
 
 
 def is_away(plane: Plane) -> bool:
@@ -302,3 +310,39 @@ async def test_data_planes_know_how_many_they_are(fleet: Fleet) -> None:
     assert plane.counters.planes == 1
     with fleet.server.client() as client:
         assert client.zcard(PLANES) == 3
+
+
+async def test_who_has_said_all_takes_its_leave_and_who_has_not_does_not(fleet: Fleet) -> None:
+    one, other = fleet.plane("spool1"), fleet.plane("spool2")
+    for plane in (one, other):
+        await fleet.world(plane).check(1)
+        await fleet.tender(plane).tend()
+    other.roots.leave_all()
+    for plane in (one, other):
+        await fleet.tender(plane).close()
+    with fleet.server.client() as client:
+        assert client.zrange(PLANES, 0, -1) == [b"spool2"]
+
+
+async def test_data_planes_hear_what_a_comparison_with_the_ledger_has_found(fleet: Fleet) -> None:
+    plane = fleet.plane()
+    tender = fleet.tender(plane)
+    await tender.tend()
+    assert told_by(plane) is None
+    drift = Drift("root", "day", 0, "spent", "nano_usd", "budget_limits.daily", 3, 10)
+    await plane.line.tell_drift(packed(told_of([drift], 5)))
+    for _ in range(10):
+        plane.ticks += 2 * SECOND
+        await tender.tend()
+    told = told_by(plane)
+    assert told is not None
+    shown = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in drift_metrics(told)
+        for sample in family.samples
+    }
+    assert shown["pdp_reconciled_timestamp_seconds",] == 5
+    assert shown["pdp_counters_drifting", "above"] == 1
+    assert shown["pdp_counters_drifting", "below"] == 0
+    assert shown["pdp_counter_drift", "nano_usd", "above"] == 7
+    assert shown["pdp_counter_drift", "requests", "below"] == 0

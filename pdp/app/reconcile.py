@@ -1,0 +1,98 @@
+"""Counters in Redis and the ledger, brought together to be compared."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+
+from pdp.control.books import books_of
+from pdp.counters.redis.address import parse_address
+from pdp.counters.redis.line import Line
+from pdp.counters.redis.stats import LineStats
+from pdp.counters.redis.watched import WatchedCounters
+from pdp.errors import Conflict
+from pdp.reconcile.comparison import Pace
+from pdp.reconcile.reconciler import Outcome, Reconciler
+from pdp.reconcile.told import packed, told_of
+from pdp.settings import Settings
+from pdp.store.database import Database
+
+_log = structlog.get_logger(__name__)
+
+RECONCILE_INTERVAL: Final = 300.0
+"""Seconds between two comparisons by a control plane."""
+
+PACE: Final = Pace()
+
+_DEADLINE: Final = 2.0
+"""Seconds for a call: nobody waits for it."""
+
+_CONNECTIONS: Final = 2
+
+
+@asynccontextmanager
+async def _line_of(settings: Settings) -> AsyncIterator[Line]:
+    assert settings.redis_url is not None
+    line = Line(
+        parse_address(settings.redis_url.get_secret_value()),
+        deadline=_DEADLINE,
+        most_connections=_CONNECTIONS,
+        stats=LineStats(),
+    )
+    try:
+        yield line
+    finally:
+        await line.close()
+
+
+async def reconcile(
+    settings: Settings, database: Database, *, correct: bool, organization_id: str | None = None
+) -> list[Outcome]:
+    """Compare each organization, or one; with `correct`, correct what differs.
+
+    Where it is of all, data planes hear of it for their metrics. Raises `Unavailable`,
+    `NotFound`, and `Conflict` where somebody else compares just now.
+    """
+    reconciler = Reconciler(
+        clock=time.time_ns,
+        monotonic=time.monotonic_ns,
+        rest=asyncio.sleep,
+        pace=PACE,
+        hold_ttl=int(settings.hold_ttl * 1_000_000_000),
+    )
+    async with _line_of(settings) as line:
+        outcomes = []
+        for books in await books_of(database, organization_id):
+            counters = WatchedCounters(line, books.root_key_id, secrets.token_hex(8))
+            outcomes.append(await reconciler.reconcile(books, counters, correct=correct))
+        if organization_id is None:
+            drifts = [drift for outcome in outcomes for drift in outcome.standing]
+            await line.tell_drift(packed(told_of(drifts, time.time_ns() // 1_000_000_000)))
+    return outcomes
+
+
+class Round:
+    """What a control plane does every few minutes: it compares, and corrects nothing."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+
+    async def check(self) -> None:
+        """Compare all organizations, and log what differs. Raises `Unavailable`."""
+        try:
+            outcomes = await reconcile(self._settings, self._database, correct=False)
+        except Conflict:
+            return  # Somebody else is at it.
+        for outcome in outcomes:
+            if outcome.has_drift:
+                _log.error(
+                    "counters differ from the ledger: look with `pdp reconcile --check`, "
+                    "correct with `pdp reconcile`",
+                    organization=outcome.organization_id,
+                    sums=sum(not drift.is_explained for drift in outcome.standing),
+                )
