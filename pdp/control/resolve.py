@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pdp.errors import Conflict
+from pdp.errors import Conflict, Unavailable
 from pdp.model import Resolved
 from pdp.store import changes
 from pdp.store import keys as store
@@ -58,6 +58,12 @@ class Resolver:
             async with self._database.reading() as connection:
                 number, found = await resolve_all(connection, [name for name, _ in batch])
         except Exception as error:
+            if len(batch) > 1 and not isinstance(error, Unavailable):
+                # A row that cannot be read is nobody else's fault: it is found by halves.
+                half = len(batch) // 2
+                await self._answer(batch[:half])
+                await self._answer(batch[half:])
+                return
             # Whatever it is, it is for those who asked, and the next batch goes on.
             for _, answer in batch:
                 if not answer.done():

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
@@ -230,6 +231,20 @@ async def test_what_is_asked_at_the_same_time_is_answered_each_by_itself(desk: D
     assert answers[3] == await by_secret(desk, healthy[0]["api_key"])
     assert answers[4] == (4, None)
     assert answers[5] == alone[0]
+
+
+async def test_a_row_that_cannot_be_read_is_nobody_elses_fault(desk: Desk) -> None:
+    made = [await desk.create() for _ in range(5)]
+    async with desk.database.writing() as connection:
+        update = sa.update(api_keys).where(api_keys.c.id == made[3]["id"])
+        await connection.execute(update.values(document='{"permissions": 5}'))
+    resolver = Resolver(desk.database)
+    asked = (resolver.resolve(each["id"]) for each in made)
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(answers[3], msgspec.ValidationError)
+    assert [answers[n] for n in (0, 1, 2, 4)] == [
+        await resolve(desk.database, None, made[n]["id"]) for n in (0, 1, 2, 4)
+    ]
 
 
 async def test_questions_that_come_in_meanwhile_see_what_was_changed_before_them(
