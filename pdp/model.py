@@ -135,7 +135,7 @@ class Decision(Struct, frozen=True, gc=False):
 class Usage(Struct, frozen=True, gc=False):
     """What a request really used. Empty strings mean "as checked" or "not given".
 
-    `cost` is in nano-USD; None: priced here. `units` None: as checked.
+    `cost` is in nano-USD; None: priced here. `units` None: as checked; so is each that is 0.
     """
 
     request_id: str = ""

@@ -19,6 +19,7 @@ from pdp.quota.hold import Absent, Hold, Settlement, Window
 from pdp.quota.money import MOST_USD, NANO
 from pdp.records import Expired, Facts, Settled
 from pdp.stats import Stats
+from pdp.untold import has_no_tokens, merged_units, tells_nothing
 from pdp.wording import shown
 
 Unreported = Literal["full", "input", "zero"]
@@ -96,7 +97,7 @@ class Reporter:
 
     async def _settle_found(self, usage: Usage, found: Hold | Absent, now: int) -> Reported:
         if isinstance(found, Hold):
-            if usage.usage_source == "estimated" and _has_no_tokens(found):
+            if usage.usage_source == "estimated" and has_no_tokens(found):
                 usage = replace(usage, prompt_tokens=0, completion_tokens=0, cached_tokens=0)
             facts, charge = _facts_of(usage, found), self._charge(usage, found)
             return await self._settle(usage, facts, charge, found.windows, now, found)
@@ -201,7 +202,7 @@ class Reporter:
         if usage.cost is not None:
             return _Charge(usage.cost, tokens, usage.usage_source or "provider")
         told = tokens > 0 or usage.units is not None
-        if hold is not None and not told and _is_silent(usage):
+        if hold is not None and tokens == 0 and tells_nothing(usage, hold):
             cost, tokens = unreported(hold, self._unreported)
             return _Charge(cost, tokens, "none")
         source: UsageSource = usage.usage_source or ("provider" if told else "none")
@@ -213,9 +214,7 @@ class Reporter:
 
     def _cost(self, usage: Usage, hold: Hold | None) -> int | None:
         """Price a usage at the model that answered, else at the one that was checked."""
-        units = usage.units
-        if units is None and hold is not None:
-            units = hold.units
+        units = usage.units if hold is None else merged_units(usage.units, hold.units)
         price = self._price(usage, hold, units)
         if price is None:
             return None
@@ -363,22 +362,6 @@ def unreported(hold: Hold, policy: Unreported) -> tuple[int, int]:
     return 0, 0
 
 
-def _has_no_tokens(hold: Hold) -> bool:
-    """Tell whether what a hold is for is paid for by the piece, and has no tokens at all."""
-    return hold.units is not None and hold.price is not None and not hold.price.by_token
-
-
 def _is_held(hold: Hold, model: str, provider: str) -> bool:
     """Tell whether a hold is for the model of a usage; empty: as it was checked."""
     return model in ("", hold.model) and provider == hold.provider
-
-
-def _is_silent(usage: Usage) -> bool:
-    """Tell whether a usage without tokens means "not known" rather than "nothing used".
-
-    A failed or refused request used nothing; a cancelled one did, and who says
-    `none` about a successful one does not know: neither is free.
-    """
-    if usage.status in ("error", "denied"):
-        return False
-    return usage.usage_source == "none" or (usage.status == "cancelled" and not usage.usage_source)

@@ -428,7 +428,7 @@ class Usage(_message.Message):
 
     @_builtins.property
     def units(self) -> Global___Units:
-        """What is paid for beside tokens, or instead. Absent: as checked."""
+        """What is paid for beside tokens, or instead. Absent: as checked; so is each that is 0."""
 
     def __init__(
         self,

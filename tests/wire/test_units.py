@@ -30,6 +30,7 @@ class Prices:
             )
         ),
         "sound": fees_only(Fees(second=USD * 1_000_000)),
+        "drawn": fees_only(Fees(image=USD * 1_000_000, second=USD * 1_000_000)),
         "flat": Price(Rates(0, 0, 0), (), Fees(request=3 * USD * 1_000_000)),
     }
 
@@ -113,6 +114,30 @@ async def test_seconds_are_held_and_charged_as_told_else_as_held(
         assert await budget(stub) == (69 * USD, 0)
         unknown = await stub.Check(asked("sound"))
         assert unknown.reason == "price_unknown"
+
+
+async def test_what_is_told_of_one_unit_leaves_the_others_as_they_were_held(
+    transport: Transport, tmp_path: Path
+) -> None:
+    async with serving(desk(), transport, tmp_path) as stub:
+        both = pb.Units(images=2, audio_seconds=60)
+        hold = await stub.Check(asked("drawn", units=both))
+        assert await budget(stub) == (0, 62 * USD)
+        await stub.Report(usage(hold.reservation_id, units=pb.Units(audio_seconds=9)))
+        assert await budget(stub) == (11 * USD, 0)
+
+
+async def test_seconds_say_nothing_of_what_is_paid_for_by_the_token(
+    transport: Transport, tmp_path: Path
+) -> None:
+    async with serving(desk(), transport, tmp_path) as stub:
+        held = {"estimated_prompt_tokens": 3, "units": pb.Units(audio_seconds=60)}
+        holds = [await stub.Check(asked("kinds", **held)) for _ in range(2)]
+        charged = await budget(stub)
+        seconds = pb.Units(audio_seconds=9)
+        await stub.Report(usage(holds[0].reservation_id, units=seconds))
+        await stub.Report(usage(holds[1].reservation_id, units=seconds, status="error"))
+        assert await budget(stub) == (charged[1] // 2, 0)
 
 
 @pytest.mark.parametrize("status", ["cancelled", "error", "success"])
