@@ -44,7 +44,8 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 def say_json(value: Any) -> None:
     """Print JSON for programs and people."""
-    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    text = msgspec.json.Encoder(decimal_format="number").encode(value)
+    typer.echo(msgspec.json.format(text, indent=2).decode())
 
 
 def say_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

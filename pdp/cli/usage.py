@@ -1,6 +1,7 @@
 """`pdp usage`: what was spent and what is held."""
 
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
@@ -99,5 +100,5 @@ def _key_of(name: str, key_id: str) -> str:
     return f"{name}\n{key_id}" if name else key_id
 
 
-def _usd(amount: float) -> str:
+def _usd(amount: float | Decimal) -> str:
     return f"{amount:.6f}"

@@ -9,6 +9,7 @@ import msgspec
 from pdp.actions import ACTIONS
 from pdp.control.audit_query import checked, cursor_of, position_of
 from pdp.control.sight import check_asked, check_known
+from pdp.quota.money import number_of_usd
 from pdp.store.audit import AuditFilter, read
 from pdp.store.database import Database
 from pdp.store.sight import Sight
@@ -63,7 +64,7 @@ def entry_of(row: Mapping[str, Any]) -> dict[str, Any]:
             "completion": row["completion_tokens"],
             "total": row["prompt_tokens"] + row["completion_tokens"],
         },
-        "cost_usd": None if cost is None else cost / 1e9,
+        "cost_usd": None if cost is None else number_of_usd(cost),
         "metadata": msgspec.json.decode(row["metadata"]),
         "ip_address": row["client_ip"],
         "user_agent": row["user_agent"],

@@ -14,6 +14,7 @@ from pdp.control.sight import check_asked, check_known
 from pdp.errors import InvalidDocument, Problem
 from pdp.problems import Problems
 from pdp.quota.calendar import Calendar
+from pdp.quota.money import number_of_usd
 from pdp.store import usage as store
 from pdp.store.database import Database
 from pdp.store.organizations import Organization, get_organization
@@ -78,8 +79,8 @@ def _part(row: Mapping[str, Any], period: str) -> dict[str, Any]:
     return {
         "requests": row[f"{period}_requests"] or 0,
         "tokens": row[f"{period}_tokens"] or 0,
-        "spent_usd": (row[f"{period}_cost"] or 0) / 1e9,
-        "held_usd": (row[f"{period}_held_cost"] or 0) / 1e9,
+        "spent_usd": number_of_usd(int(row[f"{period}_cost"] or 0)),
+        "held_usd": number_of_usd(int(row[f"{period}_held_cost"] or 0)),
     }
 
 
@@ -114,8 +115,10 @@ async def usage_by_group(
     if len(rows) > limit and group == "day":
         page = _whole_dates(rows, zone)
     found = [_used(row, group, zone) for row in page]
+    # Summed first, as integers.
+    whole = _by_date(found) if group == "day" else found
     return {
-        "usage": _by_date(found) if group == "day" else found,
+        "usage": [{**row, "cost_usd": number_of_usd(row["cost_usd"])} for row in whole],
         "next_cursor": _cursor_of(page[-1]["group"]) if len(rows) > limit else None,
     }
 
@@ -142,6 +145,7 @@ def _date_named(start: int, zone: ZoneInfo) -> str:
 
 
 def _used(row: Mapping[str, Any], group: str, zone: ZoneInfo) -> dict[str, Any]:
+    """Return a row as it is shown, but for its cost in nano-USD."""
     value = row["group"]
     if group == "day":
         value = _date_named(value, zone)
@@ -149,7 +153,7 @@ def _used(row: Mapping[str, Any], group: str, zone: ZoneInfo) -> dict[str, Any]:
         group: value or None,
         **({"key_name": row["name"]} if group == "key" else {}),
         **{name: int(row[name]) for name in store.SUMS if name != "cost"},
-        "cost_usd": int(row["cost"]) / 1e9,
+        "cost_usd": int(row["cost"]),
     }
 
 

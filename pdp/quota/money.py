@@ -14,6 +14,8 @@ MOST_SUM: Final = 2**62
 """Nano-USD that any sum goes up to: 64 bits hold it, on disk and in SQL."""
 
 _DECIMALS: Final = 9
+_EXACT: Final = 2**23 * NANO
+"""Up to that two floats are less than a nano-USD apart."""
 _LONGEST: Final = 64
 _DECIMAL = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
 
@@ -56,6 +58,11 @@ def format_usd(nano: int) -> str:
     """Return USD without the unit, with as many decimals as it takes: `12.5`."""
     whole, fraction = divmod(nano, NANO)
     return f"{whole}.{fraction:09d}".rstrip("0").rstrip(".")
+
+
+def number_of_usd(nano: int) -> float | Decimal:
+    """Return USD as a JSON number that has every nano-USD: beyond 8,388,608 USD no float does."""
+    return nano / NANO if nano <= _EXACT else Decimal(nano).scaleb(-_DECIMALS)
 
 
 def _up_to_nano(usd: Decimal) -> int:

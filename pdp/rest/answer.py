@@ -9,6 +9,8 @@ from starlette.responses import Response
 
 JSON: Final = "application/json"
 
+_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+
 
 class Answer(Struct, frozen=True):
     """A status with a JSON body; `headers` beyond those that every answer has."""
@@ -28,7 +30,7 @@ class Stream(Struct, frozen=True):
 def response_of(answer: Answer) -> Response:
     """Return an answer as a response."""
     return Response(
-        msgspec.json.encode(answer.body),
+        _encode(answer.body),
         answer.status,
         headers=dict(answer.headers),
         media_type=JSON,

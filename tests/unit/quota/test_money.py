@@ -1,10 +1,11 @@
 """USD to nano-USD and back."""
 
+import msgspec
 import pytest
 
 from pdp.problems import Problems
 from pdp.quota.estimate import prompt_tokens_of_bytes
-from pdp.quota.money import format_usd, parse_cost, parse_usd
+from pdp.quota.money import format_usd, number_of_usd, parse_cost, parse_usd
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,23 @@ def test_a_number_is_what_its_author_wrote(value: float, nano: int) -> None:
     problems = Problems()
     assert parse_usd(value, "x", problems) == nano
     assert not len(problems)
+
+
+@pytest.mark.parametrize(
+    ("nano", "text"),
+    [
+        (0, "0.0"),
+        (1, "1e-9"),
+        (300_000_000, "0.3"),
+        (8_388_607_999_999_999, "8388607.999999999"),
+        (8_388_608_000_000_001, "8388608.000000001"),
+        (9_000_000_000_000_001, "9000000.000000001"),
+        (4_000_000_000_000_000_001, "4000000000.000000001"),
+    ],
+)
+def test_a_sum_is_a_number_with_every_nano_usd(nano: int, text: str) -> None:
+    written = msgspec.json.Encoder(decimal_format="number").encode(number_of_usd(nano)).decode()
+    assert written == text
 
 
 @pytest.mark.parametrize(
