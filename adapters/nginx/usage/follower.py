@@ -2,8 +2,9 @@
 
 Rules:
 - A file is known by its inode and its first bytes; a name says nothing.
-- Rotation by rename: the old file is read to its end, and watched until it has been quiet for
-  `RETIRE` seconds: NGINX writes there until it has reopened its log.
+- Rotation by rename: the old file is read to its end, and watched until something is in the new
+  one and the old one has been quiet for `RETIRE` seconds: NGINX writes there until it has
+  reopened its log, which somebody may have forgotten to tell it.
 - Rotation by copy and truncation: the rest of what was not read yet is read from the copy.
 - What lies in the folder when a log is followed for the first time is old, but for the log.
 - Each file that appears later and is no copy is read from its beginning.
@@ -198,7 +199,7 @@ class Follower:
 
     def _note_quiet(self, file: LogFile) -> None:
         """Let a rotated file go when nobody has written to it for long."""
-        if self._current is None or file.inode == self._current:
+        if file.inode == self._current or not self._is_reopened():
             file.quiet_since = None
             return
         now = self._clock()
@@ -209,6 +210,10 @@ class Follower:
             if file.offset:
                 self._done[file.inode] = _done(file.place)
             file.close()
+
+    def _is_reopened(self) -> bool:
+        """Tell whether NGINX writes to the log that there is now."""
+        return any(file.inode == self._current and file.offset for file in self._files)
 
 
 def _is(place: Place, sibling: Sibling) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapters.nginx.usage import follower as module
-from adapters.nginx.usage.follower import Follower
+from adapters.nginx.usage.follower import RETIRE, Follower
 from adapters.nginx.usage.siblings import Sibling, siblings_of
 
 
@@ -53,4 +53,28 @@ def test_a_folder_that_cannot_be_listed_is_listed_again(
         with pytest.raises(OSError, match="Too many open files"):
             follower.read()
     assert follower.read() == [b"one"]
+    follower.close()
+
+
+def test_a_log_is_read_on_until_nginx_has_been_told_of_its_rotation(tmp_path: Path) -> None:
+    log, now = tmp_path / "usage.log", 0.0
+    log.write_bytes(b"one\n")
+    follower = Follower(log, None, lambda: now)
+    follower.begin()
+    assert follower.read() == [b"one"]
+    log.rename(tmp_path / "usage.log.1")
+    log.touch()  # As logrotate does by `create`.
+    for _ in range(3):
+        assert follower.read() == []
+        now += 2 * RETIRE
+    with (tmp_path / "usage.log.1").open("ab") as old:
+        old.write(b"two\n")
+    assert follower.read() == [b"two"]
+    log.write_bytes(b"three\n")
+    assert follower.read() == [b"three"]
+    for _ in range(3):
+        assert follower.read() == []
+        now += RETIRE
+    places = {place.start: place.done for place in follower.places().files}
+    assert places == {b"one\ntwo\n": True, b"three\n": False}
     follower.close()
