@@ -6,7 +6,10 @@ _BYTES_PER_TOKEN: Final = 4
 """Rule of thumb for English text; source: OpenAI, "What are tokens and how to count them?"."""
 
 _BYTES_PER_SECOND: Final = 1000
-"""Speech at 8 kbit/s, the least that MP3 has; `strict`: a tenth of it, below any speech codec."""
+"""Speech at 8 kbit/s, the least that MP3 has."""
+
+_BYTES_PER_SECOND_STRICT: Final = 20
+"""Silence as FLAC of 8 kHz, in the longest frames that its streamable subset has: 24 bytes."""
 
 _TOKENS_PER_SECOND: Final = 32
 """What models hear in a second of sound; source: Google, "Understand and count tokens" (OpenAI's
@@ -26,8 +29,11 @@ def prompt_tokens_of_bytes(size: int, strict: bool) -> int:
 
 
 def seconds_of_sound(size: int, strict: bool) -> int:
-    """Return the most seconds that `size` bytes of recorded speech are, rounded up."""
-    return -(-size // (_BYTES_PER_SECOND // 10 if strict else _BYTES_PER_SECOND))
+    """Return the seconds that `size` bytes of recorded speech are taken for, rounded up.
+
+    Only `strict` is a bound, and that of what encoders make: an empty sound may be made longer.
+    """
+    return -(-size // (_BYTES_PER_SECOND_STRICT if strict else _BYTES_PER_SECOND))
 
 
 def tokens_of_sound(seconds: int) -> int:

@@ -88,10 +88,10 @@ def test_each_route_measures_what_it_is_paid_by(
     assert request.most_output(4_096) == (13_200 if units.images else 2 * 4_096)
 
 
-def test_a_strict_estimate_takes_sound_for_ten_times_as_long() -> None:
+def test_a_strict_estimate_bounds_silence_too() -> None:
     found = ask(form(MODEL, FILE), "/v1/audio/transcriptions", strict_estimate=True)
     assert isinstance(found, Ask)
-    assert found.request.units == Units(seconds=10)
+    assert found.request.units == Units(seconds=50)
 
 
 def test_a_form_where_json_belongs_is_refused_and_the_other_way_round() -> None:
