@@ -204,7 +204,10 @@ async def _asked(request: Request, raw: bytes) -> dict[str, Any]:
             for part in parts.iter_parts()
             if part.get_filename() is None
         }
-    found: dict[str, Any] = json.loads(raw) if raw else {}
+    found = json.loads(raw.decode()) if raw else {}
+    if not isinstance(found, dict):
+        raise ValueError("no object")  # noqa: TRY004  As if it were no JSON.
+    json.dumps(found, ensure_ascii=False).encode()
     return found
 
 
@@ -235,7 +238,10 @@ class Provider:
 
     async def _answer(self, request: Request) -> Response:
         raw = await request.body()
-        asked = await _asked(request, raw)
+        try:
+            asked = await _asked(request, raw)
+        except (ValueError, RecursionError):
+            return JSONResponse({"error": {"message": "no JSON", "code": "unread"}}, 400)
         self.seen.append(({**request.headers, ":path": request.url.path}, asked))
         user = asked.get("user", "")
         if user == "hang":
@@ -273,13 +279,16 @@ class Provider:
             "created": 1,
             "model": asked["model"],
         }
-        endless = user == "endless"
+        endless, most = user == "endless", 3 if user == "breaks" else 5
         count = 0
-        while count < 5 or endless:
+        while count < most or endless:
             count += 1
             choice = {"index": 0, "delta": {"content": "y"}, "finish_reason": None}
             yield f"data: {json.dumps({**chunk, 'choices': [choice]})}\n\n"
             await asyncio.sleep(0.01)
-        if (asked.get("stream_options") or {}).get("include_usage"):
-            yield f"data: {json.dumps({**chunk, 'choices': [], 'usage': USAGE})}\n\n"
+        if user == "breaks":
+            raise ConnectionAbortedError("the provider is gone")
+        if user != "silent" and (asked.get("stream_options") or {}).get("include_usage"):
+            longer = {"padding": "x" * 3_000_000} if user == "huge" else {}
+            yield f"data: {json.dumps({**chunk, **longer, 'choices': [], 'usage': USAGE})}\n\n"
         yield "data: [DONE]\n\n"

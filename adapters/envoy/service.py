@@ -12,7 +12,7 @@ from adapters.envoy.allowed import REFERENCE, allowed
 from adapters.envoy.translate import PARTIAL_BODY, Entry, usage_of
 from adapters.envoy.v1 import wire_pb2 as pb
 from adapters.http.ask import Ask, HttpOptions, HttpRequest, Refusal, ask_of
-from adapters.http.counts import COUNTS, believed
+from adapters.http.counts import COUNTS, Shape, believed, shape_of
 from adapters.http.denial import denial_of
 from adapters.http.engine import Decider
 from adapters.http.reference import parse_reference, reference_of
@@ -181,7 +181,7 @@ class AccessLog:
                 reference,
                 entry.response.response_code.value,
                 entry.response.response_code_details,
-                entry.response.response_body_bytes,
+                _shape(entry.response),
                 _told(found[_USAGE]) if _USAGE in found else {},
                 cut=flags.downstream_connection_termination or flags.downstream_remote_reset,
                 failed=_upstream_failed(flags),
@@ -237,6 +237,13 @@ def _told(usage: Any) -> dict[str, int]:
     """Return the counts that Envoy read out of the response."""
     fields = usage.fields
     return believed({name: fields[name].number_value for name in COUNTS if name in fields})
+
+
+def _shape(response: pb.HTTPResponseProperties) -> Shape:
+    # Headers are there if the access log is told to have them; without, the dearer estimate.
+    told = response.response_headers
+    size = response.response_body_bytes
+    return shape_of(size, told.get("content-type", ""), told.get("content-encoding", ""))
 
 
 def _upstream_failed(flags: pb.ResponseFlags) -> bool:

@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from adapters.http.counts import estimated_tokens
+from adapters.http.counts import Shape, estimated_tokens
 from adapters.http.reference import Reference
 from adapters.http.usage import metered, usage_from
 from pdp.credentials import CREDENTIAL_HEADERS
@@ -24,7 +24,8 @@ PARTIAL_BODY: Final = "x-envoy-auth-partial-body"
 class Entry(Struct, frozen=True, gc=False):
     """What an access log entry says. `told` are the counts found in the response.
 
-    `status` 0: the client got none. `details` is Envoy's word for where it comes from.
+    `status` 0: the client got none. `details` is Envoy's word for where it comes from; `shape`
+    is that of the body which the client got.
     `cut`: the client went away before the end. `failed`: the upstream did; `slow`: Envoy
     gave up waiting for it. Times in ns, `duration` in ms.
     """
@@ -32,7 +33,7 @@ class Entry(Struct, frozen=True, gc=False):
     reference: Reference
     status: int
     details: str
-    response_bytes: int
+    shape: Shape
     told: Mapping[str, int]
     cut: bool
     failed: bool
@@ -55,8 +56,8 @@ _NEVER_SENT: Final = (
 def usage_of(entry: Entry) -> Usage:
     """Return the usage to report."""
     reference, estimate = entry.reference, None
-    if 200 <= entry.status < 300 and entry.response_bytes:
-        estimate = estimated_tokens(entry.response_bytes, reference.max_output, reference.action)
+    if 200 <= entry.status < 300 and entry.shape.size:
+        estimate = estimated_tokens(entry.shape, reference.max_output, reference.action)
     found = metered(reference, entry.told, estimate)
     return usage_from(
         reference,

@@ -41,6 +41,9 @@ _BYTES: Final = {"audio:speech": 200}
 """Bytes of a response for each of its tokens: speech as Opus of 32 kbit/s, 20 tokens a second."""
 
 _BYTES_OF_TEXT: Final = 4
+_BYTES_OF_EVENTS: Final = 32
+"""Of a stream of text: Anthropic's events have several tokens in 150 bytes or more, OpenAI's
+one in 270."""
 
 
 def believed(told: Mapping[str, Any]) -> dict[str, int]:
@@ -85,8 +88,8 @@ def counts_of(told: Mapping[str, int]) -> Counts:
         cached += read
         if completion is not None:
             completion = max(completion, told.get("total_tokens", 0) - prompt)
-    seconds = told.get("audio_seconds")
-    units = None if seconds is None else Units(seconds=seconds)
+    seconds = told.get("audio_seconds", 0)
+    units = Units(seconds=seconds) if seconds else None
     if prompt is None:
         return Counts(None, completion, cached, None, units)
     cached = min(prompt, cached)
@@ -138,11 +141,32 @@ _DETAILS: Final = frozenset(
 )
 
 
-def estimated_tokens(response_bytes: int, most: int, action: str = "") -> int:
-    """Return output tokens of a response whose usage nobody told, by its bytes, bounded.
+class Shape(Struct, frozen=True, gc=False):
+    """What every proxy sees of an answer's body. `size` in bytes, without framing.
 
-    Pictures are as many as were held: their bytes say nothing.
+    `events`: it is a stream of events. `encoded`: it is compressed, so that nobody has read it.
     """
-    if action == "images:generate":
+
+    size: int
+    events: bool = False
+    encoded: bool = False
+
+
+def shape_of(size: int, content_type: str, content_encoding: str) -> Shape:
+    """Return the shape of an answer with such headers, empty where there are none."""
+    return Shape(
+        size,
+        content_type.lower().startswith("text/event-stream"),
+        content_encoding.strip().lower() not in ("", "identity"),
+    )
+
+
+def estimated_tokens(shape: Shape, most: int, action: str = "") -> int:
+    """Return output tokens of an answer whose usage nobody told, by its bytes, bounded.
+
+    Pictures are as many as were held, and so is what is compressed: their bytes say nothing.
+    """
+    if shape.encoded or action == "images:generate":
         return most
-    return min(most, math.ceil(response_bytes / _BYTES.get(action, _BYTES_OF_TEXT)))
+    usual = _BYTES_OF_EVENTS if shape.events else _BYTES_OF_TEXT
+    return min(most, math.ceil(shape.size / _BYTES.get(action, usual)))

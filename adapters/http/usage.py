@@ -1,12 +1,15 @@
 """From what a proxy saw of an answer to a `Usage`: what the adapters of all proxies share. Pure."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec import Struct
 
 from adapters.http.counts import counts_of
 from adapters.http.reference import Reference
 from pdp.model import TokenDetails, Units, Usage, UsageSource, UsageStatus
+
+_LISTENS: Final = "audio:transcribe"
 
 
 class Metered(Struct, frozen=True, gc=False):
@@ -36,10 +39,12 @@ def metered(reference: Reference, told: Mapping[str, int], estimate: int | None)
     """
     counts = counts_of(told)
     prompt, completion = counts.prompt, counts.completion
+    # Of anything else seconds do not say what it is paid for by.
+    units = counts.units if reference.action == _LISTENS else None
     source: UsageSource = "none"
     if prompt is not None and (completion is not None or not reference.max_output):
         source = "provider"
-    elif prompt is None and counts.units is not None:
+    elif prompt is None and units is not None:
         source = "provider"  # It is paid for by the second.
     elif estimate is not None:
         source = "estimated"
@@ -47,7 +52,7 @@ def metered(reference: Reference, told: Mapping[str, int], estimate: int | None)
         completion = estimate if completion is None else completion
     prompt = prompt or 0
     cached = min(prompt, counts.cached)
-    return Metered(prompt, completion or 0, cached, source, counts.details, counts.units)
+    return Metered(prompt, completion or 0, cached, source, counts.details, units)
 
 
 def usage_from(

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from adapters.http.counts import believed, estimated_tokens
+from adapters.http.counts import Shape, believed, estimated_tokens
 from adapters.http.reference import Reference, parse_reference
 from adapters.http.usage import metered, usage_from
 from pdp.model import Usage, UsageStatus
@@ -27,8 +27,9 @@ _MAX_DURATION: Final = 1_000_000_000
 class _Line(Struct, frozen=True, gc=False):
     """A line as it comes: `time` in s, `at` its end in s since the epoch.
 
-    `completed`: the client got all of it. `sse`: it was a stream of events, of which `chunks`
-    had content. Members that are not here (`id`, `last`, `model`) are for people.
+    `completed`: the client got all of it. `sse`: it was a stream of events, `encoded`: it was
+    compressed, `broken`: the provider broke it off. `bytes` are those of its body. Members that
+    are not here (`id`, `last`, `model`, `chunks`) are for people.
     """
 
     v: int
@@ -40,7 +41,8 @@ class _Line(Struct, frozen=True, gc=False):
     at: float = 0.0
     completed: bool = False
     sse: bool = False
-    chunks: int = 0
+    encoded: bool = False
+    broken: bool = False
     told: dict[str, Any] | None = None
 
 
@@ -66,7 +68,7 @@ def usage_of(text: bytes) -> Usage | None:
         line = _decoder.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    if line.v != _VERSION or not 0 <= line.status <= 999 or line.bytes < 0 or line.chunks < 0:
+    if line.v != _VERSION or not 0 <= line.status <= 999 or line.bytes < 0:
         return None
     reference = parse_reference(line.ref)
     return None if reference is None else _usage(line, reference)
@@ -81,20 +83,22 @@ def _usage(line: _Line, reference: Reference) -> Usage:
         status=_status(line, complete=found.complete),
         http_status=line.status,
         duration=duration,
-        started_at=int(line.at * 1000 - duration) * 1_000_000 if 0 < line.at < 1e10 else None,
+        started_at=_started_at(line.at, duration),
     )
 
 
-def _estimate(line: _Line, reference: Reference) -> int | None:
-    """Return output tokens by what came; None: there was no answer to come.
+def _started_at(end: float, duration: int) -> int | None:
+    """Return ns since the epoch; None where the end (s) or the beginning cannot be one."""
+    start = int(end * 1000 - duration) if 0 < end < 1e10 else 0
+    return start * 1_000_000 if start > 0 else None
 
-    An event with content is a token or more; what is around it would be taken for ten.
-    """
-    if not (200 <= line.status < 300 and (line.bytes or line.chunks)):
+
+def _estimate(line: _Line, reference: Reference) -> int | None:
+    """Return output tokens by what came; None: there was no answer to come."""
+    if not (200 <= line.status < 300 and line.bytes):
         return None
-    if line.sse and line.chunks:
-        return min(line.chunks, reference.max_output)
-    return estimated_tokens(line.bytes, reference.max_output, reference.action)
+    shape = Shape(line.bytes, line.sse, line.encoded)
+    return estimated_tokens(shape, reference.max_output, reference.action)
 
 
 def _status(line: _Line, *, complete: bool) -> UsageStatus:
@@ -110,6 +114,8 @@ def _status(line: _Line, *, complete: bool) -> UsageStatus:
         # NGINX itself gives an error in the place of a response that it cannot pass on:
         # the provider did serve then.
         return "cancelled" if 200 <= _upstream_status(line) < 300 else "error"
+    if line.broken:
+        return "error"
     return "success" if line.completed else "cancelled"
 
 

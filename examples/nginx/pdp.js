@@ -24,15 +24,25 @@ function state_of(r) {
     const id = r.variables.request_id;
     if (!states[id]) {
         // Not of headersOut: other filters may have changed it before us.
-        const plain = !r.variables.upstream_http_content_encoding;
+        const coding = (r.variables.upstream_http_content_encoding || '').trim().toLowerCase();
+        const plain = !coding || coding == 'identity';
         const type = (r.variables.upstream_http_content_type || '').toLowerCase();
         states[id] = {
             sse: type.indexOf('text/event-stream') >= 0, json: type.indexOf('json') >= 0, plain: plain,
             pieces: [], size: 0, long: false, event: [], held: 0, usage_only: false, passing: false,
-            chunks: 0, told: {}, model: '', last: false,
+            chunks: 0, told: {}, model: '', last: false, bytes: 0, broken: false,
         };
     }
     return states[id];
+}
+
+// What has come by now. When the provider breaks its answer off, NGINX flushes what there is of it:
+// the last call then has no data, and is not the last one of a whole answer. When the client leaves,
+// there is no such call.
+function note(s, data, flags) {
+    s.bytes += data.length;
+    s.broken = !data.length && !flags.last;
+    if (flags.last) s.last = true;
 }
 
 // ---- Usage
@@ -145,7 +155,7 @@ function usage(r, data, flags) {
     r.sendBuffer(data, flags);
     try {
         const s = state_of(r);
-        if (flags.last) s.last = true;
+        note(s, data, flags);
         meter(s, data, flags.last);
     } catch (e) {
         r.warn('pdp: usage not read: ' + e.message);
@@ -191,13 +201,13 @@ function usage_kept(r, data, flags) {
     try {
         s = state_of(r);
         if (s.sse && s.plain && !s.passing) {
+            note(s, data, flags);
             before = s.event.concat(s.pieces);
             out = without_usage(s, data, flags.last);
             if (s.held + s.size > MAX_EVENT) {   // no event that we know: let all of it go on
                 s.passing = true;
                 out = Buffer.concat([out, rest(s)]);
             }
-            if (flags.last) s.last = true;
         }
     } catch (e) {
         if (s) {
@@ -247,7 +257,7 @@ function with_usage(r) {
 // ---- The line, made in the log phase of every allowed request
 
 function line(r) {
-    const v = r.variables, s = states[v.request_id] || {told: {}};
+    const v = r.variables, s = states[v.request_id] || {told: {}, plain: true};
     delete states[v.request_id];
     const tries = (v.upstream_status || '').split(/[,:]/);
     const status = tries[tries.length - 1].trim();
@@ -257,11 +267,14 @@ function line(r) {
         id: v.request_id,
         status: Number(v.status),
         upstream_status: status == '-' ? '' : status,
-        bytes: Number(v.body_bytes_sent),
+        // NGINX's own count has the framing of chunks in it.
+        bytes: s.bytes === undefined ? Number(v.body_bytes_sent) : s.bytes,
         time: Number(v.request_time),
         at: Number(v.msec),
         completed: v.request_completion == 'OK',
         sse: !!s.sse,
+        encoded: !s.plain,
+        broken: !!s.broken,
         last: !!s.last,
         chunks: s.chunks || 0,
         told: s.told,

@@ -38,6 +38,9 @@ KEYS: dict[str, dict[str, Any]] = {
 }
 """None of their limits depends on when a report comes, or on the time."""
 
+USERS = (*("",) * 4, "error", "silent", "silent", "gzip", "breaks", "huge")
+"""What the provider does: tells its usage, or not, or so that nobody can read it, or breaks off."""
+
 SAME = (
     *("action", "model", "provider", "status", "reason", "tokens", "cost_usd", "usage_source"),
     *("ip_address", "user_agent", "metadata", "api_key_name", "team_id", "user_id"),
@@ -96,7 +99,7 @@ def _request(rng: Random) -> dict[str, Any]:
         if body.get("stream"):
             # Else Envoy gives the client one event more.
             body["stream_options"] = {"include_usage": True}
-        body["user"] = rng.choice(("", "", "", "error", *(("silent",) * ("stream" not in body))))
+        body["user"] = rng.choice(USERS)
         body["messages"] = [{"role": "user", "content": "x" * rng.choice((5, 50, 1000))}]
     text = json.dumps(body)
     odd = rng.random()
@@ -123,7 +126,10 @@ def ask(both: Both, proxy: str, request: dict[str, Any]) -> tuple[int, str, str]
     try:
         connection.request(request["method"], request["path"], request["body"].encode(), headers)
         answer = connection.getresponse()
-        data = answer.read()
+        try:
+            data = answer.read()
+        except (http.client.IncompleteRead, ConnectionResetError):
+            return answer.status, "broken off", answer.headers.get("x-request-id", "")
         code = ""
         if answer.status >= 400:
             code = json.loads(data)["error"].get("code", "the provider's")
@@ -182,3 +188,5 @@ def test_the_same_requests_are_decided_written_down_and_charged_alike(both: Both
     assert sum(row is not None for row in of_nginx) >= COUNT // 2
     assert spend(both, "envoy") == spend(both, "nginx")
     assert spend(both, "nginx")["open"]["spent_usd"] > 0
+    kinds = {(row["status"], row["usage_source"]) for row in of_nginx if row}
+    assert kinds >= {("success", "estimated"), ("error", "estimated"), ("error", "none")}

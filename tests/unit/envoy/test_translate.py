@@ -6,8 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from adapters.envoy.translate import Entry, usage_of
-from adapters.http.counts import estimated_tokens
+from adapters.http.counts import Shape, estimated_tokens, shape_of
 from adapters.http.reference import parse_reference, reference_of
+from pdp.model import Units
 from tests.unit.http.test_ask import asked, decision
 
 
@@ -17,7 +18,7 @@ def entry(**changes: Any) -> Entry:
         "reference": reference,
         "status": 200,
         "details": "via_upstream",
-        "response_bytes": 100,
+        "shape": Shape(100),
         "told": {"prompt_tokens": 11, "completion_tokens": 7, "cached_tokens": 4},
         "cut": False,
         "failed": False,
@@ -34,12 +35,16 @@ def entry(**changes: Any) -> Entry:
         ({}, "success", "provider", (11, 7)),
         ({"cut": True}, "success", "provider", (11, 7)),
         ({"told": {}}, "success", "estimated", (10, 14)),
-        ({"told": {}, "response_bytes": 9}, "success", "estimated", (10, 3)),
+        ({"told": {}, "shape": Shape(9)}, "success", "estimated", (10, 3)),
+        ({"told": {}, "shape": Shape(99, events=True)}, "success", "estimated", (10, 4)),
+        ({"told": {}, "shape": Shape(9, encoded=True)}, "success", "estimated", (10, 14)),
+        # Of anything but what is heard, seconds say nothing.
+        ({"told": {"audio_seconds": 1}}, "success", "estimated", (10, 14)),
         ({"told": {}, "cut": True}, "cancelled", "estimated", (10, 14)),
-        ({"told": {}, "cut": True, "response_bytes": 0}, "cancelled", "none", (0, 0)),
-        ({"told": {}, "status": 0, "response_bytes": 0}, "cancelled", "none", (0, 0)),
+        ({"told": {}, "cut": True, "shape": Shape(0)}, "cancelled", "none", (0, 0)),
+        ({"told": {}, "status": 0, "shape": Shape(0)}, "cancelled", "none", (0, 0)),
         ({"told": {}, "slow": True, "status": 504}, "cancelled", "none", (0, 0)),
-        ({"told": {}, "failed": True, "response_bytes": 9}, "error", "estimated", (10, 3)),
+        ({"told": {}, "failed": True, "shape": Shape(9)}, "error", "estimated", (10, 3)),
         ({"told": {}, "status": 500}, "error", "none", (0, 0)),
         ({"told": {}, "status": 429}, "error", "none", (0, 0)),
         ({"told": {}, "failed": True, "status": 503}, "error", "none", (0, 0)),
@@ -105,4 +110,21 @@ def test_a_route_without_output_is_told_by_its_prompt_alone() -> None:
 
 
 def test_an_estimate_is_bounded() -> None:
-    assert [estimated_tokens(size, 10) for size in (0, 1, 4, 5, 1000)] == [0, 1, 1, 2, 10]
+    plain = [estimated_tokens(Shape(size), 10) for size in (0, 1, 4, 5, 1000)]
+    assert plain == [0, 1, 1, 2, 10]
+    events = [estimated_tokens(Shape(size, events=True), 10) for size in (0, 1, 32, 33, 1000)]
+    assert events == [0, 1, 1, 2, 10]
+
+
+def test_headers_tell_the_shape_and_silence_is_dearer() -> None:
+    assert shape_of(9, "", "") == shape_of(9, "application/json", " Identity ") == Shape(9)
+    assert shape_of(9, "Text/Event-Stream; charset=utf-8", "") == Shape(9, events=True)
+    assert shape_of(9, "application/json", "br") == Shape(9, encoded=True)
+
+
+def test_what_is_heard_is_told_by_its_seconds() -> None:
+    heard = replace(entry().reference, action="audio:transcribe")
+    usage = usage_of(entry(reference=heard, told={"audio_seconds": 9}))
+    assert (usage.usage_source, usage.units) == ("provider", Units(seconds=9))
+    silent = usage_of(entry(reference=heard, told={"audio_seconds": 0}))
+    assert (silent.usage_source, silent.units) == ("estimated", None)

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adapters.envoy import translate as envoy
-from adapters.http.counts import COUNTS, believed
+from adapters.http.counts import COUNTS, believed, shape_of
 from adapters.http.reference import parse_reference
 from adapters.nginx.translate import MAX_LINE, message_of, usage_of
 from pdp.form import usage_fault
@@ -16,7 +16,7 @@ from pdp.model import Usage
 from tests.unit.nginx.lines import FIELDS, line
 
 HEADER = b"<190>Nov 28 12:00:00 pdp: "
-STREAM: dict[str, Any] = {"sse": True, "told": None, "chunks": 5, "bytes": 1500}
+STREAM: dict[str, Any] = {"sse": True, "told": None, "chunks": 5, "bytes": 320}
 GONE: dict[str, Any] = {"completed": False, "last": False}
 
 
@@ -35,12 +35,18 @@ def used(text: bytes) -> Usage:
         ({"told": None, "bytes": 9, "last": False}, "success", "estimated", (10, 3)),
         # The client hung up at `[DONE]`, with the usage told; and before.
         ({**STREAM, **GONE, "told": FIELDS["told"]}, "success", "provider", (11, 7)),
-        ({**STREAM, **GONE}, "cancelled", "estimated", (10, 5)),
-        ({**STREAM, **GONE, "chunks": 10**6}, "cancelled", "estimated", (10, 14)),
-        ({**STREAM, **GONE, "bytes": 0}, "cancelled", "estimated", (10, 5)),
-        # No event that has content was seen, but something came.
-        ({**STREAM, **GONE, "chunks": 0, "bytes": 30}, "cancelled", "estimated", (10, 8)),
-        (STREAM, "success", "estimated", (10, 5)),
+        ({**STREAM, **GONE}, "cancelled", "estimated", (10, 10)),
+        ({**STREAM, **GONE, "bytes": 10**6}, "cancelled", "estimated", (10, 14)),
+        ({**STREAM, **GONE, "bytes": 0}, "cancelled", "none", (0, 0)),
+        (STREAM, "success", "estimated", (10, 10)),
+        # The provider broke it off, as a stream and as JSON, and before any of it.
+        ({**STREAM, **GONE, "broken": True}, "error", "estimated", (10, 10)),
+        ({**GONE, "told": None, "bytes": 9, "broken": True}, "error", "estimated", (10, 3)),
+        ({**GONE, "told": None, "bytes": 0, "broken": True}, "error", "none", (0, 0)),
+        ({**STREAM, "told": FIELDS["told"], "broken": True}, "success", "provider", (11, 7)),
+        # Nobody could read it.
+        ({"told": None, "bytes": 9, "encoded": True}, "success", "estimated", (10, 14)),
+        ({**STREAM, **GONE, "bytes": 9, "encoded": True}, "cancelled", "estimated", (10, 14)),
         # It left before the first byte.
         ({**GONE, "told": None, "status": 499, "bytes": 0}, "cancelled", "none", (0, 0)),
         ({**GONE, "told": None, "status": 0, "bytes": 0}, "cancelled", "none", (0, 0)),
@@ -70,7 +76,7 @@ def used(text: bytes) -> Usage:
             (11, 7),
         ),
         # A stream whose beginning told the input, and which then broke off.
-        ({**STREAM, **GONE, "told": {"input_tokens": 11}}, "cancelled", "estimated", (11, 5)),
+        ({**STREAM, **GONE, "told": {"input_tokens": 11}}, "cancelled", "estimated", (11, 10)),
         # Counts that are none are not believed.
         ({"told": {"prompt_tokens": True, "input_tokens": "7"}}, "success", "estimated", (10, 14)),
         ({"told": {"prompt_tokens": -1, "output_tokens": 1e10}}, "success", "estimated", (10, 14)),
@@ -95,6 +101,7 @@ def test_what_a_line_says_of_usage(
         ({"time": -1.0}, 0, 1795435200_123_000_000),
         ({"time": 1e300}, 1_000_000_000, 1794435200_123_000_000),
         ({"at": 0}, 245, None),
+        ({"at": 0.1}, 245, None),
         ({"at": -5.0}, 245, None),
         ({"at": 1e300}, 245, None),
         ({"time": None, "at": None}, 0, None),
@@ -129,8 +136,8 @@ def test_times_that_cannot_be_do_not_cost_the_usage(
         line(status=10**30),
         line(status="200"),
         line(bytes=-1),
-        line(chunks=-1),
-        line(chunks=1.5),
+        line(encoded=1),
+        line(broken="no"),
         line(told=[]),
         line(completed="OK"),
         line()[:-1],
@@ -202,18 +209,33 @@ def test_any_bytes_in_a_line_are_survived(junk: bytes, at: int, cut: bool) -> No
     status=st.sampled_from((200, 200, 201, 400, 429, 500, 502, 503)),
     size=st.integers(0, 400),
     told=st.dictionaries(st.sampled_from(COUNTS), st.integers(0, 500)),
+    kind=st.sampled_from(("application/json", "text/event-stream; charset=utf-8")),
+    coding=st.sampled_from(("", "gzip", "identity")),
+    failed=st.booleans(),
 )
 def test_what_both_proxies_see_alike_is_reported_alike(
-    status: int, size: int, told: dict[str, int]
+    status: int, size: int, told: dict[str, int], kind: str, coding: str, failed: bool
 ) -> None:
-    """JSON answers of a provider to clients that stay: the same bytes, the same counts."""
+    """Answers of a provider to clients that stay: the same bytes, the same counts."""
     reference = parse_reference(str(FIELDS["ref"]))
     assert reference is not None
-    ours = used(line(status=status, upstream_status=str(status), bytes=size, told=told))
+    shape = shape_of(size, kind, coding)
+    ours = used(
+        line(
+            status=status,
+            upstream_status=str(status),
+            bytes=size,
+            told=told,
+            sse=shape.events,
+            encoded=shape.encoded,
+            broken=failed,
+            completed=not failed,
+        )
+    )
     started_at = ours.started_at
     theirs = envoy.usage_of(
         envoy.Entry(
-            reference, status, "via_upstream", size, told, False, False, False, 245, started_at
+            reference, status, "via_upstream", shape, told, False, failed, False, 245, started_at
         )
     )
     assert ours == theirs
