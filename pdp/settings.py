@@ -182,6 +182,8 @@ def load_settings() -> Settings:
         first = error.errors(include_url=False, include_input=False)[0]
         name = f"{PREFIX}{str(first['loc'][0]).upper()}"
         message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "literal_error":
+            message = "use " + str(first["ctx"]["expected"]).replace("'", "`")
         raise StartRefused(f"{name}: {message[:1].lower()}{message[1:]}") from None
 
 

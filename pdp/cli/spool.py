@@ -1,8 +1,10 @@
 """`pdp spool`: what waits on disk to come into the ledger."""
 
+import os
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,7 +32,12 @@ def _spool() -> None:
 
 
 @app.command()
-def status(json: Json = False) -> None:
+def status(
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where the spool is; default: PDP_DATA_DIR.")
+    ] = None,
+    json: Json = False,
+) -> None:
     """Show what is on disk and not in the ledger yet; beside a running server or without one.
 
     Of several workers it shows each spool; in JSON those after the first are its `others`.
@@ -40,6 +47,8 @@ def status(json: Json = False) -> None:
     from pdp.settings import load_settings
     from pdp.spool.status import look
 
+    if data_dir is not None:
+        os.environ["PDP_DATA_DIR"] = str(data_dir)
     settings = load_settings()
     spools = [look(path) for path in (settings.spool_dir, *further_spools(settings, 1))]
     found: list[dict[str, Any]] = []
@@ -123,7 +132,7 @@ def _say(found: dict[str, Any]) -> None:
         (
             "on disk",
             f"{found['records']:,} records in {_segments(found['segments'])}: "
-            f"{found['bytes'] / 1e6:,.1f} MB of {found['max_bytes'] / 1e6:,.1f}",
+            f"{_size(found['bytes'])} of {_size(found['max_bytes'])}",
         ),
         ("synced", _before(found["synced_before"], "nobody knows up to where")),
         ("checkpoint", _checkpoint(found)),
@@ -148,6 +157,13 @@ def _ledger(found: dict[str, Any]) -> str:
 
 def _segments(number: int) -> str:
     return "1 segment" if number == 1 else f"{number:,} segments"
+
+
+def _size(number: int) -> str:
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if number >= size:
+            return f"{number / size:,.1f} {unit}"
+    return f"{number} bytes"
 
 
 def _waiting(found: dict[str, Any]) -> str:

@@ -29,7 +29,10 @@ async def test_it_tells_what_waits_and_where_all_of_it_is(stack: Stack) -> None:
     )
     assert found["max_bytes"] == 8 * 1024**3
     assert found["oldest_age_seconds"] is None
-    lines = stack.run("spool", "status").stdout.splitlines()
+    own = stack.environment.pop("PDP_DATA_DIR")
+    lines = stack.run("spool", "status", "--data-dir", own).stdout.splitlines()
+    stack.environment["PDP_DATA_DIR"] = own
+    assert lines[1].endswith(f" {found['bytes'] / 1000:.1f} kB of 8.6 GB")
     assert "in use by a data plane" in lines[0]
     assert lines[-1] == "waiting     nothing: the ledger has it all"
     stack.stop()
