@@ -31,7 +31,7 @@ from pdp.store.sight import Sight
 
 ORGANIZATION = "org_4f6b1c2d3e4f5a6b"
 START = 1_790_000_000_000_000_000
-STEP = 2_592_000_000_000  # 10^6 of them are thirty days.
+STEP = 2_592_000_000  # 10^6 of them are thirty days.
 PEPPER = b"p" * 64
 ROUNDS = 5
 

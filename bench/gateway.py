@@ -26,7 +26,7 @@ from msgspec import Struct
 from bench.figures import Figures, options
 from bench.load import Meter, listens
 from bench.openloop import open_loop
-from bench.stand import echo, stand
+from bench.stand import Stand, echo, stand
 from pdp.demo.envoy import command, configure, example_config, find_envoy
 from pdp.demo.ports import Ports
 from tests.stack import eventually, free_port
@@ -40,7 +40,7 @@ _BODY = json.dumps(
         "max_tokens": 1,
     }
 )
-_ANSWER = json.dumps(
+ANSWER = json.dumps(
     {
         "object": "chat.completion",
         "choices": [{"message": {"content": "y" * 500}}],
@@ -50,7 +50,7 @@ _ANSWER = json.dumps(
 
 
 class Leg(Struct, frozen=True):
-    """One Envoy: its port, and the processes that work for its requests, by name."""
+    """One proxy: its port, and the processes that work for its requests, by name."""
 
     port: int
     pids: dict[str, int]
@@ -74,12 +74,17 @@ def main() -> None:
             "empty": leg("empty", empty_port, True, empty=empty_pid),
             "ext_authz": leg("decides", at.stack.grpc_port, True, data=data, control=control),
         }
-        for _ in range(chosen.rounds):
-            for what, each in legs.items():
-                at.settle()
-                measure(figures, what, each, request(at.key["api_key"]), chosen.seconds)
-    show(figures)
+        take(figures, at, legs, chosen.rounds, chosen.seconds)
+    show(figures, *list(legs)[1:])
     figures.save(chosen.out, "gateway")
+
+
+def take(figures: Figures, at: Stand, legs: dict[str, Leg], rounds: int, seconds: int) -> None:
+    """Measure all legs, one after another, several times."""
+    for _ in range(rounds):
+        for what, leg in legs.items():
+            at.settle()
+            measure(figures, what, leg, request(at.key["api_key"]), seconds)
 
 
 def measure(figures: Figures, what: str, leg: Leg, sent: bytes, seconds: int) -> None:
@@ -95,12 +100,12 @@ def measure(figures: Figures, what: str, leg: Leg, sent: bytes, seconds: int) ->
         figures.note(f"{what} p50", f"cpu us/req {name}", meter.cpu / count * 1e6)
 
 
-def show(figures: Figures) -> None:
-    """Print what each way of deciding adds."""
+def show(figures: Figures, *ways: str) -> None:
+    """Print what each way of deciding adds to "no auth"."""
     for percent in _PERCENTS:
         base = f"no auth p{percent}"
         figures.show(base, only=f" p{percent}")
-        for what in ("empty", "ext_authz"):
+        for what in ways:
             added = figures.median(f"{what} p{percent}") - figures.median(base)
             print(f"  {what} adds {added:.0f} us to p{percent} at {_RATE} requests a second")
 
@@ -160,7 +165,7 @@ def provider(port: int) -> dict[str, Any]:
     base = "type.googleapis.com/envoy.extensions.filters"
     answer = {
         "match": {"prefix": "/"},
-        "direct_response": {"status": 200, "body": {"inline_string": _ANSWER}},
+        "direct_response": {"status": 200, "body": {"inline_string": ANSWER}},
         "response_headers_to_add": [
             {
                 "header": {"key": "content-type", "value": "application/json"},

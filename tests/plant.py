@@ -60,9 +60,11 @@ class Plant:
         for stack in (*self.data, *self.controls):
             stack.stop()
 
-    def ask(self, control: int, method: str, path: str, **options: Any) -> Any:
-        """Ask the admin API of a control plane about keys."""
-        url = f"http://127.0.0.1:{self.controls[control].http_port}/v1/api-keys{path}"
+    def ask(
+        self, control: int, method: str, path: str, what: str = "api-keys", **options: Any
+    ) -> Any:
+        """Ask the admin API of a control plane about keys, or about `what`."""
+        url = f"http://127.0.0.1:{self.controls[control].http_port}/v1/{what}{path}"
         answer = requests.request(method, url, headers=self._headers, timeout=20, **options)
         assert answer.ok, answer.text
         return answer.json()
@@ -82,7 +84,8 @@ class Plant:
             return False
 
 
-async def reasons(channels: list[grpc.aio.Channel], api_key: str) -> set[str]:
+async def reasons(channels: list[grpc.aio.Channel], api_key: str, **fields: Any) -> set[str]:
     """Return what all data planes say of a key, without anything for the ledger to take."""
-    answers = await asyncio.gather(*(check(each, api_key, dry_run=True) for each in channels))
+    asked = (check(each, api_key, dry_run=True, **fields) for each in channels)
+    answers = await asyncio.gather(*asked)
     return {answer.reason for answer in answers}
