@@ -26,6 +26,9 @@ _DISPOSITION: Final = re.compile(
 )
 _PLAIN: Final = re.compile(r"text/plain(?:; ?charset=utf-8)?", re.IGNORECASE)
 _HEADERS: Final = frozenset({"Content-Disposition", "Content-Type", "Content-Length"})
+_HEAD: Final = re.compile(rb"(?:\r\n[A-Za-z-]+:[^\x00-\x1f\x7f]*)+\r\n\r\n")
+"""What stands between a boundary and a value. For many readers a mere line feed ends a header,
+and another one could begin behind it."""
 _ELSEWHERE: Final = re.compile(r"(?:.*[_.-])?urls?(?:\[\])?", re.IGNORECASE)
 """Names of fields that point to a file: how much there is of it, nobody here sees."""
 _WHOLE: Final = re.compile("[0-9]{1,9}", re.ASCII)
@@ -80,8 +83,19 @@ def parse_form(data: bytes, content_type: str) -> Form:
 
 
 def _check_frame(data: bytes, boundary: bytes, parts: int) -> None:
-    """Refuse a boundary where this reader saw none, and anything before and after the parts."""
-    if data.count(boundary) != parts + 1:
+    """Refuse what this reader does not look at, and others may.
+
+    That is a boundary where it saw none, lines in a head that end otherwise, and anything
+    before and after the parts.
+    """
+    found, at = 0, data.find(boundary)
+    while at >= 0:
+        at += len(boundary)
+        found += 1
+        if found <= parts and not _HEAD.match(data, at):
+            raise BadBody(_MALFORMED + "a part's headers are not plain lines")
+        at = data.find(boundary, at)
+    if found != parts + 1:
         raise BadBody(_MALFORMED + "its boundary is also in a part")
     if not data.startswith(boundary + b"\r\n") or not data.endswith(
         (boundary + b"--", boundary + b"--\r\n")

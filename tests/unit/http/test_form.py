@@ -138,6 +138,7 @@ def test_a_boundary_may_be_quoted(content_type: str) -> None:
     assert parse_form(form(MODEL), content_type).body.model == "whisper-1"
 
 
+NAMED = 'Content-Disposition: form-data; name="model"'
 SECOND = field("model", "gpt-4o")
 
 
@@ -184,6 +185,12 @@ SECOND = field("model", "gpt-4o")
         form(MODEL, more='Content-Disposition: form-data; name="user"\r\n'),
         form(MODEL, more="Content-Length: 3\r\n"),
         form(MODEL, more=" folded\r\n"),
+        # A line feed alone ends a header for Go, PHP and Python's `email`.
+        form(MODEL, ('form-data; name="file"; filename="a"\r\nContent-Type: a\n' + NAMED, b"")),
+        form(MODEL, ('form-data; name="file"; filename="a"\r\nContent-Type: a\r' + NAMED, b"")),
+        form(MODEL).replace(b"Disposition:", b"Disposition\n:"),
+        form(MODEL).replace(b"Disposition:", b"Disposition\t:"),
+        form(MODEL).replace(b"Content-D", b"\nContent-D"),
         form(*(field(f"f{number}", "") for number in range(MAX_PARTS + 1))),
         # A file that is fetched from elsewhere is as long as it likes.
         form(MODEL, FILE, field("url", "https://example.com/day.mp3")),
