@@ -169,4 +169,4 @@ def estimated_tokens(shape: Shape, most: int, action: str = "") -> int:
     if shape.encoded or action == "images:generate":
         return most
     usual = _BYTES_OF_EVENTS if shape.events else _BYTES_OF_TEXT
-    return min(most, math.ceil(shape.size / _BYTES.get(action, usual)))
+    return min(most, -(-shape.size // _BYTES.get(action, usual)))

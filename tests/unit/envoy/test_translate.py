@@ -114,6 +114,7 @@ def test_an_estimate_is_bounded() -> None:
     assert plain == [0, 1, 1, 2, 10]
     events = [estimated_tokens(Shape(size, events=True), 10) for size in (0, 1, 32, 33, 1000)]
     assert events == [0, 1, 1, 2, 10]
+    assert estimated_tokens(Shape(10**400), 10) == 10
 
 
 def test_headers_tell_the_shape_and_silence_is_dearer() -> None:
