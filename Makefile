@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Each sets up what it lacks.
 .DEFAULT_GOAL := help
-.PHONY: help venv xds demo test lint protos requirements bench fuzz storm crash explore escalate flood clean
+.PHONY: help venv xds demo test lint protos requirements bench fuzz properties storm crash explore escalate flood clean
 BIN := .venv/bin
 
 help:  ## say what there is
@@ -41,6 +41,10 @@ bench: venv  ## measure: engine, wire, reports, gateway, freshness; figures go t
 
 fuzz: venv  ## feed 10^6 random and mutated inputs to every entry point (ARGS="--seed 1")
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+properties: venv  ## try the properties with twenty times the examples of the suite, others each time
+	@scripts/test-tools
+	PDP_TEST_EXAMPLES=20 $(BIN)/python -m pytest -n 2 --timeout 0 tests/property $(ARGS)
 
 storm: venv  ## kill -9 of data planes and Redis during 100,000 checks of four data planes (ARGS="--seed 1")
 	@scripts/test-tools

@@ -22,7 +22,7 @@ class Backdrop:
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.stack = Stack(folder, **settings)
-        self.stack.init()
+        self.stack.init_by_copy()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()

@@ -3,15 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
 
+from tests.examples import load_profile
 from tests.postgres import Postgres, running_postgres
 from tests.redis import RedisCluster, RedisServer, running_cluster, running_redis
 from tests.store import PostgresStore, SqliteStore, Store
 
-# Time is no property of the code: a busy machine must not fail a test.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+load_profile()
 
 
 @pytest.fixture(scope="session")

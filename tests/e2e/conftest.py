@@ -14,7 +14,7 @@ from tests.stack import Stack
 def stack(tmp_path: Path) -> Iterator[Stack]:
     """A stack that is initialized but not started; stopped at the end whatever happens."""
     made = Stack(tmp_path)
-    made.init()
+    made.init_by_copy()
     yield made
     made.stop()
 

@@ -55,7 +55,7 @@ async def test_a_key_revoked_while_cut_off_is_refused_after_the_stated_staleness
     tmp_path: Path,
 ) -> None:
     stack = Stack(tmp_path, PDP_MAX_STALENESS="2")
-    stack.init()
+    stack.init_by_copy()
     key = stack.create_key()
     stack.start()
     try:

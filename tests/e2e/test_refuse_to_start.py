@@ -5,7 +5,6 @@ import shutil
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -22,14 +21,7 @@ from tests.stack import DEADLINE, Stack, eventually
 
 def refused(stack: Stack, *arguments: str) -> str:
     """Run `pdp serve` to its refusal; return the one line it gives as its reason."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pdp", "serve", *arguments],
-        env=stack.environment,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    done = stack.run("serve", *arguments)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("pdp: ")]

@@ -20,7 +20,7 @@ from tests.http2 import (
     frame,
 )
 
-TIMEOUT: Final = 8.0
+TIMEOUT: Final = 30.0
 _PING: Final = b"GET /ping HTTP/1.1\r\nhost: llm.test\r\n\r\n"
 _PONG: Final = "403 route_not_allowed"
 

@@ -1,14 +1,16 @@
 """Attempts to get around the gateway: each gets its answer, and nothing else happens."""
 
-import asyncio
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
+import grpc
 import pytest
 from msgspec import Struct
 
+from pdp.v1 import policy_decision_pb2 as pb
+from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
 from tests.e2e.envoy.attempt import Attempt, Send, http1, http2, load_groups
 from tests.e2e.envoy.conftest import Gateway
 from tests.e2e.envoy.page import PAGE, page
@@ -39,6 +41,8 @@ class Stage:
     def __init__(self, gateway: Gateway, admin: Provider) -> None:
         self.gateway = gateway
         self._admin = admin
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{gateway.stack.grpc_port}")
+        self._stub = pb_grpc.PolicyDecisionServiceStub(self._channel)
         self.keys = {
             name: gateway.stack.create_key(
                 name=name,
@@ -77,12 +81,17 @@ class Stage:
         """Return what is spent and held, by refused key and unit of a limit."""
         found = {}
         for name, model in (("refused key", "gpt-4o"), ("refused other", "gpt-4o-mini")):
-            key = self.keys[name]["api_key"]
-            answer = asyncio.run(self.gateway.stack.check(key, model=model, dry_run=True))
+            key, action = self.keys[name]["api_key"], "chat:completions"
+            asked = pb.CheckRequest(api_key=key, action=action, model=model, dry_run=True)
+            answer = self._stub.Check(asked, timeout=30)
             assert {limit.unit for limit in answer.limits} == {"nano_usd", "tokens", "requests"}
             for limit in answer.limits:
                 found[name, limit.unit] = (limit.spent, limit.held)
         return found
+
+    def close(self) -> None:
+        """Hang up."""
+        self._channel.close()
 
 
 def user_agent(attempt: Attempt, number: int) -> str:
@@ -119,7 +128,9 @@ def stage(gateway: Gateway) -> Iterator[Stage]:
         return admin
 
     admin = gateway.run(serve())
-    yield Stage(gateway, admin)
+    made = Stage(gateway, admin)
+    yield made
+    made.close()
     gateway.run(admin.stop())
 
 

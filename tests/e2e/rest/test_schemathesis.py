@@ -13,7 +13,7 @@ from tests.stack import Stack
 def running(tmp_path: Path) -> Iterator[Stack]:
     """A stack of its own: a fuzzer may well revoke the key that it asks with."""
     stack = Stack(tmp_path)
-    stack.init()
+    stack.init_by_copy()
     stack.start()
     yield stack
     stack.stop()

@@ -20,7 +20,7 @@ from tests.stack import Stack, eventually
 def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Admin]:
     """A server behind one proxy."""
     stack = Stack(tmp_path_factory.mktemp("proxied"), PDP_HTTP_TRUSTED_HOPS="1")
-    stack.init()
+    stack.init_by_copy()
     stack.start()
     try:
         yield Admin(stack, stack.root["api_key"])

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
+from tests.examples import tries
 from tests.property.control.thief import Call, Play, World, playing, sequences, worlds
 from tests.property.control.weakness import WEAKNESSES, WITNESSES, weaken
 from tests.store import Store
 
-EXAMPLES = 50
+EXAMPLES = 30
 """`make escalate` plays more."""
 
 
@@ -19,7 +20,7 @@ def play(sqlite_store: Store) -> Iterator[Play]:
         yield played
 
 
-@settings(max_examples=EXAMPLES)
+@tries(EXAMPLES)
 @given(worlds(), sequences())
 def test_no_sequence_of_calls_gives_a_caller_more_than_it_has(
     play: Play, world: World, asked_for: list[Call]

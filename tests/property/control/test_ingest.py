@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,6 +18,7 @@ from pdp.control.ingest import ingest
 from pdp.errors import Conflict
 from pdp.quota.hold import Window
 from pdp.records import Extended, Held, Record, encode
+from tests.examples import tries
 from tests.store import Store
 from tests.unit.control.desk import (
     DAY,
@@ -138,7 +139,7 @@ def _held(row: dict[str, Any]) -> tuple[int, int]:
     return row["held_cost"], row["held_tokens"]
 
 
-@settings(max_examples=60, deadline=None)
+@tries(25)
 @given(spool=spools(), batches=BATCHES)
 def test_any_delivery_is_the_same_as_one(
     sqlite_store: Store, spool: list[Record], batches: list[Batch]
@@ -146,7 +147,7 @@ def test_any_delivery_is_the_same_as_one(
     asyncio.run(compare(sqlite_store, list(map(encode, spool)), batches))
 
 
-@settings(max_examples=10, deadline=None)
+@tries(10)
 @given(spool=spools(), batches=BATCHES)
 def test_any_delivery_is_the_same_as_one_on_postgresql(
     postgresql_store: Store, spool: list[Record], batches: list[Batch]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
@@ -30,6 +30,7 @@ from pdp.spool.keeper import SpoolKeeper
 from pdp.spool.recover import recover
 from pdp.stats import Stats
 from pdp.store.sight import Sight
+from tests.examples import tries
 from tests.store import Store
 from tests.unit.control.desk import Desk, opened_desk, rows, spend
 from tests.unit.spool.desk import totals
@@ -216,7 +217,7 @@ async def check_ledger(world: World, at: int, cost: int, status: str) -> None:
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@tries(25)
 @given(LIVES)
 def test_whatever_comes_late_is_corrected_once(sqlite_store: Store, life: Life) -> None:
     with tempfile.TemporaryDirectory() as name:

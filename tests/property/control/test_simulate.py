@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdp.control.policies import simulate, validate
@@ -15,6 +15,7 @@ from pdp.options import Options
 from pdp.policy.attributes import Attributes
 from pdp.quota.hold import Settlement, Window
 from pdp.wording import instant
+from tests.examples import tries
 from tests.property.policy.documents import Tree, conditional_trees, requests, trees
 from tests.wire.harness import Desk, FixedPrices
 
@@ -85,7 +86,7 @@ def _parts(window: Window) -> tuple[str, int, int]:
     return window.key_id, window.day, window.month
 
 
-@settings(max_examples=150)
+@tries(60)
 @given(families(), requests(), st.data())
 def test_a_simulation_agrees_with_the_engine(
     records: list[KeyRecord], asked: Attributes, data: st.DataObject
@@ -124,7 +125,7 @@ def test_a_simulation_agrees_with_the_engine(
     assert [each for each in told if each[0] in {name for name, _, _ in real}] == real
 
 
-@settings(max_examples=60)
+@tries(30)
 @given(families())
 def test_what_decides_is_valid(records: list[KeyRecord]) -> None:
     for record in records:
@@ -150,7 +151,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=150)
+@tries(60)
 @given(JSON)
 def test_anything_gets_an_answer_with_places(body: Any) -> None:
     found = validate(body, 0)

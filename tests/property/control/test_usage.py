@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,6 +18,7 @@ from pdp.quota.calendar import Calendar
 from pdp.quota.hold import Window
 from pdp.records import Held, Record
 from pdp.store.sight import Sight
+from tests.examples import tries
 from tests.store import Store
 from tests.unit.control.desk import Desk, denied, expired, held, opened_desk, settled, unchecked
 
@@ -210,7 +211,7 @@ async def compare(
 ORDERS = st.lists(st.integers(0, 7), max_size=30)
 
 
-@settings(max_examples=40, deadline=None)
+@tries(15)
 @given(st.sampled_from(ZONES), REQUESTS, ORDERS, st.integers(1, 12))
 def test_usage_is_that_of_the_oracle_and_of_the_log(
     sqlite_store: Store, zone: str, requests: list[Request], order: list[int], length: int
@@ -218,7 +219,7 @@ def test_usage_is_that_of_the_oracle_and_of_the_log(
     asyncio.run(compare(sqlite_store, zone, requests, order, length))
 
 
-@settings(max_examples=6, deadline=None)
+@tries(6)
 @given(st.sampled_from(ZONES), REQUESTS, ORDERS, st.integers(1, 12))
 def test_usage_is_that_of_the_oracle_and_of_the_log_on_postgresql(
     postgresql_store: Store, zone: str, requests: list[Request], order: list[int], length: int

@@ -3,11 +3,11 @@
 from collections import Counter
 from typing import Any
 
-from hypothesis import settings
-from hypothesis.stateful import invariant, rule
+from hypothesis.stateful import rule
 
 from pdp.counters.memory import MemoryCounters
 from pdp.records import decode
+from tests.examples import tries
 from tests.property.counters.machine import Machine
 
 
@@ -29,13 +29,16 @@ class MemoryMachine(Machine):
         for entry in self.entries:
             entry.relying = Counter(host=1)
 
-    @invariant()
+    @rule()
     def a_replay_is_no_different(self) -> None:
         replayed = MemoryCounters()
         for record in self.records:
             replayed.apply(decode(record))
         assert self._seen_by(replayed) == self._seen_by(self.counters)
 
+    def teardown(self) -> None:
+        self.a_replay_is_no_different()
+
 
 TestMemoryCounters = MemoryMachine.TestCase
-TestMemoryCounters.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+TestMemoryCounters.settings = tries(60, 40)

@@ -10,6 +10,7 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 from pdp.counters.redis.counters import RedisCounters
 from pdp.records import decode
 from tests.counting import Plane
+from tests.examples import tries
 from tests.property.counters.machine import Machine, Who
 from tests.redis import RedisServer
 
@@ -77,10 +78,5 @@ def test_redis_counters(redis: RedisServer) -> None:
     RedisMachine.server = redis
     run_state_machine_as_test(
         RedisMachine,
-        settings=settings(
-            max_examples=25,
-            stateful_step_count=30,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
+        settings=settings(tries(12, 30), suppress_health_check=list(HealthCheck)),
     )

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from adapters.nginx.usage import logfile
 from adapters.nginx.usage.follower import RETIRE, Follower
 from adapters.nginx.usage.place import Places
+from tests.examples import tries
 
 LONGEST = 1000
 """Bytes of a line here: megabytes would only take longer."""
@@ -222,5 +222,5 @@ class Machine(RuleBasedStateMachine):
         self.now += RETIRE
 
 
-Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Machine.TestCase.settings = tries(40, 30)
 TestFollower = Machine.TestCase

@@ -4,11 +4,12 @@ from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdp.policy.attributes import Attributes
 from pdp.policy.daytime import TimeBetween
+from tests.examples import tries
 
 ZONES = sorted(files("tzdata").joinpath("zones").read_text("utf-8").split())
 MINUTES = st.integers(0, 24 * 60 - 1)
@@ -24,7 +25,7 @@ def at(seconds: int, fraction: int = 0) -> Attributes:
     return Attributes("chat:completions", "m", "p", "", None, {}, seconds * 10**9 + fraction)
 
 
-@settings(max_examples=400)
+@tries(200)
 @given(st.sampled_from(ZONES), PAIRS, SECONDS, st.integers(0, 10**9 - 1))
 def test_no_instant_is_in_both_of_two_spans_that_fill_the_day_nor_in_none(
     name: str, pair: tuple[int, int], seconds: int, fraction: int
@@ -34,7 +35,7 @@ def test_no_instant_is_in_both_of_two_spans_that_fill_the_day_nor_in_none(
     assert TimeBetween(start, end, zone).holds(now) is not TimeBetween(end, start, zone).holds(now)
 
 
-@settings(max_examples=400)
+@tries(200)
 @given(st.sampled_from(ZONES), PAIRS, SECONDS)
 def test_an_instant_in_a_span_belongs_to_the_day_on_which_the_wall_clock_showed_its_start(
     name: str, pair: tuple[int, int], seconds: int

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdp.errors import InvalidDocument
@@ -12,6 +12,7 @@ from pdp.policy.document import parse_policy
 from pdp.policy.operators import OPERATORS
 from pdp.policy.permissions import parse_permissions
 from pdp.problems import Problems
+from tests.examples import tries
 
 SCALARS = (
     st.none()
@@ -44,7 +45,7 @@ def faults_of(problems: Problems) -> list[str]:
     return [problem.location for problem in caught.value.problems]
 
 
-@settings(max_examples=150)
+@tries(100)
 @given(JSON)
 def test_any_json_is_read_or_has_located_faults(document: Any) -> None:
     for parse in (parse_policy, parse_permissions, parse_ip_allowlist):
@@ -54,7 +55,7 @@ def test_any_json_is_read_or_has_located_faults(document: Any) -> None:
         assert all(place.startswith("here") for place in faults_of(problems))
 
 
-@settings(max_examples=150)
+@tries(100)
 @given(st.sampled_from(sorted(OPERATORS)), JSON)
 def test_any_value_of_an_operator_is_read_or_has_faults_at_it(name: str, value: Any) -> None:
     problems = Problems()

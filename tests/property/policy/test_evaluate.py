@@ -3,10 +3,11 @@
 from typing import Any
 
 import msgspec
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pdp.policy.chain import Attributes, Evaluation
+from tests.examples import tries
 from tests.property.policy import reference
 from tests.property.policy.documents import (
     Tree,
@@ -35,7 +36,7 @@ def with_statements(tree: Tree, place: int, change: Any) -> Tree:
     )
 
 
-@settings(max_examples=400)
+@tries(150)
 @given(trees() | conditional_trees(), requests(), spends())
 def test_compiled_evaluator_equals_the_reference(
     tree: Tree, request: Attributes, spend: Spend
@@ -46,7 +47,7 @@ def test_compiled_evaluator_equals_the_reference(
     assert bool(found.message) is not found.allowed
 
 
-@settings(max_examples=120)
+@tries(50)
 @given(trees(), requests(), spends(), statements(effects=("Deny",)), st.data())
 def test_adding_a_deny_never_allows_more(
     tree: Tree, request: Attributes, spend: Spend, deny: Any, data: st.DataObject
@@ -56,7 +57,7 @@ def test_adding_a_deny_never_allows_more(
         assert decide(tree, request, spend).allowed
 
 
-@settings(max_examples=120)
+@tries(50)
 @given(trees(), requests(), spends(), st.data())
 def test_order_of_statements_never_matters(
     tree: Tree, request: Attributes, spend: Spend, data: st.DataObject
@@ -68,7 +69,7 @@ def test_order_of_statements_never_matters(
     assert (found.allowed, found.reason) == (same.allowed, same.reason)
 
 
-@settings(max_examples=200)
+@tries(80)
 @given(conditional_trees() | trees(), requests(), spends(), spends())
 def test_the_result_stands_as_long_as_its_guards_hold(
     tree: Tree, request: Attributes, spend: Spend, later: Spend

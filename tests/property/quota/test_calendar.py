@@ -1,14 +1,14 @@
 """No instant is in two windows or in none, in any timezone."""
 
-from datetime import timedelta
 from functools import cache
 from zoneinfo import available_timezones
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdp.model import Moved
 from pdp.quota.calendar import Calendar
+from tests.examples import tries
 
 SECOND = 1_000_000_000
 ZONES = st.sampled_from(sorted(available_timezones()))
@@ -21,7 +21,7 @@ def calendar(zone: str) -> Calendar:
     return Calendar(zone)
 
 
-@settings(max_examples=400, deadline=timedelta(seconds=2))
+@tries(200)
 @given(zone=ZONES, now=FROM_1860_TO_2037, steps=st.integers(1, 4))
 def test_windows_tile_time(zone: str, now: int, steps: int) -> None:
     for window in (calendar(zone).day, calendar(zone).month):
@@ -37,7 +37,7 @@ def test_windows_tile_time(zone: str, now: int, steps: int) -> None:
         assert window(start * SECOND - 1)[1] == start
 
 
-@settings(max_examples=200, deadline=timedelta(seconds=2))
+@tries(100)
 @given(zone=ZONES, now=FROM_1860_TO_2037)
 def test_months_are_made_of_days(zone: str, now: int) -> None:
     start, end = calendar(zone).month(now)
@@ -47,7 +47,7 @@ def test_months_are_made_of_days(zone: str, now: int) -> None:
     assert 27 * 86400 < end - start < 33 * 86400
 
 
-@settings(max_examples=200, deadline=timedelta(seconds=2))
+@tries(200)
 @given(zones=st.lists(ZONES, min_size=2, max_size=4), now=FROM_1860_TO_2037, later=st.data())
 def test_windows_go_on_over_changes_of_the_timezone(
     zones: list[str], now: int, later: st.DataObject

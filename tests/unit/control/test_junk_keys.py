@@ -19,7 +19,7 @@ from pdp.secret import hash_secret, make_secret
 from pdp.store.database import Database
 from tests.unit.control.desk import PEPPER, SECOND, Desk
 
-MANY = 100_000
+MANY = 20_000
 REMEMBERED = 50
 
 
@@ -84,7 +84,7 @@ def junk(number: int) -> str:
     return f"sk-{number:048d}"
 
 
-async def test_a_hundred_thousand_junk_keys_cost_no_query_and_no_memory(desk: Desk) -> None:
+async def test_twenty_thousand_junk_keys_cost_no_query_and_no_memory(desk: Desk) -> None:
     known = await desk.create()
     cache = cache_of(desk)
     with statements(desk) as heard:
@@ -93,7 +93,7 @@ async def test_a_hundred_thousand_junk_keys_cost_no_query_and_no_memory(desk: De
             assert cache.lookup(junk(number)) is None
         grown = sys.getallocatedblocks() - before
     assert heard == []
-    assert grown < MANY // 100  # Remembering one takes a block or more.
+    assert grown < MANY // 20  # Remembering one takes a block or more.
     # The same eyes see a query where there is one.
     with statements(desk) as heard:
         assert await look_up(cache, known["api_key"]) is not None

@@ -123,5 +123,6 @@ async def test_cascade_has_no_bound_on_the_keys_below(desk: Desk) -> None:
         await connection.execute(sa.insert(api_keys), many)
     revoked = await desk.keys.revoke(desk.actor, desk.root.key_id, desk.now, cascade=True)
     assert revoked["live_children"] == 0
-    statuses = [key["status"] async for key in desk.keys.every(desk.actor, desk.now)]
-    assert statuses == ["revoked"] * 33_001
+    async with desk.database.reading() as connection:
+        left = sa.select(sa.func.count()).where(api_keys.c.revoked_at.is_(None))
+        assert await connection.scalar(left) == 0

@@ -56,7 +56,7 @@ def test_every_fault_is_told() -> None:
         (b"a: *b\n", "x.yaml:1:4"),
         (b"\xff", "x.yaml"),
         (b"a: \x00", "x.yaml"),
-        (b"[" * 100_000, "x.yaml"),
+        (b"[" * 600, "x.yaml"),
         (b"a: &a [*a]", "a[0]"),
         (b"- " * 100_000, "x.yaml"),
     ],
