@@ -60,13 +60,12 @@ class Workers(Collector):
         self._workers = workers
         self._merged = Merged()
         self._metrics: Sequence[Metric] = ()
-        self._have_begun = False
 
     def unready(self) -> str:
         """Return what is missing; nothing while half of them are ready, once all have been."""
         of, ready = len(self._workers), self._ready()
-        self._have_begun = self._have_begun or ready == of
-        if ready >= (needed(of) if self._have_begun else of):
+        have_begun = all(child.ready.is_set() for child in self._workers)
+        if ready >= (needed(of) if have_begun else of):
             return ""
         return f"{ready} of {of} workers are ready"
 

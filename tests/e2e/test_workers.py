@@ -90,6 +90,13 @@ def figures(stack: Stack) -> Mapping[str, float]:
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
 
+def listeners(protocol: str, port: int) -> int:
+    """Return how many sockets listen on a port of loopback."""
+    rows = [row.split() for row in Path(f"/proc/net/{protocol}").read_text().splitlines()[1:]]
+    states = ("0A", "07")  # LISTEN of TCP; UDP has but one.
+    return sum(row[1] == f"0100007F:{port:04X}" and row[3] in states for row in rows)
+
+
 async def test_a_hold_of_one_worker_is_counted_and_settled_by_the_other(hosts: Hosts) -> None:
     two = hosts.two
     key = hosts.create_key(budget_limits={"total": 0.03})
@@ -153,13 +160,19 @@ async def test_one_that_is_killed_comes_back_and_the_other_goes_on(hosts: Hosts)
     async with lines(two, key["api_key"]) as (one, another):
         held = [await check(each, key["api_key"], **ASKED) for each in (one, another)]
         before = figures(two)
-        two.kill("data")
+        killed = two.kill("data")
+        eventually(lambda: killed not in two.child_pids("data"), "it is dead")
         usages = [{"reservation_id": each.reservation_id, "cost_usd": "0.5"} for each in held]
         async with two.channel() as channel:
             for usage in usages:
                 assert (await report(channel, usage)).accepted == 1
         assert two.get("/readyz")[0] == 200, "half of them are enough"
-    eventually(lambda: figures(two)[READY] == 2, "it is back", deadline=30)
+
+    def is_back() -> bool:
+        pids = two.child_pids("data")
+        return killed not in pids and len(pids) == 2 and figures(two)[READY] == 2
+
+    eventually(is_back, "it is back", deadline=30)
     after = figures(two)
     fallen = {
         name for name, value in before.items() if "_total" in name and after.get(name, 0) < value
@@ -179,6 +192,7 @@ def test_what_they_share_is_claimed_and_what_each_has_is_told(hosts: Hosts, tmp_
     """The last of the module: the host is down from here on."""
     two = hosts.two
     eventually(lambda: figures(two)[READY] == 2, "both are there", deadline=30)
+    assert [listeners("tcp", two.nginx_port), listeners("udp", two.usage_port)] == [2, 2]
     second = Stack(tmp_path)
     second.environment = {**two.environment, "PDP_DATA_DIR": str(tmp_path / "another")}
     refused = second.run("serve", "--plane", "data")

@@ -87,7 +87,9 @@ def test_it_is_ready_when_all_have_been_and_half_are(tmp_path: Path) -> None:
     workers = Workers(settings_of(tmp_path), children)
     children[0].is_ready = children[1].is_ready = True
     assert workers.unready() == "2 of 3 workers are ready"
-    children[2].is_ready = True
+    for child in children:
+        child.is_ready = True
+        child.ready.set()
     assert workers.unready() == ""
     children[0].is_ready = False
     assert workers.unready() == ""
