@@ -21,10 +21,13 @@ _CHUNK: Final = 100
 """Episodes that a process plays before it says how it went."""
 
 _SHARES: Final = {
-    "ext_authz": 35,
-    "nginx": 15,
-    "check": 15,
-    "report": 15,
+    "ext_authz": 25,
+    "ext_authz_forms": 10,
+    "nginx": 10,
+    "nginx_forms": 5,
+    "usage_lines": 10,
+    "check": 10,
+    "report": 10,
     "access_log": 10,
     "mixed": 10,
 }
@@ -102,7 +105,7 @@ def run(work: Sequence[Chunk], processes: int) -> int:
 
 def _tell_driver(driver: str, played: Sequence[Played]) -> None:
     inputs, seconds = sum(each.inputs for each in played), sum(each.seconds for each in played)
-    _tell(f"{driver:11} {inputs:9,} inputs  {inputs / max(seconds, 1e-9):7,.0f}/s a process\n")
+    _tell(f"{driver:15} {inputs:9,} inputs  {inputs / max(seconds, 1e-9):7,.0f}/s a process\n")
     outcomes: Counter[str] = sum((each.outcomes for each in played), Counter())
     for outcome, times in outcomes.most_common():
         _tell(f"{times:12,}  {outcome}\n")

@@ -13,9 +13,10 @@ from pdp.reasons import REASONS
 from pdp.records import Denied, Held
 from pdp.serve.rpc import Answer, encoded, settled
 from tests.fuzz import oracle
+from tests.fuzz.asked import Asked, check_hold, check_key, seen
 from tests.fuzz.bodies import CHAT
 from tests.fuzz.oracle import expect
-from tests.fuzz.world import DEFAULT_OUTPUT, NAMES, Step, World
+from tests.fuzz.world import Step, World
 
 
 async def feed_authorization(world: World, step: Step) -> str:
@@ -46,9 +47,11 @@ async def feed_authorization(world: World, step: Step) -> str:
     return reason
 
 
-def _body(message: pb.CheckRequest) -> bytes:
+def _asked(message: pb.CheckRequest) -> Asked:
     http = message.attributes.request.http
-    return http.raw_body or http.body.encode()
+    body = http.raw_body or http.body.encode()
+    address = message.attributes.source.address.socket_address.address
+    return Asked(http.method, http.path, http.headers, body, address, len(body))
 
 
 def _headers(options: Any) -> dict[str, str]:
@@ -86,27 +89,10 @@ def _check_denied_records(world: World, message: pb.CheckRequest, mark: int) -> 
     for record in world.sink.since(mark):
         expect(isinstance(record, Denied), f"a denial wrote {type(record).__name__}")
         assert isinstance(record, Denied)
-        _check_key(message, record.facts.key_id)
-        seen = _seen(message)
-        expect(record.facts.model == (seen.get("model") or "")[:256], "denied for another model")
-
-
-def _seen(message: pb.CheckRequest) -> dict[str, Any]:
-    """Return the decisive members of a body that has been decided on."""
-    http = message.attributes.request.http
-    if http.method == "GET":
-        return {}
-    try:
-        return oracle.strict_body(_body(message))
-    except oracle.Unclear as error:
-        raise oracle.Violation(f"decided on a body that is not clear: {error}") from error
-
-
-def _check_key(message: pb.CheckRequest, key_id: str) -> None:
-    http = message.attributes.request.http
-    keys = oracle.presented(http.headers)
-    expect([NAMES.get(each) for each in keys] == [key_id], f"decided for {key_id}, another key")
-    expect(not any(oracle.is_in_query(http.path, each) for each in keys), "a key in the URL")
+        asked = _asked(message)
+        check_key(asked, record.facts.key_id)
+        model = seen(asked).get("model") or ""
+        expect(record.facts.model == model[:256], "denied for another model")
 
 
 async def _check_allowed(
@@ -119,46 +105,24 @@ async def _check_allowed(
     world.references.append(response.dynamic_metadata.fields["ref"].string_value)
     hold = world.live().get(reference.reservation_id)
     assert hold is not None, "allowed without a hold"
-    key_id = hold.key_id
-    _check_key(message, key_id)
-    _check_what_was_seen(world, message, hold, _seen(message))
+    asked = _asked(message)
+    check_hold(world, asked, hold)
     removed = set(ok.headers_to_remove)
     expect(removed >= set(oracle.CREDENTIALS), "the key goes upstream")
     oracle.check_headers(_headers(ok.response_headers_to_add), denied=False)
     forced = set(_headers(ok.headers))
     expect(forced <= {FORCE_USAGE}, "a header for the upstream")
     expect((FORCE_USAGE in removed) != bool(forced), "the client's own word about usage passes")
-    if hold.action == "chat:stream" and message.attributes.request.http.path.startswith(CHAT):
-        expect(forced or oracle.asks_for_usage(_seen(message)), "a stream that tells no usage")
+    if hold.action == "chat:stream" and asked.path.startswith(CHAT):
+        expect(forced or oracle.asks_for_usage(seen(asked)), "a stream that tells no usage")
     records = world.sink.since(mark)
     if records:
         expect(len(records) == 1 and isinstance(records[0], Held), "a permission is one record")
         expect(world.figures() != before, "allowed and nothing counted")
-        world.check_no_overspend(key_id)
+        world.check_no_overspend(hold.key_id)
         return "ok"
     expect(world.figures() == before, "an answer that is repeated counts again")
     return "again"
-
-
-def _check_what_was_seen(
-    world: World, message: pb.CheckRequest, hold: Any, seen: dict[str, Any]
-) -> None:
-    http = message.attributes.request.http
-    path = http.path.partition("?")[0]
-    action = oracle.action_of(http.method, path, seen)
-    expect(hold.action == action != "", f"allowed {hold.action}, is {action}")
-    expect(hold.model == (seen.get("model") or ""), f"allowed {hold.model}, is {seen}")
-    expect(hold.model or action == "models:list", "allowed without a model")
-    least = oracle.least_tokens(path, len(_body(message)), seen, DEFAULT_OUTPUT)
-    least = least if oracle.has_tokens(hold) else 0
-    expect(hold.tokens == least, f"holds {hold.tokens} tokens for {least}")
-    address = message.attributes.source.address.socket_address.address
-    if world.trusted_hops:
-        address = http.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-        address = address.partition(":")[0] if address.count(":") == 1 else address
-    allowed = oracle.may(hold.key_id, action, hold.model, address)
-    expect(allowed, f"{hold.key_id} may not do {action} with {hold.model} from {address}")
-    expect(world.is_alive(hold.key_id), f"{hold.key_id} is dead")
 
 
 async def _check_undone(world: World, response: pb.CheckResponse, answer: Answer) -> None:

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import socket
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, Final
 
+import h11
 from google.protobuf.message import DecodeError
 
 from adapters.envoy.v1 import wire_pb2 as envoy
@@ -15,12 +17,13 @@ from adapters.nginx.connection import Connection
 from pdp.credentials import CREDENTIAL_HEADERS
 from pdp.reasons import REASONS
 from pdp.records import Denied, Held, Settled
-from tests.fuzz.make import make_authorization
+from tests.fuzz.asked import Asked, check_hold
+from tests.fuzz.make import make_authorization, make_form_authorization
 from tests.fuzz.mutate import mutate_bytes, random_bytes
 from tests.fuzz.oracle import expect
 from tests.fuzz.world import Step, World
 
-BOUNDS: Final = Bounds(max_body=1_000, max_head=8_000, most_buffered=40_000)
+BOUNDS: Final = Bounds(max_body=3_000, max_head=8_000, most_buffered=40_000)
 TOKENS: Final = (
     *(b"\r\n", b"\r\n\r\n", b"\n", b"\0", b": ", b"0\r\n\r\n", b"POST /decide HTTP/1.1\r\n"),
     *(b"transfer-encoding: chunked\r\n", b"content-length: 5\r\n", b"connection: close\r\n"),
@@ -30,22 +33,32 @@ TOKENS: Final = (
 
 def make_nginx(rng: Random, world: World) -> bytes:
     """Return one to three requests as NGINX would send them, more or less."""
-    data = b"".join(_request(rng, world) for _ in range(rng.choice((1, 1, 1, 2, 3))))
+    return _requests(rng, world, make_authorization)
+
+
+def make_nginx_form(rng: Random, world: World) -> bytes:
+    """Return such requests whose bodies are forms."""
+    return _requests(rng, world, make_form_authorization)
+
+
+def _requests(rng: Random, world: World, make: Callable[[Random, World], bytes]) -> bytes:
+    data = b"".join(_request(rng, make(rng, world)) for _ in range(rng.choice((1, 1, 1, 2, 3))))
     kind = rng.random()
     if kind < 0.02:
         return random_bytes(rng, 300)
     return mutate_bytes(rng, data, TOKENS) if kind < 0.3 else data
 
 
-def _request(rng: Random, world: World) -> bytes:
+def _request(rng: Random, made: bytes) -> bytes:
     try:
-        message = envoy.CheckRequest.FromString(make_authorization(rng, world))
+        message = envoy.CheckRequest.FromString(made)
     except DecodeError:
         return b""
     http = message.attributes.request.http
     body = http.raw_body or http.body.encode()
     lines = [
         f"POST {rng.choice(('/decide', '/decide', '/decide', '/auth', '/'))} HTTP/1.1",
+        "Host: pdp",
         f"X-PDP-Method: {http.method}",
         f"X-PDP-URI: {http.path}",
         f"X-PDP-Request-Id: {http.headers.get('x-request-id', '')}",
@@ -103,6 +116,7 @@ class Wire(asyncio.Transport):
 async def feed_nginx(world: World, step: Step) -> str:
     """Send bytes in two pieces; return what came of the last request in them."""
     before, mark = world.figures(), len(world.sink.written)
+    live = dict(world.live())
     house, tasks = House(BOUNDS), set[asyncio.Task[None]]()
     wire = Wire(step.gone)
     connection = Connection(house, world.nginx, tasks)
@@ -123,13 +137,65 @@ async def feed_nginx(world: World, step: Step) -> str:
     told = {_reference(headers) for status, headers, _ in answers if status == 200}
     records = world.sink.since(mark)
     expect(all(isinstance(one, Held | Denied | Settled) for one in records), "an odd record")
+    live.update((one.hold.reservation_id, one.hold) for one in records if isinstance(one, Held))
     held = {one.hold.reservation_id for one in records if isinstance(one, Held)}
+    expect(told <= live.keys(), "a permission without a hold")
+    asked_of = _asked(step.data) if told else ()  # It takes longer than all the rest.
+    for asked, (status, headers, _) in zip(asked_of, answers, strict=False):
+        if status == 200:
+            hold = live[_reference(headers)]
+            check_hold(world, asked, hold)
+            world.check_no_overspend(hold.key_id)
+            world.references.append(headers["x-pdp-reference"])
     returned = {one.reservation_id for one in records if isinstance(one, Settled)}
     expect(held - told <= returned, "a permission that nobody got is kept")
     expect(not step.gone or not told, "a permission for nobody")
     expect(held or world.figures() == before, "a counter moved without a permission")
     world.check_silence(step.data, wire.written, mark, lambda: _public(step.data))
     return _outcome(answers)
+
+
+def _asked(data: bytes) -> Iterator[Asked]:
+    """Return what was asked, as far as h11 reads it: another parser of HTTP, and a strict one."""
+    try:
+        for request, body in _read(data):
+            yield _as_nginx_says(request, body)
+    except h11.RemoteProtocolError:
+        return
+
+
+def _read(data: bytes) -> Iterator[tuple[h11.Request, bytes]]:
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=BOUNDS.max_head)
+    connection.receive_data(data)
+    request, body = None, b""
+    while True:
+        event = connection.next_event()
+        if isinstance(event, h11.Request):
+            request, body = event, b""
+        elif isinstance(event, h11.Data):
+            body += event.data
+        elif isinstance(event, h11.EndOfMessage):
+            assert request is not None
+            yield request, body
+            connection.send(h11.Response(status_code=204, headers=[]))
+            connection.send(h11.EndOfMessage())
+            if connection.our_state is not h11.DONE:
+                return
+            connection.start_next_cycle()
+        else:
+            return
+
+
+def _as_nginx_says(request: h11.Request, body: bytes) -> Asked:
+    headers: dict[str, str] = {}
+    for raw, value in request.headers:
+        name, text = raw.decode("latin-1"), value.decode("latin-1")
+        headers[name] = f"{headers[name]},{text}" if name in headers else text
+    size = len(body)
+    if request.target == b"/auth":  # The body is not there: NGINX says what it decides.
+        body, size = json.dumps({"model": headers.get("x-pdp-model", "")}).encode(), 0
+    method, path = headers.get("x-pdp-method", ""), headers.get("x-pdp-uri", "")
+    return Asked(method, path, headers, body, headers.get("x-pdp-client-ip", ""), size)
 
 
 def _answers(data: bytes) -> list[tuple[int, dict[str, str], bytes]]:

@@ -12,22 +12,25 @@ from msgspec import Struct
 from tests.fuzz.entry_access_log import feed_access_log
 from tests.fuzz.entry_authorization import feed_authorization
 from tests.fuzz.entry_check import feed_check, feed_report
-from tests.fuzz.entry_nginx import feed_nginx, make_nginx
+from tests.fuzz.entry_nginx import feed_nginx, make_nginx, make_nginx_form
+from tests.fuzz.entry_usage_lines import feed_usage_lines
 from tests.fuzz.make import (
     KEYS,
     make_access_log,
     make_authorization,
     make_check,
+    make_form_authorization,
     make_plain,
     make_report,
 )
+from tests.fuzz.make_usage_lines import make_usage_lines
 from tests.fuzz.oracle import expect
 from tests.fuzz.world import SECOND, Step, World
 
 STEPS: Final = 50
 """Inputs of an episode: enough for the limits to be reached."""
 
-_NEED_PERMISSIONS: Final = ("report", "access_log")
+_NEED_PERMISSIONS: Final = ("report", "access_log", "usage_lines")
 
 
 class Entry(Struct, frozen=True):
@@ -39,7 +42,10 @@ class Entry(Struct, frozen=True):
 
 ENTRIES: Final = {
     "ext_authz": Entry(make_authorization, feed_authorization),
+    "ext_authz_forms": Entry(make_form_authorization, feed_authorization),
     "nginx": Entry(make_nginx, feed_nginx),
+    "nginx_forms": Entry(make_nginx_form, feed_nginx),
+    "usage_lines": Entry(make_usage_lines, feed_usage_lines),
     "check": Entry(make_check, feed_check),
     "report": Entry(make_report, feed_report),
     "access_log": Entry(make_access_log, feed_access_log),

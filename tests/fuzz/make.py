@@ -10,6 +10,7 @@ from adapters.envoy.v1 import wire_pb2 as envoy
 from pdp.actions import ACTIONS
 from pdp.v1 import policy_decision_pb2 as pdp
 from tests.fuzz.bodies import BODIES, CHAT, MODELS
+from tests.fuzz.forms import make_form
 from tests.fuzz.messages import on_the_wire
 from tests.fuzz.mutate import mutate_bytes, mutate_tree, random_bytes, tree_of, write
 from tests.fuzz.world import SECRETS, STRANGER, World
@@ -27,16 +28,30 @@ def some(rng: Random, values: Any, odds: float) -> Any:
 
 
 def make_authorization(rng: Random, world: World) -> bytes:
+    path, body = rng.choice(BODIES)
+    return _authorization(rng, world, path, "", lambda: _body(rng, body))
+
+
+def make_form_authorization(rng: Random, world: World) -> bytes:
+    """Return a request whose body is a form."""
+    path, content_type, data = make_form(rng)
+    return _authorization(rng, world, path, content_type, lambda: data)
+
+
+def _authorization(
+    rng: Random, world: World, path: str, content_type: str, body: Callable[[], bytes]
+) -> bytes:
     message = envoy.CheckRequest()
     http = message.attributes.request.http
-    path, body = rng.choice(BODIES)
     http.method = some(rng, ("POST", "GET", "post", "PUT", "OPTIONS", "", "POST "), 0.05)
     if rng.random() < 0.05:
         http.method, path = "GET", "/v1/models"
     http.path = _bent_path(rng, path) if rng.random() < 0.15 else path
     for name, value in _headers(rng, world).items():
         http.headers[name] = value
-    data = b"" if http.method == "GET" else _body(rng, body)
+    if content_type:
+        http.headers["content-type"] = content_type
+    data = b"" if http.method == "GET" else body()
     _put_body(rng, http, data)
     message.attributes.source.address.socket_address.address = some(rng, _ADDRESSES, 0.3)
     if rng.random() < 0.7:
@@ -231,6 +246,18 @@ def _reservation(rng: Random, world: World) -> Any:
     return [made_up, "open", "r1", 10, 10, False]
 
 
+def bent_reference(rng: Random, world: World) -> str:
+    """Return the text of a reference, sometimes bent."""
+    reference = _reservation(rng, world)
+    if rng.random() < 0.1:
+        odd: tuple[Any, ...] = (-1, 2**64, 10**30, None, "x", 1.5, True, [], "\ud7ff")
+        reference[rng.randrange(len(reference))] = rng.choice(odd)
+    text = msgspec.json.encode(reference).decode()
+    return (
+        mutate_bytes(rng, text.encode()).decode(errors="replace") if rng.random() < 0.05 else text
+    )
+
+
 def make_report(rng: Random, world: World) -> bytes:
     count = some(rng, (1, 2, 5, 120), 0.15)
     if rng.random() < 0.0005:
@@ -302,14 +329,7 @@ def _refer(entry: envoy.HTTPAccessLogEntry, text: str) -> None:
 
 def _entry(rng: Random, world: World, entry: envoy.HTTPAccessLogEntry) -> None:
     common = entry.common_properties
-    reference = _reservation(rng, world)
-    if rng.random() < 0.1:
-        odd: tuple[Any, ...] = (-1, 2**64, 10**30, None, "x", 1.5, True, [], "\ud7ff")
-        reference[rng.randrange(len(reference))] = rng.choice(odd)
-    text = msgspec.json.encode(reference).decode()
-    if rng.random() < 0.05:
-        text = mutate_bytes(rng, text.encode()).decode(errors="replace")
-    _refer(entry, text)
+    _refer(entry, bent_reference(rng, world))
     common.intermediate_log_entry = rng.random() < 0.2
     common.start_time.seconds = some(rng, (1_795_435_200, 0, -1, 2**40, -(2**63)), 0.05)
     common.duration.seconds = some(rng, (1, 0, -1, 2**40, 2**63 - 1), 0.05)
@@ -319,7 +339,7 @@ def _entry(rng: Random, world: World, entry: envoy.HTTPAccessLogEntry) -> None:
             setattr(common.response_flags, field.name, True)
     if rng.random() < 0.7:
         told = common.metadata.filter_metadata["llm.usage"].fields
-        for name in _TOLD[:2] if rng.random() < 0.6 else rng.sample(_TOLD, 3):
+        for name in TOLD[:2] if rng.random() < 0.6 else rng.sample(TOLD, 3):
             told[name].number_value = some(rng, (11, 0, 7.5, -1, 1e9, 1e10, float("nan")), 0.2)
     entry.response.response_code.value = some(rng, (200, 0, 404, 429, 500, 2**32 - 1), 0.3)
     entry.response.response_body_bytes = some(rng, (400, 0, 2**64 - 1), 0.2)
@@ -327,7 +347,7 @@ def _entry(rng: Random, world: World, entry: envoy.HTTPAccessLogEntry) -> None:
     entry.response.response_code_details = some(rng, details, 0.2)
 
 
-_TOLD: Final = (
+TOLD: Final = (
     *("prompt_tokens", "completion_tokens", "cached_tokens", "input_tokens", "output_tokens"),
     *("cache_read_input_tokens", "cache_creation_input_tokens"),
 )

@@ -129,7 +129,7 @@ def _twice(rng: Random, target: Members) -> None:
 
 def _lookalike(rng: Random, target: Members) -> None:
     name = rng.choice(DECISIVE)
-    spelt = rng.choice(_SPELLINGS)(name)
+    spelt = rng.choice(SPELLINGS)(name)
     _place(rng, target, (spelt, odd_value(rng)))
 
 
@@ -170,7 +170,7 @@ _TREE_CHANGES: tuple[Callable[[Random, Members], None], ...] = (
     _crowd,
 )
 
-_SPELLINGS: tuple[Callable[[str], str], ...] = (
+SPELLINGS: tuple[Callable[[str], str], ...] = (
     str.upper,
     str.title,
     lambda name: name + " ",
