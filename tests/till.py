@@ -21,7 +21,7 @@ from pdp.reconcile.comparison import Pace
 from pdp.reconcile.reconciler import Outcome, Reconciler
 from pdp.reconcile.sums import Place
 from pdp.records import Expired, Held, Record, Settled
-from tests.contract.world import TTL, scope
+from tests.contract.world import SECOND, TTL, USD, scope
 from tests.counting import Plane
 from tests.redis import RedisServer
 from tests.unit.control.desk import Desk, facts
@@ -33,7 +33,9 @@ FIELDS = {"spent": "s", "held": "h", "tokens_spent": "ts", "tokens_held": "th", 
 class Till:
     """One data plane's counters and spool; `ship` brings the ledger up to date."""
 
-    def __init__(self, server: RedisServer, desk: Desk, chain: tuple[str, ...]) -> None:
+    def __init__(
+        self, server: RedisServer, desk: Desk, chain: tuple[str, ...], url: str = ""
+    ) -> None:
         self.server = server
         self.desk = desk
         self.chain = chain
@@ -41,7 +43,7 @@ class Till:
         self.now = desk.now
         self.spool: list[Record] = []
         self.shipped = 0
-        self.plane = Plane(server.local_url, now=lambda: self.now)
+        self.plane = Plane(url or server.local_url, now=lambda: self.now)
         self._ids = IdSource("boot")
         self._names = count()
         self._shipping = asyncio.Lock()
@@ -205,12 +207,45 @@ class Till:
 
 
 @asynccontextmanager
-async def opened_till(server: RedisServer, desk: Desk, **limits: Any) -> AsyncIterator[Till]:
-    """Give a till on a leaf, a team and the root of a desk, in the desk's timezone."""
+async def opened_till(server: RedisServer, desk: Desk, url: str = "") -> AsyncIterator[Till]:
+    """Give a till on a leaf, a team and the root of a desk; `url`: of a Cluster of `server`."""
     server.flush()
     team = await desk.create(key_type="team", team_id="team")
     leaf = await desk.create(key_type="user", team_id="team", user_id="user")
-    till = Till(server, desk, (leaf["id"], team["id"], desk.root.key_id))
-    till.use(Calendar("UTC"), **limits)
+    till = Till(server, desk, (leaf["id"], team["id"], desk.root.key_id), url)
+    till.use(Calendar("UTC"))
     yield till
     await till.plane.close()
+
+
+def told(outcome: Outcome) -> set[tuple[Place, str, int]]:
+    """Return what differs, and by how much."""
+    return {
+        (Place(each.key_id, each.period, each.start), each.what, each.difference)
+        for each in outcome.drifts
+    }
+
+
+async def busy(till: Till) -> None:
+    """Leave a request behind in each state that there is."""
+    settled, expired, corrected = [await till.check(USD, 10) for _ in range(3)]
+    assert settled
+    assert expired
+    assert corrected
+    await till.report(settled, USD // 2, 5)
+    await till.expire(expired, USD)
+    await till.expire(corrected, USD)
+    await till.report(corrected, USD // 4, 2)
+    await till.use_unchecked(7, 1)
+    await till.check(3 * USD, 30)
+
+
+class Ticks:
+    """A clock that goes on by half a second a look."""
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def __call__(self) -> int:
+        self.now += SECOND // 2
+        return self.now

@@ -202,6 +202,9 @@ class Storm:
         # What was taken while Redis was away is counted there within moments.
         eventually(lambda: self.team_sums() == (spent, 0), f"Redis has {spent}, and holds 0", 30)
         assert spent <= self.limit
+        # Every sum of every key and window, and not one by what may be on its way.
+        (compared,) = self.stacks[0].json("reconcile", "--check")["organizations"]
+        assert (compared["state"], compared["drifts"]) == ("compared", [])
 
     def _owed(self, entry: dict[str, Any]) -> int:
         """Return what an entry costs: what was reported, else all that was held."""

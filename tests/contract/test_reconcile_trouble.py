@@ -1,0 +1,191 @@
+"""Counters are reconciled beside traffic, after a kill, on a Cluster, by a control plane."""
+
+import asyncio
+
+import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from pdp.app.control import loops_of
+from pdp.app.reconcile import Round
+from pdp.counters.redis import comparing
+from pdp.errors import Conflict, Unavailable
+from pdp.reconcile.comparison import Pace
+from pdp.reconcile.sums import Place, Sums
+from pdp.reconcile.told import told_in
+from pdp.settings import Settings
+from tests.contract.world import USD
+from tests.redis import RedisCluster, RedisServer
+from tests.store import Store
+from tests.till import AT_ONCE, Ticks, Till, busy, opened_till, told
+from tests.unit.control.desk import opened_desk
+
+
+@pytest.mark.parametrize("amount", [USD // 100, -USD // 100])
+async def test_beside_traffic_it_finds_what_is_wrong_and_nothing_else(
+    store: Store, redis: RedisServer, amount: int
+) -> None:
+    async with (
+        store.initialized() as url,
+        opened_desk(url) as desk,
+        opened_till(redis, desk) as till,
+    ):
+        stop = False
+
+        async def serve_one() -> None:
+            hold = await till.check(USD // 100, 10)
+            assert hold
+            await till.report(hold, USD // 10_000, 3)
+
+        async def serve() -> None:
+            while not stop:
+                await serve_one()
+
+        async def ship_some() -> None:
+            await till.ship(max(0, len(till.spool) - till.shipped - 7))  # It lags behind.
+
+        async def ship() -> None:
+            while not stop:
+                await ship_some()
+                await asyncio.sleep(0)
+
+        async def rest(_: float) -> None:
+            for _ in range(5):
+                await serve_one()
+            await ship_some()
+
+        running = [asyncio.create_task(work()) for work in (serve, serve, ship)]
+        await rest(0)
+        wrong = till.shift(till.root, "total", "spent", amount)
+        again = till.shift(till.chain[0], "day", "tokens_held", amount)
+        pace = Pace(landed=3, patience=1e6)
+        outcome = await till.reconcile(correct=True, pace=pace, rest=rest, monotonic=Ticks())
+        assert told(outcome) == {(wrong, "spent", amount), (again, "tokens_held", amount)}
+        assert not outcome.has_drift
+        clean = await till.reconcile(pace=pace, rest=rest, monotonic=Ticks())
+        assert (clean.drifts, clean.moving) == ([], 0)
+        stop = True
+        await asyncio.gather(*running)
+        await till.ship()
+        assert (await till.reconcile()).drifts == []
+
+
+async def test_killed_midway_it_leaves_nothing_half_done(light_till: Till) -> None:
+    till = light_till
+    await busy(till)
+    await till.ship()
+    wrong = {(till.shift(key_id, "total", "spent", 5), "spent", 5) for key_id in till.chain}
+    dying = till.watched(till.plane.line, "dying")
+    assert await dying.watch()
+    first = min(place for place, _, _ in wrong)
+    await dying.adjust({first: Sums(spent=-5)})  # It is killed before the second.
+    with pytest.raises(Conflict, match="compared already"):
+        await till.reconcile()
+    with till.server.client() as client:
+        watch, moves = f"pdp:{{{till.root}}}:watch", f"pdp:{{{till.root}}}:moves"
+        await till.use_unchecked(1)
+        assert 0 < client.ttl(watch) <= 30
+        assert 0 < client.ttl(moves) <= 90
+        client.delete(watch)  # As it ends by itself.
+    await till.ship()
+    outcome = await till.reconcile(correct=True)
+    assert told(outcome) == {each for each in wrong if each[0] != first}
+    assert told(await till.reconcile()) == set()
+    with pytest.raises(Unavailable, match="watch over the counters is lost"):
+        await dying.adjust({first: Sums(spent=-5)})
+
+
+async def test_a_correction_that_is_sent_twice_is_made_once(light_till: Till) -> None:
+    till = light_till
+    await busy(till)
+    await till.ship()
+    place = till.shift(till.root, "total", "spent", 5)
+    counters = till.watched(till.plane.line)
+    assert await counters.watch()
+    op = comparing.adjust("test", 1, [(place, Sums(spent=-5))])
+    for _ in range(2):
+        await counters._watched(op)
+    await counters.leave()
+    assert told(await till.reconcile()) == set()
+
+
+async def test_where_too_much_moves_the_watch_ends_and_nothing_else(light_till: Till) -> None:
+    till = light_till
+    await till.check(USD)
+    await till.ship()
+    counters = till.watched(till.plane.line)
+    assert await counters.watch()
+    with till.server.client() as client:
+        moves = f"pdp:{{{till.root}}}:moves"
+        client.set(moves, "no list")
+    hold = await till.check(USD)
+    assert hold, "what moves does not fail for it"
+    with pytest.raises(Unavailable, match="watch over the counters is lost"):
+        await counters.read([])
+    await till.ship()
+    assert told(await till.reconcile()) == set()
+
+
+async def test_holds_are_found_however_many_they_are(light_till: Till) -> None:
+    till = light_till
+    await till.check(USD)
+    await till.ship()
+    for _ in range(150):  # All of them end in the same microsecond.
+        await till.reserve(till.hold(1))
+    assert told(await till.reconcile()) == set()
+
+
+async def test_once_it_is_raised_a_limit_holds_again(light_till: Till) -> None:
+    till = light_till
+    till.use(till.calendar, budget_limits={"total": 10.0})
+    await till.use_unchecked(9 * USD)
+    await till.ship()
+    till.shift(till.root, "total", "spent", -5 * USD)
+    await till.reconcile(correct=True)
+    assert await till.check(2 * USD) is None
+    assert await till.check(USD)
+
+
+# -- By a control plane, and on a Cluster
+
+
+async def test_a_control_plane_tells_what_differs_and_changes_nothing(
+    light_till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    till = light_till
+    monkeypatch.setattr("pdp.app.reconcile.PACE", AT_ONCE)
+    await busy(till)
+    await till.ship()
+    place = till.shift(till.root, "total", "spent", 5)
+    before = till.counted(place, "spent")
+    settings = Settings(redis_url=SecretStr(till.server.local_url))
+    (loop,) = loops_of(settings, till.desk.database)
+    asyncio.ensure_future(loop).cancel()
+    with capture_logs() as logs:
+        await Round(settings, till.desk.database).check()
+    assert [(each["log_level"], each["sums"]) for each in logs] == [("error", 1)]
+    assert till.counted(place, "spent") == before
+    heard = told_in(await till.plane.line.drift())
+    assert heard is not None
+    assert heard.numbers == {"above": 1, "below": 0}
+    with till.server.client() as client, capture_logs() as logs:
+        client.set(f"pdp:{{{till.root}}}:watch", "another", ex=30)
+        await Round(settings, till.desk.database).check()
+    assert logs == [], "somebody else is at it"
+
+
+async def test_it_works_on_a_cluster(sqlite_store: Store, redis_cluster: RedisCluster) -> None:
+    redis_cluster.flush()
+    async with (
+        sqlite_store.initialized() as url,
+        opened_desk(url) as desk,
+        opened_till(redis_cluster.nodes[0], desk, redis_cluster.url) as till,
+    ):
+        await busy(till)
+        await till.ship()
+        place = Place(till.root, "total", 0)
+        await till.plane.line._client.hincrby(till.name_of(place), "s", 5)
+        assert told(await till.reconcile(correct=True)) == {(place, "spent", 5)}
+        assert told(await till.reconcile()) == set()
+        await till.plane.line.take_leave("spool1")
+        assert await till.plane.line.drift() is None
