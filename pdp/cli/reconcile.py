@@ -110,19 +110,25 @@ def _say(outcome: "Outcome") -> None:
 
 
 def _say_drifts(title: str, drifts: Sequence["Drift"]) -> None:
-    columns = ("key", "limit", "since", "what", "ledger", "counter", "difference", "cause")
     rows = [
         (
-            drift.key_id,
-            drift.limit,
-            _start(drift) or "-",
-            drift.what,
+            _what(drift),
             *(_amount(drift, each) for each in (drift.ledger, drift.counter, drift.difference)),
-            f"{drift.cause}: left alone" if drift.is_explained else drift.cause or "-",
         )
         for drift in drifts
     ]
-    say_table(title, columns, rows)
+    say_table(title, ("key", "ledger", "counter", "difference"), rows)
+    for drift in {drift.cause: drift for drift in drifts if drift.cause}.values():
+        side = "above the ledger, and left alone" if drift.is_explained else "below the ledger"
+        typer.echo(f"{side}: {drift.cause}")
+
+
+def _what(drift: "Drift") -> str:
+    """Return a cell of lines: whose it is, what, and since when."""
+    lines = [drift.key_id, f"{drift.what}, {drift.limit}"]
+    if since := _start(drift):
+        lines.append(f"since {since}")
+    return "\n".join(lines)
 
 
 def _amount(drift: "Drift", amount: int) -> str:

@@ -67,11 +67,12 @@ def test_a_check_shows_what_differs_and_changes_nothing(
     for _ in range(2):
         done = pdp("reconcile", "--check")
         assert done.status == 1
-        lines = [line.split() for line in done.out.splitlines() if counted in line]
-        amounts = ["0.000000000", "1.500000001", "1.500000001"]
-        assert lines == [
-            [counted, "budget_limits.total", "-", "spent", *amounts, "-"],
-            [counted, "token_limits.total", "-", "tokens_held", "0", "-3", "-3", "-"],
+        lines = [line.split() for line in done.out.splitlines()]
+        first = lines.index([counted, "0.000000000", "1.500000001", "1.500000001"])
+        assert lines[first + 1 : first + 4] == [
+            ["spent,", "budget_limits.total"],
+            [counted, "0", "-3", "-3"],
+            ["tokens_held,", "token_limits.total"],
         ]
     assert told(redis)["numbers"] == {"above": 1, "below": 1}
     done = pdp("reconcile", "--check", "--json")
