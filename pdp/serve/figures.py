@@ -19,6 +19,10 @@ _PATIENCE: Final = 2.0
 """Seconds for a worker's answer: it takes a millisecond, and Prometheus waits for ten."""
 
 
+_END: Final = b"# EOF\n"
+"""As OpenMetrics ends; a comment to who reads the older format."""
+
+
 class FiguresPort:
     """Listens from the start; answers from `start` on. Raises `StartRefused` where it cannot."""
 
@@ -50,7 +54,7 @@ class FiguresPort:
 
     async def _answer(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
-            writer.write(generate_latest(self._registry))
+            writer.write(generate_latest(self._registry) + _END)
             await writer.drain()
         writer.close()
 
@@ -66,4 +70,6 @@ async def figures_at(path: Path) -> Iterable[Metric] | None:
                 writer.close()
     except (OSError, TimeoutError):
         return None
-    return list(text_string_to_metric_families(told.decode())) if told else None
+    if not told.endswith(_END):
+        return None  # It died meanwhile.
+    return list(text_string_to_metric_families(told.decode()))

@@ -15,6 +15,10 @@ GAUGES: Final[Mapping[str, Callable[[Sequence[float]], float]]] = {
     "pdp_datastore_partitioned": max,
     "pdp_spool_refusals": max,
     "pdp_build_info": max,
+    # Redis tells all of them the same.
+    "pdp_reconciled_timestamp_seconds": max,
+    "pdp_counters_drifting": max,
+    "pdp_counter_drift": max,
     "pdp_tls_certificate_expiry_timestamp_seconds": min,
     "pdp_spool_records": sum,
     "pdp_spool_bytes": sum,

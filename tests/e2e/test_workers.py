@@ -1,5 +1,6 @@
 """Several data planes: two workers of one host, and another host, over mutual TLS, on one Redis."""
 
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ import grpc
 import pytest
 import requests
 
+from pdp.serve.merge import GAUGES
 from tests.planes import Planes, data_plane_of, planes_apart
 from tests.redis import RedisServer
 from tests.stack import Stack, check, eventually, eventually_async, report
@@ -138,6 +140,8 @@ async def test_its_metrics_are_the_sum_of_both(hosts: Hosts) -> None:
     assert after[READY] == 2
     assert after["pdp_spool_max_bytes"] == 2 * 8 * 1024**3
     assert after["pdp_datastore_partitioned"] == 0
+    gauges = set(re.findall(r"^# TYPE (\w+) gauge$", hosts.two.get("/metrics")[1], re.MULTILINE))
+    assert gauges - {"pdp_workers"} <= GAUGES.keys(), "each has a rule"
 
 
 async def test_a_revoked_key_stops_on_every_one(hosts: Hosts) -> None:
