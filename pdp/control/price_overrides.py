@@ -41,9 +41,16 @@ class Override(Struct, frozen=True):
     def match(self) -> Match:
         """The rule over names of models, in lower case."""
         name = self.model.lower()
-        if not is_pattern(name):
+        middle = name.strip("*")
+        if is_pattern(middle):
+            return Match(regex=(rf"^{pattern_of(name)}\Z",))
+        # What is a text by itself is looked up: a regex is run for each name that nobody knows.
+        begins, ends = not name.startswith("*"), not name.endswith("*")
+        if begins and ends:
             return Match(equals=(name,))
-        return Match(regex=(rf"^{pattern_of(name)}\Z",))
+        if begins or not middle:
+            return Match(starts_with=(middle,))
+        return Match(ends_with=(middle,)) if ends else Match(contains=(middle,))
 
 
 def is_pattern(model: str) -> bool:

@@ -16,6 +16,7 @@ Check = Callable[[str], object]
 _KEY: Final = 3
 """Characters by which heads are shelved."""
 _NONE: Final = 1 << 62
+_LOOKED_AT: Final = 100
 _LITERAL: Final = re.compile(r"(?:[A-Za-z0-9_/@:,~ -]|\\[^A-Za-z0-9])*")
 
 
@@ -78,7 +79,8 @@ class MatchIndex:
             for text in rule.ends_with:
                 tails.setdefault(len(text), {}).setdefault(text, place)
             for text in rule.contains:
-                if not any(other in text for other, _ in contains):  # That one counts first.
+                # One that is within this one counts first. Of many that would take seconds to see.
+                if not any(other in text for other, _ in contains[:_LOOKED_AT]):
                     contains.append((text, place))
             for head, check in _checks_of(rule):
                 checks.setdefault(_key(head), []).append((place, head, check))

@@ -1,6 +1,7 @@
 """The price list: built-in prices, the operator's own before them, and what is not known."""
 
 import json
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -9,12 +10,16 @@ from typing import Any
 import msgspec
 import pytest
 from genai_prices import Usage, calc_price, data
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pdp.control.price_overrides import load_overrides, parse_overrides
+from pdp.control.price_overrides import Override, load_overrides, parse_overrides
 from pdp.control.prices import build_list, make_prices
 from pdp.errors import StartRefused
 from pdp.model import Units
+from pdp.policy.glob import pattern_of
 from pdp.problems import Problems
+from pdp.quota.match import MatchIndex
 from pdp.quota.price import Price, PriceList, PriceTable, Rates
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -301,3 +306,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         load_overrides(tmp_path / "none.json")
     with pytest.raises(StartRefused, match=r"PDP_PRICES_FILE: .*: is a directory"):
         load_overrides(tmp_path)
+
+
+@given(st.text("ab*?.", min_size=1, max_size=5), st.text("ab.", max_size=5))
+def test_a_pattern_that_is_looked_up_is_what_it_would_be_as_a_regex(model: str, name: str) -> None:
+    rule = Override("local", model, Price(Rates(1, 1, 1))).match
+    wanted = re.search(rf"^{pattern_of(model)}\Z", name) is not None
+    assert rule.matches(name) == wanted
+    assert MatchIndex([rule]).first(name) == (0 if wanted else None)
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-*", "*-mini", "*gpt*", "*", "**"])
+def test_a_plain_pattern_is_nothing_that_has_to_be_run(model: str) -> None:
+    assert not Override("local", model, Price(Rates(1, 1, 1))).match.regex
