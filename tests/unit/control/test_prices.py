@@ -319,3 +319,14 @@ def test_a_pattern_that_is_looked_up_is_what_it_would_be_as_a_regex(model: str, 
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-*", "*-mini", "*gpt*", "*", "**"])
 def test_a_plain_pattern_is_nothing_that_has_to_be_run(model: str) -> None:
     assert not Override("local", model, Price(Rates(1, 1, 1))).match.regex
+
+
+def test_what_the_built_in_list_says_is_worked_out_once() -> None:
+    before, after = (build_list((), moment).providers for moment in (NOW, NOW.replace(second=1)))
+    pairs = [
+        (one, other)
+        for old, new in zip(before, after, strict=True)
+        for one, other in zip(old.models, new.models, strict=True)
+    ]
+    assert len(pairs) > 500
+    assert all(one is other for one, other in pairs)
