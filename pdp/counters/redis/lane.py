@@ -139,17 +139,14 @@ class Lane:
 
     async def _run(self) -> None:
         while self._waiting:
-            if self._breaker.is_open:
-                self._send_away()
-                return
             await self._send()
 
-    def _send_away(self) -> None:
-        """Let nobody wait for a Redis that is away: each batch would cost a deadline."""
+    def _send_away(self, why: str) -> None:
+        """Let nobody wait any longer who has waited for a call that failed: a deadline is one."""
         while self._waiting:
             future = self._waiting.popleft()[2]
             if not future.done():
-                future.set_exception(Away("Redis is away: try again"))
+                future.set_exception(Away(why))
 
     async def _send(self) -> None:
         batch = self._next_batch()
@@ -161,6 +158,7 @@ class Lane:
             for _, _, future in batch:
                 if not future.done():
                     future.set_exception(Away(str(error), maybe_done=not error.is_busy))
+            self._send_away(str(error))
             return
         except BaseException:
             for _, _, future in batch:
