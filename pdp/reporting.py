@@ -243,12 +243,15 @@ class Reporter:
         then it is tried again with the next `expire`.
         """
         try:
-            found = self._counters.withdraw(reservation_id)
-            if not isinstance(found, _WITHDRAWN):
-                found = await found
+            return await self._withdraw(reservation_id)
         except Unavailable:
             self._unwithdrawn.append(reservation_id)
             return None
+
+    async def _withdraw(self, reservation_id: str) -> Reported | None:
+        found = self._counters.withdraw(reservation_id)
+        if not isinstance(found, _WITHDRAWN):
+            found = await found
         if found is None:
             return None
         usage = Usage(status="cancelled", usage_source="none")

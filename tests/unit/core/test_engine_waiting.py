@@ -269,6 +269,15 @@ async def test_what_counters_that_are_away_cannot_give_back_is_given_back_later(
     assert [type(each).__name__ for each in desk.sink.records[-2:]] == ["Settled", "Held"]
 
 
+async def test_what_cannot_be_written_off_is_given_back_later() -> None:
+    disk = FullDisk(keeps=False)
+    desk = Desk(LEAF, sink=disk)
+    assert desk.engine.withdraw(await check(desk)) is None
+    disk.full = False
+    await desk.engine.expire()
+    assert (await check(desk, ask("r2"))).allowed
+
+
 async def test_a_correction_that_comes_much_too_late_is_written_nowhere() -> None:
     desk = Desk(LEAF)
     decision = await check(desk)
