@@ -22,8 +22,8 @@ class History:
         self.end = end
         self._read = read
 
-    async def since(self, root: str, first: int) -> AsyncIterator[list[bytes]]:
-        """Yield the ops of a root from a record on, some at a time."""
+    async def since(self, root: str, first: int) -> AsyncIterator[tuple[list[bytes], int]]:
+        """Yield the ops of a root from a record on, some at a time, and the record after them."""
         name = root.encode()
         while lot := await self._read(first, _LOT):
             ops: list[bytes] = []
@@ -32,7 +32,7 @@ class History:
                 # Each of many roots reads all that was spooled: most of it is not decoded.
                 if name in data:
                     ops += _ops_of(decode(data), root)
-            yield ops
+            yield ops, first
 
 
 def root_of_record(record: Record) -> str:

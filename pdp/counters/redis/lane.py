@@ -25,8 +25,8 @@ MOST_WAITING: Final = 5_000
 class Script(Protocol):
     """The part of the line that a lane needs."""
 
-    async def run_script(self, prefix: str, argument: bytes) -> Any:
-        """Run the script on a root. Raises `Away`."""
+    async def run_script(self, prefix: str, argument: bytes, *, is_patient: bool) -> Any:
+        """Run the script on a root; `is_patient`: nobody waits for it. Raises `Away`."""
         ...
 
 
@@ -111,12 +111,12 @@ class Lane:
             task.add_done_callback(self._running.discard)
         return await future
 
-    async def call(self, ops: list[bytes], now: int) -> Answered:
+    async def call(self, ops: list[bytes], now: int, *, is_patient: bool = False) -> Answered:
         """Do some ops in one call of their own. Raises `Away`."""
         began = self._breaker.round
         left, argument = self.left, asks.call(self._owner, now, ops, self.floor)
         try:
-            found = await self._script.run_script(self._prefix, argument)
+            found = await self._script.run_script(self._prefix, argument, is_patient=is_patient)
         except Away as error:
             if not error.is_busy:
                 self._failed(began)

@@ -22,6 +22,9 @@ from pdp.errors import StartRefused
 
 _OLDEST: Final = (6, 2)
 _CONNECT_DEADLINE: Final = 2.0
+_PATIENCE: Final = 1.0
+"""Seconds for a call that nobody waits for: a busy machine is no outage."""
+
 _TROUBLE: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 _BUSY: Final = "all connections to Redis are in use: raise PDP_REDIS_CONNECTIONS"
@@ -30,7 +33,7 @@ T = TypeVar("T")
 
 
 class Line:
-    """A client of one Redis. `deadline` in seconds is that of each call."""
+    """A client of one Redis. `deadline` in seconds is that of each call that somebody waits for."""
 
     def __init__(
         self, address: Address, *, deadline: float, most_connections: int, stats: LineStats
@@ -41,8 +44,8 @@ class Line:
         self._free = asyncio.Semaphore(most_connections)
         self._client: Any = _client(address, deadline, most_connections)
 
-    async def run_script(self, prefix: str, argument: bytes) -> Any:
-        """Run the script on a root. Raises `Away`."""
+    async def run_script(self, prefix: str, argument: bytes, *, is_patient: bool = False) -> Any:
+        """Run the script on a root; `is_patient`: nobody waits for it. Raises `Away`."""
 
         async def run() -> Any:
             try:
@@ -51,11 +54,11 @@ class Line:
                 # It was restarted, or is another one now.
                 return await self._client.eval(script.source(), 1, prefix, argument)
 
-        return await self._timed(run)
+        return await self._timed(run, is_patient=is_patient)
 
     async def ping(self) -> None:
         """Ask whether anybody is there. Raises `Away`."""
-        await self._timed(self._client.ping, "ping")
+        await self._timed(self._client.ping, "ping", is_patient=False)
 
     async def add_root(self, root: str) -> None:
         """Remember that there is a root."""
@@ -127,12 +130,15 @@ class Line:
         except _TROUBLE as error:
             raise Away(told(error, self._address, f"`{self._address.shown}`")) from error
 
-    async def _timed(self, call: Callable[[], Awaitable[T]], op: str = "script") -> T:
+    async def _timed(
+        self, call: Callable[[], Awaitable[T]], op: str = "script", *, is_patient: bool = True
+    ) -> T:
+        deadline = max(self._deadline, _PATIENCE) if is_patient else self._deadline
         start = time.perf_counter_ns()
         is_sent = False
         try:
             # The client has deadlines for each read and for connecting: this is for all of it.
-            async with asyncio.timeout(self._deadline), self._free:
+            async with asyncio.timeout(deadline), self._free:
                 is_sent = True
                 answer = await call()
         except _TROUBLE as error:
@@ -156,7 +162,7 @@ class Line:
 
 def _client(address: Address, deadline: float, most_connections: int) -> Any:
     common: dict[str, Any] = {
-        "socket_timeout": deadline,
+        "socket_timeout": max(deadline, _PATIENCE),
         "socket_connect_timeout": deadline,
         "retry": Retry(NoBackoff(), 0),
         "max_connections": most_connections,

@@ -221,9 +221,14 @@ class Roots:
                 # What is left over meanwhile may come behind what was read: go on from there.
                 left, end = lane.left, self.history.end()
                 lane.behind = end - number
-                async for ops in self.history.since(lane.root, number):
+                async for ops, following in self.history.since(lane.root, number):
+                    # Said at once: should a call fail, it is gone on with from there.
+                    ops.append(asks.beat(self.history.spool_id, following))
+                    is_patient = lane.behind > _FEW
                     for lot in _lots(ops):
-                        self._expect(await lane.call(lot, self._time()), epoch)
+                        called = lane.call(lot, self._time(), is_patient=is_patient)
+                        self._expect(await called, epoch)
+                    lane.counted = max(lane.counted, following)
                 if is_new:
                     # Where it has been joined before, it knows all that is older.
                     await self._publish_own(lane, epoch)

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from pdp.counters.redis import asks, roots
+from pdp.counters.redis import asks, history, roots
 from pdp.counters.redis import lane as lanes
 from pdp.counters.redis.away import Away
 from pdp.counters.redis.lane import Lane
@@ -261,6 +262,33 @@ async def test_nobody_waits_while_much_is_caught_up_with(
 
     await eventually_async(is_joined, "it is caught up with")
     assert await w.fill("budget_limits.total") == (0, 5)
+
+
+async def test_to_catch_up_goes_on_from_where_a_call_failed(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "_LOT", 2)
+    plane = fleet.plane()
+    w = fleet.world(plane)
+    await w.check(0)
+    for _ in range(6):
+        spooled(plane, w.hold(1))
+    plane.roots.leave_all()
+    run, calls = plane.line.run_script, 0
+
+    async def breaks_once(prefix: str, argument: bytes, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise Away("the line is cut")
+        return await run(prefix, argument, **options)
+
+    plane.line.run_script = breaks_once  # type: ignore[method-assign]
+    free = fleet.world(plane)
+    await free.check(0)
+    assert plane.roots.lane("root").counted == 4
+    assert (await w.money())[2] == (0, 6)
+    assert calls == 4 + 1 + 1 + 1, "where it is, what is left, and what was asked"
 
 
 async def test_who_waits_behind_the_calls_that_fail_is_sent_away_with_them(fleet: Fleet) -> None:
