@@ -57,7 +57,8 @@ class RedisServer:
                 stdout=log,
                 stderr=log,
             )
-        eventually(self._answers, "Redis answers")
+        # On a busy machine it takes its time to read a long file.
+        eventually(self._answers, "Redis answers", 120)
 
     def stop(self) -> None:
         """Kill it; what it has not written down is lost."""

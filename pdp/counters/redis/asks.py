@@ -108,9 +108,9 @@ def settle(op: Settlement, *, again: bool = False) -> bytes:
     )
 
 
-def locate(reservation_id: str, key_id: str, request_id: str) -> bytes:
-    """Look for the hold of a report."""
-    return _pack(("L", reservation_id, key_id, request_id))
+def locate(reservation_id: str, key_id: str, request_id: str, *, anew: bool = False) -> bytes:
+    """Look for the hold of a report; `anew`: for one that the data plane had before it began."""
+    return _pack(("L", reservation_id, key_id, request_id, anew))
 
 
 def find_open(key_id: str, request_id: str, to: str) -> bytes:

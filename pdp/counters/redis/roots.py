@@ -294,7 +294,7 @@ class Roots:
         """Hold what is held, unless another data plane has settled it: the ledger knows."""
         own, missing = self.own.of_root(lane.root), []
         for some in _lots(own):
-            asked = [asks.locate(hold.reservation_id, "", "") for hold in some]
+            asked = [asks.locate(hold.reservation_id, "", "", anew=True) for hold in some]
             answered = self._expect(await lane.call(asked, self._time()), epoch)
             for hold, found in zip(some, answered.answers, strict=True):
                 if found == b"settled":

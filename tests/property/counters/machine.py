@@ -65,6 +65,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.entries: list[Entry] = []
         self.counters = self.make_counters()
         self.ids = IdSource("boot")
         self.worlds = {
@@ -76,7 +77,6 @@ class Machine(RuleBasedStateMachine):
             leaf, _, root = world.scopes
             self.scopes[name] = (_renamed(leaf, name), root)
         self.now = NOON + 11 * HOUR
-        self.entries: list[Entry] = []
         self.settled: set[tuple[str, str]] = set()
         self.records: list[bytes] = []
 

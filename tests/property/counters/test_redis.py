@@ -29,7 +29,9 @@ class RedisMachine(Machine):
         return self.planes[0].counters
 
     def _plane(self, name: str = "host") -> Plane:
-        return Plane(self.server.local_url, name, now=lambda: self.now)
+        held = [entry.hold for entry in self.entries if entry.state == "held"]
+        holds = held if name == "host" else ()
+        return Plane(self.server.local_url, name, now=lambda: self.now, holds=holds)
 
     def counters_of(self, who: Who) -> RedisCounters:
         return self.counters if who == "host" else self.guest.counters

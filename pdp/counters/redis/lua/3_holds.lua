@@ -93,8 +93,21 @@ local function find_open(op)
   return open_of(op[2], op[3], op[4])
 end
 
--- L id key request -> {packed, ends, whether it is filled}, or 'settled', 'unknown', 'new'.
--- The id goes first.
+-- Of all whom this owner has given a hold to, before it or the counters were lost, one may
+-- still rely on it; names are no longer known.
+local function begin_anew(name)
+  local before = call('HGET', name, 'o') ~= OWNER
+  for _, field in ipairs(call('HKEYS', name)) do
+    if string.sub(field, 1, #given_field('')) == given_field('') then
+      before = true
+      call('HDEL', name, field)
+    end
+  end
+  if before then call('HSET', name, given_field(''), '') end
+end
+
+-- L id key request anew -> {packed, ends, whether it is filled}, or 'settled', 'unknown', 'new'.
+-- The id goes first. `anew`: the owner has begun anew, and knows no names that it gave it under.
 local function locate(op)
   local id, indexed = op[2], false
   if id == '' then
@@ -105,6 +118,7 @@ local function locate(op)
   if id ~= '' then
     found = call('HMGET', hold_name(id), 'b', 'e', 'x', 'a', 'z', 'l')
     if found[1] and not (found[3] and is_late(found[4])) then
+      if op[5] then begin_anew(hold_name(id)) end
       return {found[1], found[2], found[6] ~= false}
     end
   end
