@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -106,15 +107,17 @@ def _text(file: IO[bytes]) -> str:
 
 
 _commands: list[Commands] = []
+_lock = threading.Lock()
 
 
 def run(
     arguments: Sequence[str], environment: Mapping[str, str], stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run `pdp ARGUMENTS` to its end, within a minute."""
-    if not _commands:
-        _commands.append(Commands())
-        atexit.register(_commands[0].close)
+    with _lock:
+        if not _commands:
+            _commands.append(Commands())
+            atexit.register(_commands[0].close)
     return _commands[0].run(arguments, environment, stdin)
 
 

@@ -2,12 +2,12 @@
 
 import asyncio
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
 from pdp.serve.transport import Transport
+from tests import commands
 from tests.pki import Authority
 from tests.unit.cli.conftest import Done
 from tests.wire.harness import Desk, record, secured, serving
@@ -26,18 +26,11 @@ def desk() -> Desk:
 async def run(folder: Path, *arguments: str, stdin: str = "", **variables: str) -> Done:
     """Run `pdp check` in a process of its own, as users do."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PDP_")}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "pdp", "check", *arguments),
-        env={**environment, "PDP_GRPC_LISTEN": f"unix:{folder}/pdp.sock", **variables},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
-    assert b"Traceback" not in err
-    assert KEY.encode() not in err
-    return Done(process.returncode or 0, out.decode(), err.decode())
+    environment |= {"PDP_GRPC_LISTEN": f"unix:{folder}/pdp.sock", **variables}
+    done = await asyncio.to_thread(commands.run, ("check", *arguments), environment, stdin)
+    assert "Traceback" not in done.stderr
+    assert KEY not in done.stderr
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 async def test_it_says_what_a_server_decides_and_moves_nothing(

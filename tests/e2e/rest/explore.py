@@ -25,6 +25,7 @@ def explore(stack: Stack, *options: str) -> subprocess.CompletedProcess[str]:
             *("--generation-database", ":memory:", *options),
         ],
         cwd=stack.folder,
+        env=stack.environment,
         capture_output=True,
         text=True,
         check=False,

@@ -4,17 +4,24 @@ import io
 import json
 import os
 import re
+import shutil
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 from msgspec import Struct
 
 from pdp.cli import main
 
 _LOOKS = ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+_get_command = cache(typer.main.get_command)
+"""The tree of commands is the same for all, and takes a while to make."""
 
 
 class Done(Struct, frozen=True):
@@ -64,6 +71,7 @@ class Pdp:
     def __call__(self, *arguments: str, stdin: bytes = b"") -> Done:
         """Run `pdp ARGUMENTS` to its end."""
         self._monkeypatch.setattr(sys, "argv", ["pdp", *arguments])
+        self._monkeypatch.setattr("typer.main.get_command", _get_command)
         self._monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         status = 0
         try:
@@ -89,7 +97,19 @@ def pdp(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
 
 @pytest.fixture
-def root(pdp: Pdp) -> dict[str, str]:
-    """An organization; what `pdp init` has printed."""
-    made: dict[str, str] = pdp("init", "--json").json()
+def root(pdp: Pdp, template: Path) -> dict[str, str]:
+    """An organization; what `pdp init` has printed. It is a copy of one that was made once."""
+    told = template.with_suffix(".json")
+    if not template.exists():
+        told.write_text(pdp("init", "--json").out)
+        shutil.copytree(pdp.data_dir, template)
+    else:
+        shutil.copytree(template, pdp.data_dir)
+    made: dict[str, str] = json.loads(told.read_text())
     return made
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a data dir is kept to be copied."""
+    return tmp_path_factory.mktemp("initialized") / "data"
