@@ -11,7 +11,7 @@ from adapters.envoy.v1 import wire_pb2 as pb
 from adapters.http.reference import parse_reference
 from pdp.reasons import REASONS
 from pdp.records import Denied, Held
-from pdp.serve.rpc import Answer, encoded, settled
+from pdp.serve.rpc import Answer, encoded
 from tests.fuzz import oracle
 from tests.fuzz.asked import Asked, check_hold, check_key, seen
 from tests.fuzz.bodies import CHAT
@@ -36,7 +36,7 @@ async def feed_authorization(world: World, step: Step) -> str:
     if kind == "ok_response":
         reason = await _check_allowed(world, message, response, before, mark)
         if step.gone and answer.undo is not None:
-            await _check_undone(world, response, answer)
+            await world.undo(_reservation(response), answer.undo)
     else:
         expect(kind == "denied_response", "an empty answer: Envoy lets it through")
         expect(answer.undo is None, "a denial has nothing to undo")
@@ -100,10 +100,10 @@ async def _check_allowed(
 ) -> str:
     expect(response.status.code == 0, "allowed, but with an error status")
     ok = response.ok_response
-    reference = parse_reference(response.dynamic_metadata.fields["ref"].string_value)
-    assert reference is not None, "no reference for the access log"
+    reservation_id = _reservation(response)
     world.references.append(response.dynamic_metadata.fields["ref"].string_value)
-    hold = world.live().get(reference.reservation_id)
+    world.callers[reservation_id] += 1
+    hold = world.live().get(reservation_id)
     assert hold is not None, "allowed without a hold"
     asked = _asked(message)
     check_hold(world, asked, hold)
@@ -125,13 +125,10 @@ async def _check_allowed(
     return "again"
 
 
-async def _check_undone(world: World, response: pb.CheckResponse, answer: Answer) -> None:
-    """Check that a permission that nobody got is taken back, without a charge."""
-    assert answer.undo is not None
+def _reservation(response: pb.CheckResponse) -> str:
     reference = parse_reference(response.dynamic_metadata.fields["ref"].string_value)
-    assert reference is not None
-    await settled(answer.undo())
-    expect(reference.reservation_id not in world.live(), "a permission that nobody got is held")
+    assert reference is not None, "no reference for the access log"
+    return reference.reservation_id
 
 
 def _public(message: pb.CheckRequest) -> bytes:

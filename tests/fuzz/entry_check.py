@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from pdp.actions import ACTIONS
 from pdp.reasons import REASONS
 from pdp.records import Denied, Held, Settled
-from pdp.serve.rpc import Answer, encoded, settled
+from pdp.serve.rpc import Answer, encoded
 from pdp.v1 import policy_decision_pb2 as pb
 from tests.fuzz import oracle
 from tests.fuzz.oracle import expect
@@ -36,8 +36,7 @@ async def feed_check(world: World, step: Step) -> str:
     if response.decision == pb.DECISION_ALLOW:
         outcome = _check_allowed(world, message, response, before, mark)
         if step.gone and answer.undo is not None:
-            await settled(answer.undo())
-            expect(response.reservation_id not in world.live(), "held, and nobody got it")
+            await world.undo(response.reservation_id, answer.undo)
     else:
         outcome = _check_denied(world, message, response, answer, mark)
         expect(world.figures() == before, "a denial moved a counter")
@@ -98,6 +97,7 @@ def _check_allowed(
         expect(not response.reservation_id and not records, "a dry run holds")
         expect(world.figures() == before, "a dry run moved a counter")
         return "dry run"
+    world.callers[response.reservation_id] += 1
     hold = world.live().get(response.reservation_id)
     assert hold is not None, "allowed without a hold"
     expect(

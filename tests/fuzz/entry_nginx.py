@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, Final
@@ -134,12 +135,13 @@ async def feed_nginx(world: World, step: Step) -> str:
     expect(house.buffered == 0, "a body is still accounted for")
     expect(not house.connections, "a connection is still there")
     answers = _answers(wire.written)
-    told = {_reference(headers) for status, headers, _ in answers if status == 200}
+    told = Counter(_reference(headers) for status, headers, _ in answers if status == 200)
+    world.callers += told
     records = world.sink.since(mark)
     expect(all(isinstance(one, Held | Denied | Settled) for one in records), "an odd record")
     live.update((one.hold.reservation_id, one.hold) for one in records if isinstance(one, Held))
     held = {one.hold.reservation_id for one in records if isinstance(one, Held)}
-    expect(told <= live.keys(), "a permission without a hold")
+    expect(told.keys() <= live.keys(), "a permission without a hold")
     asked_of = _asked(step.data) if told else ()  # It takes longer than all the rest.
     for asked, (status, headers, _) in zip(asked_of, answers, strict=False):
         if status == 200:
@@ -148,7 +150,7 @@ async def feed_nginx(world: World, step: Step) -> str:
             world.check_no_overspend(hold.key_id)
             world.references.append(headers["x-pdp-reference"])
     returned = {one.reservation_id for one in records if isinstance(one, Settled)}
-    expect(held - told <= returned, "a permission that nobody got is kept")
+    expect(held - told.keys() <= returned, "a permission that nobody got is kept")
     expect(not step.gone or not told, "a permission for nobody")
     expect(held or world.figures() == before, "a counter moved without a permission")
     world.check_silence(step.data, wire.written, mark, lambda: _public(step.data))

@@ -1,6 +1,7 @@
 """A whole data plane in process, but for its sockets: what the drivers feed and look into."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -19,6 +20,7 @@ from pdp.model import Resolved
 from pdp.records import Record, decode, encode
 from pdp.secret import hash_secret, make_secret, pepper_of
 from pdp.serve.decision_service import DecisionService
+from pdp.serve.rpc import settled
 from tests.fuzz.oracle import expect
 from tests.wire.harness import NOON, Desk, Keys, record
 
@@ -188,6 +190,8 @@ class World:
         self.access_log = AccessLog(engine)
         self.references: list[str] = []
         """References of permissions, as the access log brings them back."""
+        self.callers: Counter[str] = Counter()
+        """How many were given each hold: a retry is given that of the first Check."""
         self.favourite = "open"
         """The key that most inputs present, so that it comes to its limits."""
 
@@ -219,6 +223,13 @@ class World:
 
     def live(self) -> dict[str, Any]:
         return self.counters._holds.live
+
+    async def undo(self, reservation_id: str, undo: Callable[[], Any]) -> None:
+        """Let a caller be gone, and check that his hold goes with its last caller."""
+        self.callers[reservation_id] -= 1
+        await settled(undo())
+        kept, wanted = reservation_id in self.live(), self.callers[reservation_id] > 0
+        expect(kept == wanted, "kept, and nobody got it" if kept else "taken from another caller")
 
     def check_books(self) -> None:
         """Check that what is held is the sum of the live holds, on every key of their chains."""
