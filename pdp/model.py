@@ -78,12 +78,13 @@ class Request(Struct, frozen=True, gc=False):
     def most_output(self, default: int) -> int:
         """Return the most tokens of all outputs; `default` bounds one that has no bound.
 
-        A picture may be more than that, and a long text that is spoken.
+        Pictures may be more than that, and a long text that is spoken.
         """
         bound = self.max_output_tokens
         if bound is None and self.units is not None:
             spoken = self.units.characters * TOKENS_OF_CHARACTER_SPOKEN
-            default = max(default, spoken, TOKENS_OF_IMAGE if self.units.images else 0)
+            drawn = -(-self.units.images // self.choices) * TOKENS_OF_IMAGE
+            default = max(default, spoken, drawn)
         return (default if bound is None else bound) * self.choices
 
     def __repr__(self) -> str:

@@ -117,7 +117,8 @@ def _check_allowed(
 def _tokens(message: pb.CheckRequest, *, bears: bool) -> int:
     output = message.max_output_tokens
     if bears and not message.HasField("max_output_tokens"):
-        output = max(DEFAULT_OUTPUT, oracle.IMAGE) if message.units.images else DEFAULT_OUTPUT
+        units = message.units
+        output = max(DEFAULT_OUTPUT, oracle.IMAGE * units.images, oracle.SPOKEN * units.characters)
     return message.estimated_prompt_tokens + output
 
 

@@ -98,6 +98,9 @@ def action_of(method: str, path: str, body: Mapping[str, Any]) -> str:
 IMAGE = 6_600
 """Tokens that an image may be; see docs/prices.md."""
 
+SPOKEN = 4
+"""Tokens that a character of speech may be, as well."""
+
 
 def has_tokens(hold: Any) -> bool:
     """Tell whether a hold is for tokens at all: not what is paid for by the piece alone."""

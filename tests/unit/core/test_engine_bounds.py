@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from pdp.model import Decision, Request
+from pdp.model import Decision, Request, Units
 from tests.unit.core.test_engine_waiting import LEAF, USAGE, ask, check, report
 from tests.wire.harness import Desk, record
 
@@ -30,6 +30,25 @@ async def test_what_a_request_may_take_is_bounded(asked: dict[str, Any]) -> None
     desk = Desk(record("leaf"))
     answer = await check(desk, Request("r", "leaf", "chat:completions", "gpt-4o", **asked))
     assert (answer.reason, answer.http_status) == ("invalid_request", 400)
+
+
+@pytest.mark.parametrize(
+    ("units", "choices", "tokens"),
+    [
+        (Units(images=5), 1, 33_000),
+        (Units(images=2), 2, 13_200),
+        (Units(images=3, characters=9_000), 1, 36_000),
+        (Units(seconds=9), 2, 8_192),
+    ],
+)
+async def test_an_output_without_a_bound_is_as_much_as_is_made(
+    units: Units, choices: int, tokens: int
+) -> None:
+    desk = Desk(record("leaf"))
+    request = Request("r", "leaf", "images:generate", "gpt-4o", units=units, choices=choices)
+    assert (await check(desk, request)).allowed
+    [hold] = desk.counters._holds.live.values()
+    assert hold.tokens == tokens
 
 
 async def test_what_a_report_may_say_is_bounded() -> None:
