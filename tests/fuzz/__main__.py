@@ -92,7 +92,7 @@ def run(work: Sequence[Chunk], processes: int) -> int:
             if len(played) % 20 == 0:
                 _tell(f"{sum(each.inputs for each in played):11,} inputs\n")
             if played[-1].violation:
-                pool.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(cancel_futures=True)
                 break
     for driver in dict.fromkeys(each.driver for each in work):
         _tell_driver(driver, [each for each in played if each.driver == driver])

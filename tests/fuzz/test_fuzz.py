@@ -24,6 +24,7 @@ from adapters.nginx.usage import intake
 from adapters.nginx.usage.intake import Intake
 from adapters.nginx.usage.logfile import LogFile
 from pdp.counters import memory
+from pdp.counters.holds import Holds
 from pdp.data.keycache import KeyCache
 from pdp.engine import Engine
 from pdp.model import Decision
@@ -112,6 +113,10 @@ async def _kept(undo: Any) -> None:
     return None
 
 
+def _give_up(self: Holds, reservation_id: str) -> Any:
+    return self.live.get(reservation_id)
+
+
 def _impatient(self: LogFile, block: bytes) -> tuple[list[bytes], int]:
     return (block.split(b"\n"), len(block)) if block else ([], 0)
 
@@ -193,6 +198,13 @@ DEFECTS: dict[str, tuple[str, Any, str, Any, str]] = {
     "a usage line in the log": ("usage_lines", Intake, "refuse", _telling, "came out"),
     "a line is charged wrongly": ("usage_lines", intake, "usage_of", _generous, "charged"),
     "no key is looked at": ("check", KeyCache, "lookup", _any_key_is_open, "another key"),
+    "a hold goes with its first caller": (
+        "check",
+        Holds,
+        "give_up",
+        _give_up,
+        "of a denial|another caller",
+    ),
     "budgets do not bind": ("check", memory, "over_budget", _no_budget, "budget_limits"),
     "nothing is counted": ("check", memory.MemoryCounters, "_hold", _no_movement, "counted"),
     "an empty denial": ("ext_authz", adapters.envoy.service, "_denied", _empty, "an empty answer"),
