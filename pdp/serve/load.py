@@ -32,20 +32,24 @@ class Load:
 
     def __init__(self) -> None:
         self.shedding = False
+        self._before = False
+        self._wary_until = self._quiet_until = 0.0
 
     async def watch(self) -> None:
         """Look until cancelled."""
         loop = asyncio.get_running_loop()
-        before, wary_until, quiet_until = False, 0.0, 0.0
         while True:
             start = loop.time()
             await asyncio.sleep(INTERVAL)
-            now = loop.time()
-            late = now - start - INTERVAL > TOO_LATE
-            self.shedding = late and (before or now < wary_until)
-            before = late
-            if self.shedding:
-                wary_until = now + WARY
-                if now > quiet_until:
-                    _log.warning("overloaded, refusing checks")
-                    quiet_until = now + _QUIET
+            self.looked(now := loop.time(), now - start - INTERVAL)
+
+    def looked(self, now: float, lag: float) -> None:
+        """Decide by a look; both in seconds."""
+        late = lag > TOO_LATE
+        self.shedding = late and (self._before or now < self._wary_until)
+        self._before = late
+        if self.shedding:
+            self._wary_until = now + WARY
+            if now > self._quiet_until:
+                _log.warning("overloaded, refusing checks")
+                self._quiet_until = now + _QUIET

@@ -43,7 +43,7 @@ def test_the_demo_plays_every_step_and_cleans_up(folder: Path) -> None:
         env={**os.environ, "TMPDIR": str(folder), "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -77,9 +77,15 @@ def test_a_server_where_nobody_is_is_named_without_its_password(stack: Stack) ->
 
 
 @pytest.mark.parametrize(
-    "name", ["PDP_GRPC_LISTEN", "PDP_OPS_LISTEN", "PDP_HTTP_LISTEN", "PDP_NGINX_LISTEN"]
+    ("name", "transport"),
+    [
+        ("PDP_GRPC_LISTEN", "native"),
+        ("PDP_GRPC_LISTEN", "grpcio"),
+        ("PDP_OPS_LISTEN", "native"),
+        ("PDP_HTTP_LISTEN", "native"),
+        ("PDP_NGINX_LISTEN", "native"),
+    ],
 )
-@pytest.mark.parametrize("transport", ["native", "grpcio"])
 def test_a_port_in_use_is_named(stack: Stack, name: str, transport: str) -> None:
     stack.environment["PDP_GRPC_TRANSPORT"] = transport
     with socket.socket() as taken:

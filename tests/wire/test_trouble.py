@@ -2,7 +2,9 @@
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -28,12 +30,13 @@ SECRET = "what the request said"
 class Stalling(MemoryCounters):
     """Counters that hold the event loop up once, as a pause of the machine would."""
 
-    stalls = False
+    stall: Callable[[], object] | None = None
+    """What takes so long."""
 
     def reserve(self, op: Reserve) -> Any:
-        if self.stalls:
-            self.stalls = False
-            time.sleep(0.8)
+        if self.stall is not None:
+            stall, self.stall = self.stall, None
+            stall()
         return super().reserve(op)
 
 
@@ -50,7 +53,7 @@ class Broken(MemoryCounters):
 async def test_a_caller_that_gave_up_holds_nothing(transport: Transport, tmp_path: Path) -> None:
     counters = Stalling()
     desk = Desk(record("leaf", budget_limits={"total": 1.0}), counters=counters)
-    counters.stalls = True
+    counters.stall = partial(time.sleep, 0.8)
     async with serving(desk, transport, tmp_path) as stub:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.Check(request(), timeout=0.3)
@@ -72,10 +75,10 @@ async def test_a_pause_holds_nothing_for_callers_that_left(
     desk = Desk(record("leaf", budget_limits={"total": 1.0}), counters=counters)
     async with serving(desk, transport, tmp_path) as stub:
         assert (await stub.Check(request())).reason == "ok"
-        counters.stalls = True
         everybody = Barrier(21)
         with ThreadPoolExecutor(20) as pool:
             leaving = [pool.submit(impatient_call, tmp_path, everybody) for _ in range(20)]
+            counters.stall = partial(wait, leaving, 60)
             await asyncio.to_thread(everybody.wait)
             codes = {each.result() for each in leaving}
         assert codes == {grpc.StatusCode.DEADLINE_EXCEEDED}
@@ -93,7 +96,7 @@ def impatient_call(folder: Path, everybody: Barrier) -> grpc.StatusCode:
     with grpc.insecure_channel(
         f"unix:{folder}/pdp.sock", options=(("grpc.use_local_subchannel_pool", 1),)
     ) as channel:
-        grpc.channel_ready_future(channel).result(timeout=10)
+        grpc.channel_ready_future(channel).result(timeout=30)
         everybody.wait()
         try:
             pb_grpc.PolicyDecisionServiceStub(channel).Check(request(), timeout=0.3)

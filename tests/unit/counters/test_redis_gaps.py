@@ -169,7 +169,7 @@ async def test_a_root_that_cannot_be_opened_does_not_hold_up_the_others(fleet: F
 
 
 async def test_one_pause_of_redis_is_one_failure_however_many_wait(fleet: Fleet) -> None:
-    plane = fleet.plane(deadline=0.3)
+    plane = fleet.plane(deadline=1.0)
     w = fleet.world(plane, leaf={"budget_limits": {"daily": 5.0}})
     await w.check(0)
     fleet.server.freeze()
@@ -228,7 +228,7 @@ async def test_what_still_runs_ends_with_the_counters(fleet: Fleet) -> None:
 
 
 async def test_a_call_that_finds_no_connection_free_says_nothing_of_redis(fleet: Fleet) -> None:
-    plane = fleet.plane(deadline=0.3)
+    plane = fleet.plane(deadline=1.0)
     w = fleet.world(plane, leaf={"budget_limits": {"daily": 5.0}})
     await w.check(0)
     plane.line._free = asyncio.Semaphore(0)
@@ -292,7 +292,7 @@ async def test_to_catch_up_goes_on_from_where_a_call_failed(
 
 
 async def test_who_waits_behind_the_calls_that_fail_is_sent_away_with_them(fleet: Fleet) -> None:
-    plane = fleet.plane(deadline=0.3)
+    plane = fleet.plane(deadline=1.0)
     w = fleet.world(plane, leaf={"budget_limits": {"daily": 5.0}})
     await w.check(0)
     calls = sum(plane.stats.calls.values())

@@ -91,7 +91,7 @@ async def test_a_hold_whose_caller_is_gone_is_taken_back(fleet: Fleet) -> None:
 
 
 async def test_a_redis_that_hangs_costs_a_deadline_and_then_nothing(fleet: Fleet) -> None:
-    plane = fleet.plane(deadline=0.3)
+    plane = fleet.plane(deadline=1.0)
     w = fleet.world(plane, leaf={"budget_limits": {"daily": 5.0}})
     free = fleet.world(plane)
     hold = w.hold(USD)
@@ -124,7 +124,7 @@ async def test_a_redis_that_hangs_costs_a_deadline_and_then_nothing(fleet: Fleet
 
 
 async def test_what_is_allowed_by_choice_meanwhile_is_counted_afterwards(fleet: Fleet) -> None:
-    plane = fleet.plane(deadline=0.3)
+    plane = fleet.plane(deadline=1.0)
     choice = {"budget_limits": {"daily": 5.0, "on_backend_error": "allow"}}
     w = fleet.world(plane, leaf=choice)
     await w.check(0)
@@ -144,7 +144,7 @@ async def test_what_is_allowed_by_choice_meanwhile_is_counted_afterwards(fleet: 
 
 
 async def test_a_rate_is_shared_out_while_nobody_can_ask(fleet: Fleet) -> None:
-    plane = fleet.plane(deadline=0.3)
+    plane = fleet.plane(deadline=1.0)
     w = fleet.world(plane, leaf={"rate_limits": {"per_minute": 60, "burst": 8}})
     plane.counters.planes = 4
     plane.roots.breaker.trip(0)
@@ -162,7 +162,7 @@ async def test_a_rate_is_shared_out_while_nobody_can_ask(fleet: Fleet) -> None:
 
 
 async def test_a_part_of_a_rate_goes_on_from_where_the_whole_stood(fleet: Fleet) -> None:
-    plane = fleet.plane(deadline=0.3)
+    plane = fleet.plane(deadline=1.0)
     w = fleet.world(plane, leaf={"rate_limits": {"per_minute": 60, "burst": 8}})
     for _ in range(7):
         assert isinstance(await w.check(), Admitted)

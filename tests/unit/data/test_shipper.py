@@ -92,12 +92,12 @@ async def test_it_goes_on_when_the_ledger_is_back(caplog: pytest.LogCaptureFixtu
     running = asyncio.create_task(shipper.run())
     for _ in range(5):
         ledger.asked.clear()
-        await asyncio.wait_for(ledger.asked.wait(), 5)
+        await asyncio.wait_for(ledger.asked.wait(), 60)
     assert not running.done()
     ledger.down = False
     while len(ledger.taken) < 10:
         ledger.asked.clear()
-        await asyncio.wait_for(ledger.asked.wait(), 5)
+        await asyncio.wait_for(ledger.asked.wait(), 60)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert spool.shipped_until == 10
@@ -126,7 +126,7 @@ async def test_a_refusal_is_said_again_and_again_and_over_when_the_records_are_t
         running = asyncio.create_task(shipper.run())
         while ledger.asked_for_bad < 25:
             ledger.asked.clear()
-            await asyncio.wait_for(ledger.asked.wait(), 20)
+            await asyncio.wait_for(ledger.asked.wait(), 60)
         said = [entry for entry in logs if entry["log_level"] == "error"]
         assert [entry["refusals"] for entry in said] == [1, 13, 25]
         assert all("cannot be read" in entry["error"] for entry in said)
@@ -135,7 +135,7 @@ async def test_a_refusal_is_said_again_and_again_and_over_when_the_records_are_t
         ledger.bad = b"none"
         while len(ledger.taken) < 10:
             ledger.asked.clear()
-            await asyncio.wait_for(ledger.asked.wait(), 20)
+            await asyncio.wait_for(ledger.asked.wait(), 60)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert shipper.refusals == 0

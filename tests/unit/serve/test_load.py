@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from pdp.serve.load import INTERVAL, TOO_LATE, Load
+from pdp.serve.load import TOO_LATE, WARY, Load
 from tests.stack import eventually_async
 
 
@@ -41,8 +41,23 @@ async def test_a_loop_that_goes_on_lagging_sheds_and_recovers_at_once(load: Load
     await eventually_async(is_shedding, "and once is enough soon after")
 
 
-async def test_one_pause_is_no_overload(load: Load) -> None:
-    await pause()
-    for _ in range(10):
-        assert not load.shedding
-        await asyncio.sleep(INTERVAL / 2)
+def looks(*lags: float) -> list[bool]:
+    """Return after each look whether it sheds; the looks are a second apart."""
+    load, found = Load(), []
+    for second, lag in enumerate(lags, 100):
+        load.looked(second, lag)
+        found.append(load.shedding)
+    return found
+
+
+LONG = TOO_LATE + 0.1
+
+
+def test_one_pause_is_no_overload() -> None:
+    assert looks(LONG, 0, LONG, TOO_LATE, LONG, 0) == [False] * 6
+
+
+def test_after_an_overload_one_late_look_is_enough_for_a_while() -> None:
+    assert looks(LONG, LONG, 0, LONG, 0) == [False, True, False, True, False]
+    quiet = [0.0] * int(WARY)
+    assert looks(LONG, LONG, *quiet, LONG) == [False, True, *(False for _ in quiet), False]

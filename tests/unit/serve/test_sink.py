@@ -68,7 +68,7 @@ async def test_what_is_written_is_synced(disk: Disk) -> None:
     sink = JournalSink(disk, interval=0)
     async with syncing(sink):
         sink.append(record(1))
-        await asyncio.wait_for(disk.synced.wait(), 5)
+        await asyncio.wait_for(disk.synced.wait(), 60)
     assert disk.written == [record(1)]
     assert not sink.owing
 
@@ -94,7 +94,7 @@ async def test_what_waits_is_written_without_another_record_coming(disk: Disk) -
         assert kept(sink, 1)
         await asyncio.sleep(0)
         disk.full = False
-        await asyncio.wait_for(disk.synced.wait(), 5)
+        await asyncio.wait_for(disk.synced.wait(), 60)
     assert disk.written == [record(1)]
 
 
