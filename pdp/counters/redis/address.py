@@ -43,7 +43,7 @@ class Address(Struct, frozen=True):
     @property
     def place(self) -> str:
         """Which counters these are, however the address is written: no credentials, no options."""
-        hosts = ",".join(f"{host.lower()}:{port}" for host, port in sorted(self.hosts))
+        hosts = ",".join(sorted(f"{_plain(host.lower())}:{port}" for host, port in self.hosts))
         where = hosts or self.shown.partition("://")[2]
         return f"{self.kind} {where}/{self.master}{'/' if self.master else ''}{self.database}"
 
@@ -80,6 +80,10 @@ def parse_address(url: str) -> Address:
         options=dict(parse_qsl(query)),
         shown=f"{scheme}://{place}",
     )
+
+
+def _plain(host: str) -> str:
+    return "127.0.0.1" if host in ("localhost", "::1") else host
 
 
 def _host(text: str, kind: str) -> tuple[str, int]:

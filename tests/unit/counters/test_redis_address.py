@@ -54,3 +54,27 @@ def test_what_an_address_says(
 def test_what_is_no_address_says_what_is(url: str, word: str) -> None:
     with pytest.raises(ValueError, match=re.escape(word)):
         parse_address(url)
+
+
+@pytest.mark.parametrize(
+    ("one", "same"),
+    [
+        ("redis://redis.example", "redis://user:secret@REDIS.example:6379/0?socket_timeout=1"),
+        ("redis://localhost:6379", "redis://127.0.0.1"),
+        ("redis+sentinel://a,b:26379/main", "redis+sentinel://b,a/main/0"),
+        ("redis+cluster://a:6379,b", "rediss+cluster://:secret@b,a"),
+        ("unix:///run/redis.sock", "unix:///run/redis.sock?client_name=pdp"),
+    ],
+)
+def test_one_place_has_one_name_without_credentials(one: str, same: str) -> None:
+    assert parse_address(one).place == parse_address(same).place
+    assert "secret" not in parse_address(same).place
+
+
+def test_places_that_count_apart_have_different_names() -> None:
+    urls = (
+        *("redis://a", "redis://b", "redis://a:6380", "redis://a/1", "redis+cluster://a"),
+        *("redis+sentinel://a/one", "redis+sentinel://a/another", "redis+sentinel://a/one/1"),
+        *("unix:///run/a.sock", "unix:///run/b.sock"),
+    )
+    assert len({parse_address(url).place for url in urls}) == len(urls)

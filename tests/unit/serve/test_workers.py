@@ -4,8 +4,10 @@ import socket
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from pdp.app.workers import Workers, needed, ports_claimed
+from pdp.cli.serve import Planes, check_settings
 from pdp.errors import StartRefused
 from pdp.seat import Seat, further_spools, spool_dirs
 from pdp.serve.http import listen
@@ -95,3 +97,13 @@ def test_it_is_ready_when_all_have_been_and_half_are(tmp_path: Path) -> None:
     assert workers.unready() == ""
     children[1].is_ready = False
     assert workers.unready() == "1 of 3 workers are ready"
+
+
+@pytest.mark.parametrize("plane", [Planes.ALL, Planes.DATA])
+def test_without_redis_there_is_one(tmp_path: Path, plane: Planes) -> None:
+    url, control = SecretStr("redis://redis.example"), "127.0.0.1:9300"
+    two = settings_of(tmp_path, workers=2, control_url=control, key_pepper=SecretStr("p" * 32))
+    with pytest.raises(StartRefused, match=r"^PDP_WORKERS: .* needs PDP_REDIS_URL"):
+        check_settings(two, plane)
+    check_settings(two, Planes.CONTROL)
+    check_settings(two.model_copy(update={"redis_url": url}), plane)
