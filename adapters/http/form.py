@@ -48,7 +48,7 @@ class Form(Struct, frozen=True, gc=False):
 
 def parse_form(data: bytes, content_type: str) -> Form:
     """Return what a form decides; raises `BadBody`."""
-    found = _TYPE.fullmatch(content_type.strip())
+    found = _TYPE.fullmatch(content_type.strip(" \t"))
     if found is None:
         raise BadBody(
             "the body is no form: send `content-type: multipart/form-data; boundary=...`, "

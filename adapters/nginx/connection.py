@@ -181,7 +181,8 @@ class Connection(asyncio.Protocol):
             return  # A trailer.
         key = name.lower().decode("latin-1")
         if key in READ:
-            text = value.decode("latin-1").strip()
+            # Of HTTP's own spaces alone: a path that ends in 0xA0 is another one.
+            text = value.strip(b" \t").decode("latin-1")
             known = self._headers.get(key)
             self._headers[key] = text if known is None else f"{known},{text}"
 

@@ -79,6 +79,8 @@ async def test_a_stream_whose_body_nginx_cannot_change_goes_on_as_it_is(
         (request(more="authorization: Bearer leaf\r\n"), 401, "invalid_api_key"),
         (request(uri="/v1/chat/completions?api_key=leaf"), 401, "invalid_api_key"),
         (request(uri="/v1//chat/completions"), 403, "route_not_allowed"),
+        (request(uri="/v1/chat/completions@").replace(b"@", b"\xa0"), 403, "route_not_allowed"),
+        (request(uri="@/v1/chat/completions").replace(b"@", b"\x85"), 403, "route_not_allowed"),
         (request(method="GET"), 403, "route_not_allowed"),
         (request(b"{"), 400, "invalid_request"),
         (request(more="content-encoding: gzip\r\n"), 400, "invalid_request"),
