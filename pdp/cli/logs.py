@@ -3,6 +3,7 @@
 import sys
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import typer
@@ -29,31 +30,38 @@ def audit(
     model: Annotated[str | None, typer.Option(help="Only of this model.")] = None,
     provider: Annotated[str | None, typer.Option(help="Only of this provider.")] = None,
     request_id: Annotated[str | None, typer.Option(help="Only of this request.")] = None,
-    start: Annotated[str | None, typer.Option(help="Not before this time (RFC 3339).")] = None,
-    end: Annotated[str | None, typer.Option(help="Before this time (RFC 3339).")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Not before this time (RFC 3339) or day (2030-12-31).")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option(help="Before this time (RFC 3339), or up to the end of this day.")
+    ] = None,
     form: Annotated[str | None, typer.Option("--format", help="Stream ndjson or csv.")] = None,
     organization_id: Organization = None,
     json: Json = False,
 ) -> None:
     """Show the audit log, newest first."""
-    from pdp.control.audit_query import instant_of
     from pdp.control.export import export_log
+    from pdp.control.organizations import get_settings
     from pdp.control.sight import sight_of
     from pdp.store.audit import AuditFilter
 
     async def work() -> None:
-        wanted = AuditFilter(
-            key_id=key_id,
-            status=status,
-            action=action,
-            model=model,
-            provider=provider,
-            request_id=request_id,
-            start=None if start is None else instant_of(start, "start"),
-            end=None if end is None else instant_of(end, "end"),
-        )
         async with control() as (plane, _):
-            sight = sight_of(await plane.keys.actor(organization_id))
+            actor = await plane.keys.actor(organization_id)
+            zone = (await get_settings(plane.database, actor))["timezone"]
+            since, until = _span(start, end, zone)
+            wanted = AuditFilter(
+                key_id=key_id,
+                status=status,
+                action=action,
+                model=model,
+                provider=provider,
+                request_id=request_id,
+                start=since,
+                end=until,
+            )
+            sight = sight_of(actor)
             if form is not None:
                 await _write(await export_log(plane.database, sight, wanted, form, most=limit))
                 return
@@ -64,6 +72,17 @@ def audit(
             _say(found["logs"])
 
     run(work())
+
+
+def _span(start: str | None, end: str | None, zone: str) -> tuple[int | None, int | None]:
+    """Return (from when, before when) in ns; days are those of a timezone."""
+    from pdp.control.audit_query import moment_of
+
+    place = ZoneInfo(zone)
+    return (
+        None if start is None else moment_of(start, "start", place),
+        None if end is None else moment_of(end, "end", place, ends=True),
+    )
 
 
 async def _read(

@@ -2,7 +2,9 @@
 
 import base64
 import binascii
+from datetime import date, datetime, timedelta
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -35,6 +37,15 @@ def instant_of(text: str, name: str) -> int:
         message = f"{shown(text)} is no time: use RFC 3339 with an offset, `2030-12-31T23:59:59Z`"
         raise InvalidDocument([Problem(name, message)])
     return max(-_MOST_NS, min(found, _MOST_NS))
+
+
+def moment_of(text: str, name: str, zone: ZoneInfo, *, ends: bool = False) -> int:
+    """As `instant_of`; a day is its beginning in `zone`, and with `ends` that of the next one."""
+    try:
+        day = date.fromisoformat(text) + timedelta(days=ends)
+    except (ValueError, OverflowError):
+        return instant_of(text, name)
+    return instant_of(datetime(day.year, day.month, day.day, tzinfo=zone).isoformat(), name)
 
 
 def checked(wanted: AuditFilter) -> AuditFilter:
