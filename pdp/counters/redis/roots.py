@@ -38,6 +38,9 @@ _AT_ONCE: Final = 16
 _FEW: Final = 1000
 """Records that are counted within a deadline or two: for so many a request waits."""
 
+_CATCH_UP: Final = 128
+"""Ops in one call while more than that is behind: 4 ms of Redis."""
+
 _GRACE: Final = 1.5
 """Seconds between opening a root and the first reservation: others look every second."""
 
@@ -225,7 +228,7 @@ class Roots:
                     # Said at once: should a call fail, it is gone on with from there.
                     ops.append(asks.beat(self.history.spool_id, following))
                     is_patient = lane.behind > _FEW
-                    for lot in _lots(ops):
+                    for lot in _lots(ops, _CATCH_UP if is_patient else MOST_OPS):
                         called = lane.call(lot, self._time(), is_patient=is_patient)
                         self._expect(await called, epoch)
                     lane.counted = max(lane.counted, following)
@@ -322,6 +325,6 @@ def _filling(epoch: str, ends: int, lot: Lot) -> bytes:
 T = TypeVar("T")
 
 
-def _lots(items: Sequence[T]) -> Iterator[list[T]]:
-    for start in range(0, len(items), MOST_OPS):
-        yield list(items[start : start + MOST_OPS])
+def _lots(items: Sequence[T], most: int = MOST_OPS) -> Iterator[list[T]]:
+    for start in range(0, len(items), most):
+        yield list(items[start : start + most])
