@@ -57,6 +57,9 @@ class _Pass(Struct):
     lost: dict[str, Hold]
 
 
+_NO_PASS: Final = _Pass({}, {}, {}, {})
+
+
 class Comparison:
     """Compares one root. `clock` in ns, `monotonic` in ns; `rest` waits some seconds."""
 
@@ -101,21 +104,28 @@ class Comparison:
         return found
 
     async def again(self, places: Sequence[Place]) -> Found:
-        """Compare some places until what differs stands still, or patience ends."""
-        before = _Pass({}, {}, {}, {})
-        while True:
-            now = await self._pass(places)
-            standing = _alike(before.differences, now.differences)
-            waited = (self._monotonic() - self._began) / _SECOND
-            is_over = not now.differences or waited >= self._pace.patience
-            if is_over or (waited >= self._pace.landed and len(standing) == len(now.differences)):
-                break
-            before, places = now, list(now.differences)
+        """Compare some places until what differs stands still, or patience ends.
+
+        Nothing stands that was not found twice, however long a pass takes.
+        """
+        began = self._monotonic()
+        before, now = _NO_PASS, await self._pass(places)
+        standing: Mapping[Place, Sums] = {}
+        while now.differences:
             await self._rest(self._pace.rest)
+            before, now = now, await self._pass(list(now.differences))
+            standing = _alike(before.differences, now.differences)
+            if self._since(began) >= self._pace.patience:
+                break
+            if self._since(self._began) >= self._pace.landed and standing == now.differences:
+                break
         moving = {place: now.differences[place] for place in now.differences.keys() - standing}
         stale = [now.stale[name] for name in sorted(now.stale.keys() & before.stale.keys())]
         lost = [now.lost[name] for name in sorted(now.lost.keys() & before.lost.keys())]
         return Found(standing, now.counted, moving, stale, lost, await self._spools())
+
+    def _since(self, began: int) -> float:
+        return (self._monotonic() - began) / _SECOND
 
     async def _pass(self, places: Sequence[Place]) -> _Pass:
         found = _Pass({}, {}, {}, {})

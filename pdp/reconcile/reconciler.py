@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pdp.reconcile.comparison import Comparison, Found, Pace
 from pdp.reconcile.drift import Drift, corrections, drifts_of, why_above, why_below
@@ -127,15 +128,12 @@ class Reconciler:
         changes = _kept(corrections(self._drifts(found)))
         if changes:
             await counters.adjust(changes)
-        left = self._drifts(await comparison.again(places))
-        return Outcome(
-            outcome.organization_id,
-            outcome.root_key_id,
-            outcome.state,
-            outcome.drifts,
-            outcome.moving,
-            wrong,
-            left,
+        last = await comparison.again(places)
+        return replace(
+            outcome,
+            moving=outcome.moving + len(last.moving),
+            corrected=wrong,
+            left=self._drifts(last),
         )
 
 

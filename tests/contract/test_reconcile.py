@@ -187,6 +187,22 @@ async def test_a_hold_that_redis_has_lost_is_there_again_and_ends_as_ever(till: 
     assert told(await till.reconcile()) == set()
 
 
+async def test_what_took_all_its_patience_to_find_is_corrected_and_looked_at_again(
+    light_till: Till,
+) -> None:
+    till = light_till
+    reported = await till.check(USD, 10)
+    assert reported
+    till.write_report(reported, USD // 2, 5)
+    await till.ship()
+    wrong = till.shift(till.root, "total", "spent", 9)
+    outcome = await till.reconcile(correct=True, pace=Pace(rest=0, landed=0, patience=0))
+    assert (wrong, "spent", 9 - USD // 2) in told(outcome)
+    assert outcome.left == []
+    assert till.counted(wrong, "spent") == USD // 2
+    assert told(await till.reconcile()) == set()
+
+
 async def test_what_has_long_been_pending_is_nobodys_and_not_held(till: Till) -> None:
     hold = await till.check(USD, 10)
     assert hold
