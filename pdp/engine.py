@@ -71,7 +71,6 @@ class Engine:
             prices=prices,
             sink=sink,
             clock=clock,
-            ids=ids,
             options=options,
             stats=stats,
         )

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from hashlib import blake2b
 from types import NoneType
 from typing import Final, Literal
 
@@ -13,7 +14,7 @@ from pdp.form import usage_fault
 from pdp.key import CompiledKey
 from pdp.model import Reported, Units, Usage, UsageSource
 from pdp.options import Options
-from pdp.ports import Clock, Counters, Ids, KeySource, Prices, UsageSink
+from pdp.ports import Clock, Counters, KeySource, Prices, UsageSink
 from pdp.quota.cost import Price
 from pdp.quota.hold import Absent, Hold, Settlement, Window
 from pdp.quota.money import MOST_USD, NANO
@@ -29,6 +30,8 @@ MOST_EXPIRED: Final = 250
 
 _MOST_WITHDRAWN: Final = 10_000
 """Withdrawals that wait for counters that do not answer."""
+
+_DAY: Final = 86_400_000_000_000
 
 _FOUND: Final = (Hold, str)
 _WITHDRAWN: Final = (Hold, NoneType)
@@ -60,7 +63,6 @@ class Reporter:
         prices: Prices,
         sink: UsageSink,
         clock: Clock,
-        ids: Ids,
         options: Options,
         stats: Stats,
     ) -> None:
@@ -69,7 +71,6 @@ class Reporter:
         self._prices = prices
         self._sink = sink
         self._clock = clock
-        self._ids = ids
         self._unreported: Unreported = options.unreported
         self._stats = stats
         self._unwithdrawn: deque[str] = deque(maxlen=_MOST_WITHDRAWN)
@@ -124,15 +125,15 @@ class Reporter:
         if key is None:
             message = f"there is no key {shown(usage.key_id)}: report its id"
             return Reported("error", "unknown_key", message)
-        facts, charge = self._facts_of_unchecked(usage, key), self._charge(usage, None)
+        facts, charge = self._facts_of_unchecked(usage, key, now), self._charge(usage, None)
         return await self._settle(usage, facts, charge, key.windows.at(now), now)
 
-    def _facts_of_unchecked(self, usage: Usage, key: CompiledKey) -> Facts:
+    def _facts_of_unchecked(self, usage: Usage, key: CompiledKey, now: int) -> Facts:
         record, provider = key.record, usage.provider
         if not provider and usage.model:
             provider = self._prices.provider_of(usage.model)
         return Facts(
-            decision_id="dec_" + self._ids(),
+            decision_id=_unchecked_id(record.id, usage.request_id, now),
             request_id=usage.request_id,
             key_id=record.id,
             key_name=record.name,
@@ -296,6 +297,16 @@ class Reporter:
             if settled if isinstance(settled, bool) else await settled:
                 self._stats.holds_expired += 1
         return len(due) >= MOST_EXPIRED
+
+
+def _unchecked_id(key_id: str, request_id: str, now: int) -> str:
+    """Return the decision of a usage that was never checked.
+
+    The same for two reports of it that came at once, to two data planes: both are written
+    down, and the ledger takes one. It has the day in it, for counters forget after 49 hours.
+    """
+    name = f"{now // _DAY} {key_id} {request_id}"
+    return "dec_" + blake2b(name.encode(), digest_size=16).hexdigest()
 
 
 def _facts_of(usage: Usage, hold: Hold) -> Facts:

@@ -1,11 +1,13 @@
 """Engines of two data planes over one real Redis."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from pdp.control.fold import Fold
 from pdp.model import Decision, Reported, Request, Usage
 from pdp.options import Options
 from tests.counting import Books, Plane
@@ -108,6 +110,31 @@ async def test_a_report_by_request_finds_the_hold_of_another_and_counts_once(pai
     assert (await report(pair.one, reservation_id="res_x-1.root")).code == "unknown_reservation"
     refused = await check(pair.other, replace(ask("r2"), dry_run=True))
     assert (refused.limits[0].spent, refused.limits[0].held) == (7, 0)
+
+
+async def test_of_two_reports_of_an_unchecked_usage_at_once_the_ledger_takes_one(
+    pairs: Any,
+) -> None:
+    pair = pairs(record("root"))
+    desks = pair.one, pair.other
+    both_have_looked = asyncio.Barrier(2)
+    for plane in pair.planes:
+
+        async def locate(*names: Any, look: Any = plane.counters.locate) -> Any:
+            found = await look(*names)
+            await both_have_looked.wait()
+            return found
+
+        plane.counters.locate = locate
+    usage = {"key_id": "root", "request_id": "r1", "cost": 7}
+    both = await asyncio.gather(*(report(desk, **usage) for desk in desks))
+    assert sorted(each.result for each in both) == ["accepted", "duplicate"]
+    fold = Fold({}, {})
+    for desk in desks:
+        (written,) = desk.sink.records
+        fold.add(written)
+    total = fold.spend["root", "total", 0]
+    assert (total.cost, total.requests) == (7, 1)
 
 
 async def test_a_permission_that_nobody_got_is_given_back(pairs: Any) -> None:
