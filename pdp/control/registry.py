@@ -4,7 +4,7 @@ A row each, written when it comes and goes, and renewed by one statement each so
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import structlog
@@ -39,38 +39,53 @@ class Registry:
         self._sleep = sleep
         self._here: dict[str, str] = {}
         self._known: set[str] = set()
+        self._met: dict[str, dict[str, int]] = {}
+        """For each data plane that waits, when others had been seen as it came."""
         self._closing = False
         self._lock = asyncio.Lock()
 
     async def enter(self, name: str, counters: str) -> None:
         """Note that a data plane is here.
 
-        Raises `Conflict` while one is elsewhere that it must not be beside. Raises
-        `Unavailable` without SQL, but not for one that was let in before.
+        Raises `Conflict` while one lives elsewhere that it must not be beside; while that may
+        be one that was killed, `Unavailable`: its row is not renewed, and ends. Raises
+        `Unavailable` without SQL, too, but not for one that was let in before.
         """
+        words = ""
         for look in range(_LOOKS):
             try:
-                words = await self._enter(name, counters)
+                words, lives = await self._enter(name, counters)
             except Unavailable:
                 if name not in self._known:
                     raise
-                words = ""
-            if not words:
-                self._here[name] = counters
-                self._known.add(name)
-                return
-            if look + 1 < _LOOKS:
-                await self._sleep(_PAUSE)
-        raise Conflict(words)
+                words, lives = "", False
+            if words and not lives:
+                if look + 1 < _LOOKS:
+                    await self._sleep(_PAUSE)
+                continue
+            self._met.pop(name, None)
+            if words:
+                raise Conflict(words)
+            self._here[name] = counters
+            self._known.add(name)
+            return
+        raise Unavailable(f"{words} (if that one was killed, it is gone within {EXPIRY} s)")
 
-    async def _enter(self, name: str, counters: str) -> str:
+    async def _enter(self, name: str, counters: str) -> tuple[str, bool]:
+        """Return in words what it must not be beside, and whether that surely lives."""
         async with self._lock, self._database.writing() as connection:
             await data_planes.lock(connection)
-            others = await data_planes.seen_within(connection, EXPIRY)
-            words = clash(name, counters, others)
+            seen = await data_planes.seen_within(connection, EXPIRY)
+            words = clash(name, counters, _places(seen))
             if not words:
                 await data_planes.put(connection, self._name, {name: counters})
-            return words
+                return "", False
+        met = self._met.setdefault(name, {})
+        renewed = {
+            other: each for other, each in seen.items() if met.setdefault(other, each[1]) != each[1]
+        }
+        living = clash(name, counters, _places(renewed))
+        return living or words, bool(living)
 
     async def leave(self, name: str) -> None:
         """Note that it is gone; at our own end it is not, and comes back or goes to another."""
@@ -104,10 +119,14 @@ class Registry:
             if not here:
                 return
             async with self._database.writing() as connection:
-                others = await data_planes.seen_within(connection, EXPIRY)
+                others = _places(await data_planes.seen_within(connection, EXPIRY))
                 await data_planes.put(connection, self._name, here)
                 await data_planes.prune(connection, _FORGOTTEN)
         for name, counters in here.items():
             if words := clash(name, counters, others):
                 # Both were here while the database was not.
                 _log.error("data planes count apart", data_plane=name, reason=words)
+
+
+def _places(seen: Mapping[str, tuple[str, int]]) -> dict[str, str]:
+    return {name: counters for name, (counters, _) in seen.items()}

@@ -24,15 +24,11 @@ async def lock(connection: AsyncConnection) -> None:
         await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
 
-async def seen_within(connection: AsyncConnection, seconds: int) -> dict[str, str]:
-    """Return where each data plane counts that was seen in the last so many seconds."""
+async def seen_within(connection: AsyncConnection, seconds: int) -> dict[str, tuple[str, int]]:
+    """Return where each data plane counts that was seen in the last so many seconds, and when."""
     since = _now(connection) - seconds * _SECOND
-    rows = await connection.execute(
-        sa.select(data_planes.c.spool_id, data_planes.c.counters).where(
-            data_planes.c.seen_at >= since
-        )
-    )
-    return {row.spool_id: row.counters for row in rows}
+    rows = await connection.execute(sa.select(data_planes).where(data_planes.c.seen_at >= since))
+    return {row.spool_id: (row.counters, row.seen_at) for row in rows}
 
 
 async def put(connection: AsyncConnection, control_plane: str, planes: Mapping[str, str]) -> None:

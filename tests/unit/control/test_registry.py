@@ -24,6 +24,17 @@ def two_of(desk: Desk) -> tuple[Registry, Registry]:
     return Registry(desk.database, "x", at_once), Registry(desk.database, "y", at_once)
 
 
+async def refused(desk: Desk, x: Registry, y: Registry, name: str, counters: str) -> str:
+    """Return why `y` refuses a data plane for one that is at `x`, and lives."""
+    await age(desk, 5)
+    with pytest.raises(Unavailable, match="gone within 15 s"):
+        await y.enter(name, counters)
+    await x.beat()
+    with pytest.raises(Conflict) as caught:
+        await y.enter(name, counters)
+    return str(caught.value)
+
+
 async def rows(desk: Desk) -> Sequence[tuple[str, str, str]]:
     async with desk.database.reading() as connection:
         found = await connection.execute(
@@ -44,15 +55,13 @@ async def age(desk: Desk, seconds: int) -> None:
 async def test_who_counts_in_memory_is_seen_by_the_other_control_plane(desk: Desk) -> None:
     x, y = two_of(desk)
     await x.enter("a", IN_MEMORY)
-    with pytest.raises(Conflict, match="data plane `a` is here already"):
-        await y.enter("b", IN_MEMORY)
-    with pytest.raises(Conflict, match="one counts in memory"):
-        await y.enter("b", IN_REDIS)
+    words = await refused(desk, x, y, "b", IN_MEMORY)
+    assert "data plane `a` is here already" in words
+    assert "one counts in memory" in await refused(desk, x, y, "b", IN_REDIS)
     await x.leave("a")
     await y.enter("b", IN_REDIS)
     await x.enter("a", IN_REDIS)
-    with pytest.raises(Conflict, match="`single other:6379/0`"):
-        await x.enter("c", "single other:6379/0")
+    assert "`single other:6379/0`" in await refused(desk, y, x, "c", "single other:6379/0")
     assert await rows(desk) == [("a", "x", IN_REDIS), ("b", "y", IN_REDIS)]
 
 
@@ -61,8 +70,7 @@ async def test_one_that_is_not_renewed_is_gone_and_one_that_is_stays(desk: Desk)
     await x.enter("a", IN_MEMORY)
     await age(desk, EXPIRY + 2)
     await x.beat()
-    with pytest.raises(Conflict):
-        await y.enter("b", IN_MEMORY)
+    await refused(desk, x, y, "b", IN_MEMORY)
     await age(desk, EXPIRY + 2)
     await y.enter("b", IN_MEMORY)
     await age(desk, 3600)
@@ -89,9 +97,19 @@ async def test_a_control_plane_that_ends_keeps_the_places_of_its_data_planes(des
     beating.cancel()
     await asyncio.gather(beating, return_exceptions=True)
     await x.leave("a")
-    with pytest.raises(Conflict):
+    with pytest.raises(Unavailable):
         await y.enter("b", IN_MEMORY)
     await y.enter("a", IN_MEMORY)
+
+
+async def test_who_was_killed_is_waited_for_and_nobody_refused_for_it(desk: Desk) -> None:
+    killed, y = two_of(desk)
+    await killed.enter("a", IN_MEMORY)
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="if that one was killed, it is gone within 15 s"):
+            await y.enter("b", IN_MEMORY)
+    await age(desk, EXPIRY + 2)
+    await y.enter("b", IN_MEMORY)
 
 
 async def test_without_sql_only_those_are_let_in_that_were_before() -> None:
