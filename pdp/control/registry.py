@@ -78,7 +78,7 @@ class Registry:
             seen = await data_planes.seen_within(connection, EXPIRY)
             words = clash(name, counters, _places(seen))
             if not words:
-                await data_planes.put(connection, self._name, {name: counters})
+                await data_planes.put(connection, self._name, name, counters)
                 return "", False
         met = self._met.setdefault(name, {})
         renewed = {
@@ -120,7 +120,7 @@ class Registry:
                 return
             async with self._database.writing() as connection:
                 others = _places(await data_planes.seen_within(connection, EXPIRY))
-                await data_planes.put(connection, self._name, here)
+                await data_planes.renew(connection, self._name, here, EXPIRY)
                 await data_planes.prune(connection, _FORGOTTEN)
         for name, counters in here.items():
             if words := clash(name, counters, others):

@@ -31,14 +31,36 @@ async def seen_within(connection: AsyncConnection, seconds: int) -> dict[str, tu
     return {row.spool_id: (row.counters, row.seen_at) for row in rows}
 
 
-async def put(connection: AsyncConnection, control_plane: str, planes: Mapping[str, str]) -> None:
-    """Note that data planes are at a control plane now, and where each counts."""
+async def put(
+    connection: AsyncConnection, control_plane: str, spool_id: str, counters: str
+) -> None:
+    """Note that a data plane is at a control plane now, and where it counts."""
+    row = {"control_plane": control_plane, "counters": counters, "seen_at": _now(connection)}
+    await connection.execute(
+        insert_into(connection, data_planes)
+        .values(spool_id=spool_id, **row)
+        .on_conflict_do_update(index_elements=["spool_id"], set_=row)
+    )
+
+
+async def renew(
+    connection: AsyncConnection, control_plane: str, planes: Mapping[str, str], seconds: int
+) -> None:
+    """Note that data planes are still there, but for those that are elsewhere by now.
+
+    `seconds`: how long a row lives that nobody renews.
+    """
+    now = _now(connection)
+    mine = sa.or_(
+        data_planes.c.control_plane == control_plane,
+        data_planes.c.seen_at < now - seconds * _SECOND,
+    )
     for spool_id, counters in planes.items():
-        row = {"control_plane": control_plane, "counters": counters, "seen_at": _now(connection)}
+        row = {"control_plane": control_plane, "counters": counters, "seen_at": now}
         await connection.execute(
             insert_into(connection, data_planes)
             .values(spool_id=spool_id, **row)
-            .on_conflict_do_update(index_elements=["spool_id"], set_=row)
+            .on_conflict_do_update(index_elements=["spool_id"], set_=row, where=mine)
         )
 
 

@@ -168,7 +168,7 @@ async def fill(desk: Desk) -> None:
     async with desk.database.writing() as connection:
         request = {"actor_key_id": "a", "name": "b", "fingerprint": b"c", "target_key_id": "d"}
         await connection.execute(sa.insert(idempotency).values(**request, created_at=NOON))
-        await data_planes.put(connection, "control", {"spool": ""})
+        await data_planes.put(connection, "control", "spool", "")
     body = {"provider": "openai", "model": "gpt-*", "prompt": 1, "completion": 2}
     await PriceBook(desk.database).add(desk.actor, body, NOON)
     assert all((await desk.dump()).values())
