@@ -66,8 +66,13 @@ def parse_address(url: str) -> Address:
     master = parts.pop(0) if kind == "sentinel" and parts else ""
     if kind == "sentinel" and not master:
         raise ValueError("name the master: redis+sentinel://host:26379/mymaster")
-    if len(parts) > 1 or (parts and not parts[0].isdecimal()) or (parts and kind == "cluster"):
+    options = dict(parse_qsl(query))
+    # For redis-py `?db=` goes first, and a unix socket has no other way to say it.
+    parts = [options["db"]] if "db" in options and len(parts) < 2 else parts
+    if len(parts) > 1 or (parts and not parts[0].isdecimal()):
         raise ValueError("what follows the host must be the number of a database")
+    if parts and kind == "cluster":
+        raise ValueError("a Cluster has no numbered databases: leave the number out")
     return Address(
         kind=kind,
         url=url,
@@ -77,7 +82,7 @@ def parse_address(url: str) -> Address:
         password=unquote(password) or None if at else None,
         master=master,
         database=int(parts[0]) if parts else 0,
-        options=dict(parse_qsl(query)),
+        options=options,
         shown=f"{scheme}://{place}",
     )
 

@@ -13,7 +13,7 @@ from pdp.counters.redis.address import parse_address
         ("redis://localhost", "single", [("localhost", 6379)], {}),
         ("rediss://h:7000/3", "single", [("h", 7000)], {"is_tls": True, "database": 3}),
         ("redis://[::1]:7000", "single", [("::1", 7000)], {}),
-        ("unix:///run/redis.sock?db=2", "single", [], {"options": {"db": "2"}}),
+        ("unix:///run/redis.sock?db=2", "single", [], {"database": 2}),
         (
             "redis+sentinel://pdp:p%40ss@a,b:1/main/2?sentinel_password=x",
             "sentinel",
@@ -48,7 +48,10 @@ def test_what_an_address_says(
         ("redis://host:70000", "host:port"),
         ("redis://host/x", "database"),
         ("redis+sentinel://host", "mymaster"),
+        ("redis://host?db=x", "database"),
+        ("redis+sentinel://host/main/1/2", "database"),
         ("redis+cluster://host/1", "database"),
+        ("redis+cluster://host?db=1", "database"),
     ],
 )
 def test_what_is_no_address_says_what_is(url: str, word: str) -> None:
@@ -61,6 +64,8 @@ def test_what_is_no_address_says_what_is(url: str, word: str) -> None:
     [
         ("redis://redis.example", "redis://user:secret@REDIS.example:6379/0?socket_timeout=1"),
         ("redis://localhost:6379", "redis://127.0.0.1"),
+        ("redis://a/2", "redis://a/1?db=2"),
+        ("redis+sentinel://a/main/2", "redis+sentinel://a/main?db=2"),
         ("redis+sentinel://a,b:26379/main", "redis+sentinel://b,a/main/0"),
         ("redis+cluster://a:6379,b", "rediss+cluster://:secret@b,a"),
         ("unix:///run/redis.sock", "unix:///run/redis.sock?client_name=pdp"),
@@ -75,6 +80,7 @@ def test_places_that_count_apart_have_different_names() -> None:
     urls = (
         *("redis://a", "redis://b", "redis://a:6380", "redis://a/1", "redis+cluster://a"),
         *("redis+sentinel://a/one", "redis+sentinel://a/another", "redis+sentinel://a/one/1"),
-        *("unix:///run/a.sock", "unix:///run/b.sock"),
+        *("unix:///run/a.sock", "unix:///run/b.sock", "unix:///run/a.sock?db=1"),
+        *("redis://a?db=2", "redis+sentinel://a/one?db=2"),
     )
     assert len({parse_address(url).place for url in urls}) == len(urls)
