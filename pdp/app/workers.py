@@ -60,6 +60,7 @@ class Workers(Collector):
         self._workers = workers
         self._merged = Merged()
         self._metrics: Sequence[Metric] = ()
+        self._asking = asyncio.Lock()
 
     def unready(self) -> str:
         """Return what is missing; nothing while half of them are ready, once all have been."""
@@ -78,11 +79,13 @@ class Workers(Collector):
         yield state
 
     async def ask(self) -> None:
-        """Ask all of them."""
-        told = await asyncio.gather(*map(self._told, self._workers))
-        self._metrics = self._merged.merge(
-            {child.worker: each for child, each in zip(self._workers, told, strict=True) if each}
-        )
+        """Ask all of them; one after another, or what was told first might count last."""
+        async with self._asking:
+            told = await asyncio.gather(*map(self._told, self._workers))
+            found = zip(self._workers, told, strict=True)
+            self._metrics = self._merged.merge(
+                {child.worker: each for child, each in found if each}
+            )
 
     def _ready(self) -> int:
         return sum(child.is_ready for child in self._workers)

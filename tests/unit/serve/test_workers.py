@@ -1,9 +1,11 @@
 """What several workers have together, without their processes."""
 
+import asyncio
 import socket
 from pathlib import Path
 
 import pytest
+from prometheus_client.core import CounterMetricFamily, Metric
 from pydantic import SecretStr
 
 from pdp.app.workers import Workers, needed, ports_claimed
@@ -97,6 +99,29 @@ def test_it_is_ready_when_all_have_been_and_half_are(tmp_path: Path) -> None:
     assert workers.unready() == ""
     children[1].is_ready = False
     assert workers.unready() == "1 of 3 workers are ready"
+
+
+async def test_counters_do_not_fall_for_two_who_ask_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts, is_slow = iter((5, 8)), iter((True, False))
+    may_go_on = asyncio.Event()
+
+    async def figures_at(_: Path) -> list[Metric]:
+        counter = CounterMetricFamily("pdp_checks", "Decisions.", value=next(counts))
+        if next(is_slow):
+            await may_go_on.wait()
+        return [counter]
+
+    monkeypatch.setattr("pdp.app.workers.figures_at", figures_at)
+    workers = Workers(settings_of(tmp_path), [Child("data", {}, 1, 1)])
+    first = asyncio.create_task(workers.ask())
+    second = asyncio.create_task(workers.ask())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    may_go_on.set()
+    await asyncio.gather(first, second)
+    assert next(iter(workers.collect())).samples[0].value == 8
 
 
 @pytest.mark.parametrize("plane", [Planes.ALL, Planes.DATA])
