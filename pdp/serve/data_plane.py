@@ -188,8 +188,8 @@ async def _serve(parts: Parts) -> None:
 
 
 async def _clear_up(parts: Parts) -> None:
-    for leftover in parts.leftovers:
-        await leftover()
+    # Beside each other: one that the ledger refuses must not keep the next from it.
+    await asyncio.gather(*(leftover() for leftover in parts.leftovers))
     await asyncio.Event().wait()
 
 

@@ -122,3 +122,12 @@ async def test_lines_are_taken_while_it_serves_and_the_last_ones_before_the_spoo
     await running
     order = ("serve", "take lines", "serve no more", "last lines", "pay", "spool closed")
     assert [each for each in stage.told if each in order] == list(order)
+
+
+async def test_a_spool_that_cannot_be_shipped_does_not_keep_the_next_from_it() -> None:
+    stage, stop = Stage(), asyncio.Event()
+    stage.parts.leftovers = (stage.runs("refused for ever"), stage.says("shipped"))
+    running = _run(stage, stop)
+    await eventually_async(lambda: stage.has("shipped"), "the second is shipped", 5)
+    stop.set()
+    await running
