@@ -14,7 +14,7 @@ from pdp.counters.redis.address import parse_address
 from pdp.counters.redis.line import Line
 from pdp.counters.redis.stats import LineStats
 from pdp.counters.redis.watched import WatchedCounters
-from pdp.errors import Conflict
+from pdp.errors import Conflict, PdpError, Unavailable
 from pdp.reconcile.comparison import Pace
 from pdp.reconcile.reconciler import Outcome, Reconciler
 from pdp.reconcile.told import packed, told_of
@@ -54,8 +54,9 @@ async def reconcile(
 ) -> list[Outcome]:
     """Compare each organization, or one; with `correct`, correct what differs.
 
-    Where it is of all, data planes hear of it for their metrics. Raises `Unavailable`,
-    `NotFound`, and `Conflict` where somebody else compares just now.
+    Where it is of all, data planes hear of it for their metrics. Where it cannot be done of
+    some, it is of the others; of none: raises `Unavailable`, or `Conflict` where somebody
+    else compares just now. Raises `NotFound`.
     """
     reconciler = Reconciler(
         clock=time.time_ns,
@@ -65,11 +66,19 @@ async def reconcile(
         hold_ttl=int(settings.hold_ttl * 1_000_000_000),
     )
     async with _line_of(settings) as line:
-        outcomes = []
+        outcomes: list[Outcome] = []
+        errors: list[PdpError] = []
         for books in await books_of(database, organization_id):
             counters = WatchedCounters(line, books.root_key_id, secrets.token_hex(8))
-            outcomes.append(await reconciler.reconcile(books, counters, correct=correct))
-        if organization_id is None:
+            try:
+                outcomes.append(await reconciler.reconcile(books, counters, correct=correct))
+            except (Conflict, Unavailable) as error:
+                errors.append(error)
+                names = books.organization_id, books.root_key_id
+                outcomes.append(Outcome(*names, "not compared", trouble=str(error)))
+        if errors and len(errors) == len(outcomes):
+            raise errors[0]
+        if organization_id is None and not errors:
             drifts = [drift for outcome in outcomes for drift in outcome.standing]
             await line.tell_drift(packed(told_of(drifts, time.time_ns() // 1_000_000_000)))
     return outcomes
@@ -89,6 +98,12 @@ class Round:
         except Conflict:
             return  # Somebody else is at it.
         for outcome in outcomes:
+            if outcome.trouble:
+                _log.warning(
+                    "counters are not compared, trying again",
+                    organization=outcome.organization_id,
+                    error=outcome.trouble,
+                )
             if outcome.has_drift:
                 _log.error(
                     "counters differ from the ledger: look with `pdp reconcile --check`, "

@@ -60,7 +60,7 @@ def reconcile(
     else:
         for outcome in outcomes:
             _say(outcome)
-    if any(outcome.has_drift for outcome in outcomes):
+    if any(outcome.has_drift or outcome.trouble for outcome in outcomes):
         raise typer.Exit(1)
 
 
@@ -68,6 +68,7 @@ def _told(outcome: "Outcome") -> dict[str, Any]:
     return {
         "organization_id": outcome.organization_id,
         "state": outcome.state.replace(" ", "_"),
+        "trouble": outcome.trouble or None,
         "has_drift": outcome.has_drift,
         "moving": outcome.moving,
         "drifts": [_drift(each) for each in outcome.drifts],
@@ -94,6 +95,9 @@ def _drift(drift: "Drift") -> dict[str, Any]:
 
 def _say(outcome: "Outcome") -> None:
     name = outcome.organization_id
+    if outcome.trouble:
+        typer.echo(f"organization {name} is not compared: {outcome.trouble}", err=True)
+        return
     if outcome.state == "not counted":
         typer.echo(f"organization {name}: Redis has no counters of it; the first Check fills them")
         return

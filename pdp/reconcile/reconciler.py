@@ -13,7 +13,7 @@ from pdp.reconcile.sums import NOTHING, Place, Sums
 
 _SECOND = 1_000_000_000
 
-State = Literal["compared", "not counted"]
+State = Literal["compared", "not counted", "not compared"]
 
 
 class Books(Ledger, Protocol):
@@ -30,8 +30,9 @@ class Books(Ledger, Protocol):
 class Outcome(Struct, frozen=True):
     """What was found of an organization, and what of it was corrected.
 
-    `not counted`: Redis has nothing of it yet. `moving` sums changed to the end: who asks
-    again sooner or later finds them standing. `left` differs still after the correction.
+    `not counted`: Redis has nothing of it yet. `not compared`: `trouble` says why.
+    `moving` sums changed to the end: who asks again sooner or later finds them standing.
+    `left` differs still after the correction.
     """
 
     organization_id: str
@@ -41,6 +42,7 @@ class Outcome(Struct, frozen=True):
     moving: int = 0
     corrected: Sequence[Drift] = ()
     left: Sequence[Drift] = ()
+    trouble: str = ""
 
     @property
     def standing(self) -> Sequence[Drift]:

@@ -26,14 +26,18 @@ def counted(
     monkeypatch.setattr("pdp.app.reconcile.PACE", Pace(rest=0, landed=0))
     pdp.setting("PDP_REDIS_URL", redis.local_url)
 
-    async def open_root() -> None:
-        plane = Plane(redis.local_url)
-        await plane.roots.join(plane.roots.lane(root["key_id"]))
-        await plane.close()
-
-    asyncio.run(open_root())
+    open_root(redis, root["key_id"])
     capsys.readouterr()
     return root["key_id"]
+
+
+def open_root(redis: RedisServer, root: str) -> None:
+    async def join() -> None:
+        plane = Plane(redis.local_url)
+        await plane.roots.join(plane.roots.lane(root))
+        await plane.close()
+
+    asyncio.run(join())
 
 
 def shift(redis: RedisServer, root: str, field: str, amount: int) -> None:
@@ -116,6 +120,26 @@ def test_trouble_is_one_line(pdp: Pdp, counted: str, redis: RedisServer) -> None
     assert "there is no organization `x`" in pdp("reconcile", "--organization-id", "x").refusal()
     pdp.setting("PDP_REDIS_URL", "redis://127.0.0.1:1")
     assert "Redis does not answer" in pdp("reconcile", "--check").refusal()
+
+
+def test_one_that_cannot_be_compared_does_not_keep_the_others_from_it(
+    pdp: Pdp, counted: str, redis: RedisServer
+) -> None:
+    other = pdp("init", "--organization-id", "other", "--json").json()
+    open_root(redis, other["key_id"])
+    shift(redis, other["key_id"], "s", 7)
+    with redis.client() as client:
+        client.set(f"pdp:{{{counted}}}:watch", "another", ex=30)
+    done = pdp("reconcile")
+    assert done.status == 1
+    assert "is not compared: the counters are compared already" in done.err
+    assert "corrected: 1 sum" in done.out
+    assert told(redis) == {}, "of all there is nothing to tell"
+    states = pdp("reconcile", "--json").out
+    assert [each["state"] for each in json.loads(states)["organizations"]] == [
+        "not_compared",
+        "compared",
+    ]
 
 
 def test_where_redis_counts_nothing_yet_there_is_nothing_to_correct(
