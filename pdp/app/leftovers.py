@@ -1,4 +1,7 @@
-"""Spools of workers that are no more: fewer were started than before. The ledger gets the rest."""
+"""Spools of workers that are no more: fewer were started than before.
+
+The ledger gets the rest, and then Redis, as far as it has not counted it.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -31,19 +34,31 @@ def leftovers_of(
     """
     if seat.number > 1:
         return ()
-    return [partial(ship_rest, path, control) for path in further_spools(settings, seat.of)]
+    count = None
+    if settings.redis_url is not None:
+        from pdp.app.redis import count_rest  # noqa: PLC0415  A third of a second, 10 MB.
+
+        count = partial(count_rest, settings, control)
+    return [partial(ship_rest, path, control, count) for path in further_spools(settings, seat.of)]
 
 
-async def ship_rest(directory: Path, ledger: Ledger) -> None:
+async def ship_rest(
+    directory: Path,
+    ledger: Ledger,
+    count: Callable[[Journal], Awaitable[None]] | None = None,
+) -> None:
     """Hand over what a spool has that the ledger has not; who takes the folder up finds it whole.
 
-    Waits for the control plane. A spool that cannot be read is left alone, and logged.
+    `count`: then let the counters have it. Waits for the control plane, and for them. A spool
+    that cannot be read is left alone, and logged.
     """
     journal = Journal(directory)
     try:
         await asyncio.to_thread(journal.open, "", _OWNER_DIES)
         try:
             await _shipped(journal, ledger)
+            if count is not None:
+                await _counted(journal, count)
         finally:
             journal.close()
     except StartRefused as error:
@@ -59,6 +74,20 @@ async def _shipped(journal: Journal, ledger: Ledger) -> None:
             if shipper.placed.is_set() and not told:
                 told = True
                 _log.warning("a worker's spool is left, and not shipped yet", error=str(error))
+            await asyncio.sleep(_RETRY)
+        else:
+            return
+
+
+async def _counted(journal: Journal, count: Callable[[Journal], Awaitable[None]]) -> None:
+    told = False
+    while True:
+        try:
+            await count(journal)
+        except Unavailable as error:
+            if not told:
+                told = True
+                _log.warning("a worker's spool is left, and not counted yet", error=str(error))
             await asyncio.sleep(_RETRY)
         else:
             return

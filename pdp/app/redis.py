@@ -41,10 +41,38 @@ def count_in_redis(
     holds: Sequence[Hold],
 ) -> Counting:
     """Return the counters of a data plane; `holds` are the live ones of its spool."""
-    assert settings.redis_url is not None
     latency = Histogram()
     stats = LineStats(latency.observe)
-    roots = Roots(
+    roots = _roots_on(settings, control, journal, holds, stats)
+    alone = Alone(is_lenient=settings.on_backend_error == "allow")
+    counters = RedisCounters(roots, _roots_of(keys), alone)
+    tender = Tender(counters, roots, journal.spool_id, time.time_ns, time.monotonic_ns)
+    return Counting(counters, tender, stats, latency)
+
+
+async def count_rest(settings: Settings, control: ControlClient, journal: Journal) -> None:
+    """Let Redis count what it has not of a spool to which nothing is added. Raises `Unavailable`.
+
+    Then it is nobody's whom others would wait for.
+    """
+    roots = _roots_on(settings, control, journal, (), LineStats())
+    try:
+        for root in sorted(await roots.line.roots()):
+            await roots.join(roots.lane(root))
+        await roots.line.take_leave(journal.spool_id)
+    finally:
+        await roots.close()
+
+
+def _roots_on(
+    settings: Settings,
+    control: ControlClient,
+    journal: Journal,
+    holds: Sequence[Hold],
+    stats: LineStats,
+) -> Roots:
+    assert settings.redis_url is not None
+    return Roots(
         owner=journal.spool_id,
         line=Line(
             parse_address(settings.redis_url.get_secret_value()),
@@ -61,10 +89,6 @@ def count_in_redis(
         monotonic=time.monotonic_ns,
         hold_ttl=int(settings.hold_ttl * 1_000_000_000),
     )
-    alone = Alone(is_lenient=settings.on_backend_error == "allow")
-    counters = RedisCounters(roots, _roots_of(keys), alone)
-    tender = Tender(counters, roots, journal.spool_id, time.time_ns, time.monotonic_ns)
-    return Counting(counters, tender, stats, latency)
 
 
 def _roots_of(keys: KeySource) -> Callable[[str], str | Awaitable[str]]:

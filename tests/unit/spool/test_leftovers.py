@@ -2,13 +2,20 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from pdp.app.leftovers import ship_rest
+from pdp.app.redis import count_rest
+from pdp.data.control import ControlClient
 from pdp.errors import Unavailable
+from pdp.settings import Settings
 from pdp.spool.journal import Journal
+from tests.counting import Plane
+from tests.redis import RedisServer
 from tests.unit.spool.desk import held
 
 
@@ -49,6 +56,27 @@ async def test_the_rest_goes_to_the_ledger_and_the_folder_is_free_for_a_successo
     successor.open("another")
     assert (successor.spool_id, successor.next_sequence) == ("left", 5)
     successor.close()
+
+
+async def test_what_redis_has_not_counted_of_it_is_counted_once(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    redis.flush()
+    plane = Plane(redis.local_url)
+    await plane.roots.join(plane.roots.lane("root"))
+    await plane.line.count_planes("left", 1, 10)
+    settings = Settings(data_dir=tmp_path, redis_url=SecretStr(redis.local_url))
+    directory, control = spool_of(tmp_path, 5), ControlClient("unix:/nowhere", "")
+    for _ in range(2):
+        async with asyncio.timeout(60):
+            await ship_rest(directory, Ledger(following=5), partial(count_rest, settings, control))
+        with redis.client() as client:
+            total = client.hgetall("pdp:{root}:t:root")
+        assert (total[b"h"], total[b"r"]) == (b"500", b"5")
+    assert await plane.line.spools("pdp:{root}:") == {"left": 5}
+    assert "left" not in await plane.line.planes()
+    await control.close()
+    await plane.close()
 
 
 async def test_an_old_copy_is_left_alone(tmp_path: Path) -> None:
