@@ -11,7 +11,7 @@ from typing import Any
 from adapters.envoy.v1 import wire_pb2
 from bench.load import frame
 from pdp.v1 import policy_decision_pb2 as pb
-from tests.stack import Stack, eventually
+from tests.stack import Stack
 
 _SHIPPED = 60
 """Seconds in which the ledger has taken what one measurement leaves."""
@@ -41,11 +41,7 @@ class Stand:
 
     def settle(self) -> None:
         """Wait until the ledger has everything: it ships afterwards, and not into the next one."""
-
-        def shipped() -> bool:
-            return "\npdp_spool_records 0.0\n" in self.stack.get("/metrics")[1]
-
-        eventually(shipped, "the ledger has every record", _SHIPPED)
+        self.stack.settle(_SHIPPED)
 
 
 @contextmanager

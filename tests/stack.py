@@ -135,6 +135,22 @@ class Stack:
         entries: list[dict[str, Any]] = self.json("audit", "--limit", str(limit))["logs"]
         return entries
 
+    def entry(self, request_id: str) -> dict[str, Any]:
+        """Return the audit entry of a request once the ledger has it."""
+        found: list[dict[str, Any]] = eventually(
+            lambda: self.json("audit", "--request-id", request_id)["logs"],
+            f"the ledger has {request_id}",
+        )
+        return found[0]
+
+    def settle(self, deadline: float = DEADLINE) -> None:
+        """Wait until the ledger has every record."""
+        eventually(
+            lambda: "\npdp_spool_records 0.0\n" in self.get("/metrics")[1],
+            "the ledger has every record",
+            deadline,
+        )
+
     # -- The server
 
     def start(self) -> None:

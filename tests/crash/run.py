@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from tests.crash.oracle import Asked, Key, Sums, run_out, sums_of
 from tests.crash.traffic import HELD_COST, HELD_TOKENS, Book, Client
-from tests.stack import Stack, eventually, eventually_async
+from tests.stack import Stack, eventually_async
 
 TARGETS = ("data", "control", "both", "supervisor")
 _CLIENTS = 6
@@ -76,7 +76,7 @@ async def crash(stack: Stack, kills: int, reports: int, seed: str, *, expire: bo
         run_out(book.asked)
         await eventually_async(lambda: _nothing_held(stack, keys), "all holds ran out", _LONG)
     stack.wait_ready()
-    eventually(lambda: "pdp_spool_records 0.0" in stack.get("/metrics")[1], "all shipped", _LONG)
+    stack.settle(_LONG)
     with closing(sqlite3.connect(stack.data_dir / "pdp.db")) as database:
         check_entries(database, book, expire=expire)
         check_sums(database, stack.root["key_id"], book.asked)

@@ -122,4 +122,5 @@ def test_nginx_is_tried_as_its_page_says(stack: Stack, tmp_path: Path) -> None:
     done = run(stack, provider + export + script, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "HTTP/1.1 200" in done.stdout
+    stack.settle()
     assert stack.audit(1)[0]["status"] in ("pending", "success")

@@ -107,6 +107,7 @@ def played(stage: Stage) -> dict[str, Played]:
 @pytest.fixture(scope="module")
 def ledger(stage: Stage, played: dict[str, Played]) -> dict[str, dict[str, Any]]:
     """The audit entries of what was allowed, by user agent."""
+    stage.gateway.stack.settle()
     entries = stage.gateway.stack.audit(2000)
     return {entry["user_agent"]: entry for entry in entries if entry["status"] != "denied"}
 

@@ -131,7 +131,7 @@ def test_what_a_client_says_in_nginxs_words_means_nothing(
     seen = gateway.provider.seen[-1][0]
     assert not {name.lower() for name in SPOOFED} & (seen.keys() - {"x-request-id"})
     assert seen["x-request-id"] == headers["x-request-id"]
-    entry = next(e for e in gateway.stack.audit(200) if e["request_id"] == headers["x-request-id"])
+    entry = gateway.stack.entry(headers["x-request-id"])
     assert (entry["ip_address"], entry["model"]) == ("127.0.0.1", "gpt-4o")
     assert (entry["action"], entry["provider"]) == ("chat.completions.create", "openai")
     status, headers, body = raw(gateway, None, json.dumps(ASK), headers=SPOOFED)
