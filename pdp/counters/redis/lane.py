@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 from pdp.counters.redis import asks
@@ -20,6 +20,10 @@ _MARKS: Final = 3
 
 MOST_WAITING: Final = 5_000
 """Beyond this, what is asked would not be answered in time."""
+
+
+_NUDGE: Final = 0.1
+"""Seconds after which a task that goes on is cancelled again."""
 
 
 class Script(Protocol):
@@ -129,10 +133,7 @@ class Lane:
 
     async def close(self) -> None:
         """Give up all that is asked."""
-        running = list(self._running)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await end(self._running)
         # One that had not begun has told nobody.
         while self._waiting:
             self._waiting.popleft()[2].cancel()
@@ -176,3 +177,16 @@ class Lane:
             if not each[2].done():
                 batch.append(each)
         return batch
+
+
+async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait until they have ended, whatever they say.
+
+    Until, not once: the client writes with `asyncio.wait_for`, which in Python 3.11 swallows
+    a cancellation that comes together with its result.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_NUDGE)

@@ -17,7 +17,7 @@ from pdp.counters.redis import answers, asks
 from pdp.counters.redis.away import Away
 from pdp.counters.redis.breaker import Breaker
 from pdp.counters.redis.history import History
-from pdp.counters.redis.lane import MOST_OPS, Answered, Lane
+from pdp.counters.redis.lane import MOST_OPS, Answered, Lane, end
 from pdp.counters.redis.line import Line
 from pdp.counters.redis.own import OwnHolds
 from pdp.counters.redis.stats import LineStats
@@ -207,11 +207,8 @@ class Roots:
 
     async def close(self) -> None:
         """Give up what still runs, and close the line; what is not counted is in the spool."""
-        joining = list(self._joining.values())
-        for task in joining:
-            task.cancel()
         closing = (lane.close() for lane in self.lanes)
-        await asyncio.gather(*joining, *closing, return_exceptions=True)
+        await asyncio.gather(end(self._joining.values()), *closing)
         await self.line.close()
 
     async def _join(self, lane: Lane) -> None:
