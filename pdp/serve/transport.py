@@ -135,10 +135,6 @@ def _bind_unix(
     setting: str,
     credentials: grpc.ServerCredentials | None,
 ) -> str:
-    if len(os.fsencode(path)) > 107:
-        raise StartRefused(
-            f"{setting}: the path `{path}` is too long for a unix socket (107): use a shorter one"
-        )
     clear_socket(path, setting)
     before = os.umask(0o117)  # From its first moment the socket is mode 0660.
     try:
@@ -153,8 +149,13 @@ def _bind_unix(
 def clear_socket(path: Path, setting: str) -> None:
     """Remove a socket that a killed process left behind.
 
-    Raises `StartRefused` for one that somebody still answers on, and for what is no socket.
+    Raises `StartRefused` for one that somebody still answers on, for what is no socket, and
+    for a path that no socket can have.
     """
+    if len(os.fsencode(path)) > 107:
+        raise StartRefused(
+            f"{setting}: the path `{path}` is too long for a unix socket (107): use a shorter one"
+        )
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise StartRefused(

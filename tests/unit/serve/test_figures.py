@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from pdp.errors import StartRefused
 from pdp.serve.figures import FiguresPort, figures_at
 from pdp.serve.ops import registry_of
 
@@ -38,3 +40,10 @@ async def test_who_connects_is_told_and_whoever_tells_half_is_not_heard(tmp_path
     server = await asyncio.start_unix_server(break_off, path)
     assert await figures_at(path) is None
     server.close()
+
+
+def test_a_data_dir_that_no_socket_fits_in_is_said_to_be_one(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    with pytest.raises(StartRefused, match=r"^PDP_DATA_DIR: .*too long for a unix socket"):
+        FiguresPort(registry_of([]), deep / "worker-1.sock")
