@@ -145,22 +145,23 @@ class Comparison:
 
     async def _consider_holds(self, found: _Pass) -> None:
         """Take off what only one side knows to be held; find what has ended there, or is lost."""
-        holds = [hold async for lot in self._counters.live() for hold in lot]
+        # One that is put off while they are read comes twice.
+        live = {hold.decision_id: hold async for lot in self._counters.live() for hold in lot}
         # Those that are newer than the sums have been noted by now.
         _, moves = await self._counters.read(())
         self._flight.note(moves)
         flying = set(self._flight.names)
         async with self._ledger.look() as look:
-            resting = [hold for hold in holds if hold.decision_id not in flying]
-            entries = await look.entries([hold.decision_id for hold in resting])
-            for hold in resting:
+            resting = live.keys() - flying
+            entries = await look.entries(resting)
+            for hold in map(live.__getitem__, sorted(resting)):
                 entry = entries.get(hold.decision_id)
                 if entry is None:
                     _take_off(found, hold, 1)
                 elif entry.status not in _OPEN:
                     found.stale[hold.decision_id] = hold, entry
             if any(each.held < 0 or each.tokens_held < 0 for each in found.differences.values()):
-                known = flying | {hold.decision_id for hold in holds}
+                known = flying | live.keys()
                 await self._consider_pending(look, known, found)
 
     async def _consider_pending(self, look: Look, known: Collection[Name], found: _Pass) -> None:

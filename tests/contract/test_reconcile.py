@@ -1,9 +1,11 @@
 """The counters against the ledger: a real Redis, and a database of each kind."""
 
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
 import pytest
 
+from pdp.counters.redis.watched import WatchedCounters
 from pdp.quota.calendar import Calendar
 from pdp.quota.hold import Hold
 from pdp.reconcile.comparison import Pace
@@ -139,6 +141,24 @@ async def test_a_hold_that_nobody_has_written_down_is_left_to_its_end(light_till
     wrong = till.shift(till.root, "total", "held", 1)
     assert told(await till.reconcile(correct=True)) == {(wrong, "held", 1)}
     assert till.counted(place, "held") == 6 * USD
+
+
+async def test_a_hold_that_is_put_off_while_holds_are_read_is_one(
+    light_till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    till, read = light_till, WatchedCounters.live
+
+    async def live(counters: WatchedCounters) -> AsyncIterator[Sequence[Hold]]:
+        async for lot in read(counters):
+            yield lot
+            yield lot
+
+    monkeypatch.setattr(WatchedCounters, "live", live)
+    await till.check(USD, 10)
+    await till.ship()
+    await till.reserve(till.hold(5 * USD, 50))
+    wrong = till.shift(till.root, "total", "held", 1)
+    assert told(await till.reconcile()) == {(wrong, "held", 1)}
 
 
 async def test_a_hold_that_has_ended_in_the_ledger_is_ended_by_its_name(till: Till) -> None:
