@@ -80,6 +80,8 @@ class Registry:
             if not words:
                 await data_planes.put(connection, self._name, name, counters)
                 return "", False
+        if name not in self._met:
+            _log.warning("data plane waits: is the other gone?", data_plane=name, reason=words)
         met = self._met.setdefault(name, {})
         renewed = {
             other: each for other, each in seen.items() if met.setdefault(other, each[1]) != each[1]

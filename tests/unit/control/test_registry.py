@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from pdp.control.attendance import IN_MEMORY, Attendance
 from pdp.control.registry import EXPIRY, Registry
@@ -106,9 +107,12 @@ async def test_a_control_plane_that_ends_keeps_the_places_of_its_data_planes(des
 async def test_who_was_killed_is_waited_for_and_nobody_refused_for_it(desk: Desk) -> None:
     killed, y = two_of(desk)
     await killed.enter("a", IN_MEMORY)
-    for _ in range(3):
-        with pytest.raises(Unavailable, match="if that one was killed, it is gone within 15 s"):
-            await y.enter("b", IN_MEMORY)
+    with capture_logs() as log:
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="if that one was killed, it is gone within 15 s"):
+                await y.enter("b", IN_MEMORY)
+    (said,) = log
+    assert "data plane `a` is here already" in said["reason"]
     await age(desk, EXPIRY + 2)
     await y.enter("b", IN_MEMORY)
 
