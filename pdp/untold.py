@@ -35,7 +35,7 @@ def tells_nothing(usage: Usage, hold: Hold) -> bool:
     price = hold.price
     if price is None or not price.by_token or not hold.tokens or usage.status in _UNUSED:
         return False
-    return price.fees is None or not price.fees.say(usage.units)
+    return price.fees is None or not price.fees.count(usage.units)
 
 
 def _is_silent(usage: Usage) -> bool:

@@ -107,13 +107,14 @@ class Fees(Struct, frozen=True, array_like=True):
 
     def say(self, units: Units | None) -> bool:
         """Tell whether they are for such a request at all."""
-        return self.request is not None or (
-            units is not None
-            and (
-                (self.image is not None and units.images > 0)
-                or (self.character is not None and units.characters > 0)
-                or (self.second is not None and units.seconds > 0)
-            )
+        return self.request is not None or (units is not None and self.count(units))
+
+    def count(self, units: Units) -> bool:
+        """Tell whether any of such units is paid for."""
+        return (
+            (self.image is not None and units.images > 0)
+            or (self.character is not None and units.characters > 0)
+            or (self.second is not None and units.seconds > 0)
         )
 
     def total(self, units: Units | None) -> int:

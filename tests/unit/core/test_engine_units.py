@@ -1,0 +1,56 @@
+"""The engine where tokens are not all that is paid for, and a report does not tell all."""
+
+from typing import Any, ClassVar
+
+from msgspec.structs import replace
+
+from pdp.model import Request, Units, Usage
+from pdp.quota.cost import Fees, Price, Rates
+from pdp.records import Settled
+from tests.unit.core.test_engine_waiting import check, report
+from tests.wire.harness import USD, Desk, record
+
+MILLION = 1_000_000
+MINUTE = Units(seconds=60)
+
+
+class Prices:
+    """`both` has rates and a fee for a request."""
+
+    prices: ClassVar = {
+        "both": Price(Rates(USD, 2 * USD, USD), (), Fees(request=3 * USD * MILLION)),
+    }
+
+    def knows(self, provider: str) -> bool:
+        return True
+
+    def provider_of(self, model: str) -> str:
+        return "openai"
+
+    def price(self, model: str, provider: str) -> Price | None:
+        return self.prices.get(model) if provider == "openai" else None
+
+    def price_at(self, model: str, provider: str, at: int) -> Price | None:
+        return self.price(model, provider)
+
+
+async def held(model: str, prompt: int = 0) -> tuple[Desk, str]:
+    """Return a desk, and the reservation of a minute of sound."""
+    desk = Desk(record("leaf", budget_limits={"total": 1_000}), prices=Prices())
+    asked = Request("r", "leaf", "audio:transcribe", model, prompt_tokens=prompt, units=MINUTE)
+    decision = await check(desk, replace(asked, max_output_tokens=0))
+    return desk, decision.reservation_id
+
+
+async def charged(desk: Desk, reservation_id: str, **fields: Any) -> tuple[int | None, int]:
+    """Report; return the cost and the tokens that are written down."""
+    usage = Usage(reservation_id=reservation_id, **{"status": "success", **fields})
+    assert (await report(desk, usage)).result == "accepted"
+    settled = desk.sink.records[-1]
+    assert isinstance(settled, Settled)
+    return settled.cost, settled.counted_tokens
+
+
+async def test_seconds_say_nothing_of_tokens_where_each_request_has_a_fee_too() -> None:
+    desk, reservation_id = await held("both", prompt=5 * MILLION)
+    assert await charged(desk, reservation_id, units=MINUTE) == (8 * USD, 5 * MILLION)
