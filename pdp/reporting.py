@@ -98,8 +98,7 @@ class Reporter:
 
     async def _settle_found(self, usage: Usage, found: Hold | Absent, now: int) -> Reported:
         if isinstance(found, Hold):
-            if usage.usage_source == "estimated" and has_no_tokens(found):
-                usage = replace(usage, prompt_tokens=0, completion_tokens=0, cached_tokens=0)
+            usage = self._without_guess(usage, found)
             facts, charge = _facts_of(usage, found), self._charge(usage, found)
             return await self._settle(usage, facts, charge, found.windows, now, found)
         if found == "settled":
@@ -213,12 +212,22 @@ class Reporter:
         served = usage.status == "success" or source == "estimated"
         return _Charge((self._cost(usage, hold) or 0) if served else 0, tokens, source)
 
+    def _without_guess(self, usage: Usage, hold: Hold) -> Usage:
+        """Return a usage without tokens that were guessed of what has none."""
+        if usage.usage_source != "estimated":
+            return usage
+        units = merged_units(usage.units, hold.units)
+        if not has_no_tokens(units, self._price(usage, hold, units)):
+            return usage
+        return replace(usage, prompt_tokens=0, completion_tokens=0, cached_tokens=0, details=None)
+
     def _cost(self, usage: Usage, hold: Hold | None) -> int | None:
         """Price a usage at the model that answered, else at the one that was checked."""
         units = usage.units if hold is None else merged_units(usage.units, hold.units)
         price = self._price(usage, hold, units)
         if price is None:
-            return None
+            # One that was filled from the ledger has lost its price, and what it was for.
+            return (hold.cost or None) if hold is not None else None
         cost = price.cost(
             usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.details, units
         )
@@ -235,7 +244,7 @@ class Reporter:
                 price = prices.price_at(model, provider or prices.provider_of(model), at)
                 if price is not None and price.covers(units):
                     return price
-        return None
+        return None if hold is None else hold.price
 
     async def withdraw(self, reservation_id: str) -> Reported | None:
         """Give a hold back whose answer nobody got: the request was never forwarded.

@@ -3,6 +3,7 @@
 from typing import Final
 
 from pdp.model import Units, Usage
+from pdp.quota.cost import Price
 from pdp.quota.hold import Hold
 
 _UNUSED: Final = ("error", "denied")
@@ -20,9 +21,9 @@ def merged_units(told: Units | None, held: Units | None) -> Units | None:
     )
 
 
-def has_no_tokens(hold: Hold) -> bool:
-    """Tell whether what a hold is for is paid for by the piece, and has no tokens at all."""
-    return hold.units is not None and hold.price is not None and not hold.price.by_token
+def has_no_tokens(units: Units | None, price: Price | None) -> bool:
+    """Tell whether a request of such units is paid for by the piece, and has no tokens at all."""
+    return units is not None and price is not None and not price.by_token
 
 
 def tells_nothing(usage: Usage, hold: Hold) -> bool:
