@@ -20,9 +20,8 @@ class OwnHolds:
             self.add(hold)
 
     def add(self, hold: Hold) -> None:
-        """Add a hold."""
-        self._holds[hold.reservation_id] = hold
-        self._by_request[hold.key_id, hold.request_id] = hold.reservation_id
+        """Add a hold that was made; the answer to a retry may have come before that one."""
+        self.give(hold)
 
     def give(self, hold: Hold, to: str = "") -> None:
         """Note that a retry of its request was given a hold, whoever made it.
@@ -32,7 +31,8 @@ class OwnHolds:
         known = hold.reservation_id
         if known in self._holds:
             self._given[known] = self._given.get(known, 0) + 1
-        self.add(hold)
+        self._holds[known] = hold
+        self._by_request[hold.key_id, hold.request_id] = known
         if to:
             self._told.setdefault(known, []).append(to)
 
