@@ -26,7 +26,7 @@ from pdp.wording import shown
 Unreported = Literal["full", "input", "zero"]
 
 MOST_EXPIRED: Final = 250
-"""Holds that expire in one go; then a Check may come in between."""
+"""Holds that expire in one go, or are withdrawn again; then a Check may come in between."""
 
 _MOST_WITHDRAWN: Final = 10_000
 """Withdrawals that wait for counters that do not answer."""
@@ -271,7 +271,7 @@ class Reporter:
         return reported
 
     async def _withdraw_again(self) -> None:
-        for _ in range(len(self._unwithdrawn)):
+        for _ in range(min(len(self._unwithdrawn), MOST_EXPIRED)):
             await self.withdraw(self._unwithdrawn.popleft())
 
     async def expire(self, now: int) -> bool:

@@ -12,7 +12,8 @@ from pdp.errors import SpoolFailed, Unavailable
 from pdp.key import CompiledKey
 from pdp.model import Decision, Reported, Request, Usage
 from pdp.quota.hold import BudgetGuard, GuardFailed
-from pdp.records import Record
+from pdp.records import Record, Settled
+from pdp.reporting import MOST_EXPIRED
 from tests.wire.harness import NOON, Desk, Keys, ListSink, record
 
 LEAF = record("leaf", budget_limits={"daily": 0.0016})
@@ -267,6 +268,17 @@ async def test_what_counters_that_are_away_cannot_give_back_is_given_back_later(
     await desk.engine.expire()
     assert (await check(desk, ask("r3"))).allowed
     assert [type(each).__name__ for each in desk.sink.records[-2:]] == ["Settled", "Held"]
+
+
+async def test_what_is_to_be_given_back_later_does_not_hold_everybody_up() -> None:
+    counters = Broken(MemoryCounters(), "withdraw")
+    desk = Desk(record("leaf"), counters=counters)
+    for number in range(MOST_EXPIRED + 1):
+        desk.engine.withdraw(await check(desk, ask(f"r{number}")))
+    counters._names = ()
+    for settled in (MOST_EXPIRED, MOST_EXPIRED + 1):
+        await desk.engine.expire()
+        assert sum(isinstance(each, Settled) for each in desk.sink.records) == settled
 
 
 async def test_what_cannot_be_written_off_is_given_back_later() -> None:
