@@ -147,6 +147,37 @@ async def test_a_hold_goes_when_the_answers_to_all_its_callers_are_lost(fleet: F
     assert await w.find_open("leaf", "r") is None
 
 
+async def test_a_hold_that_is_written_down_stays_when_the_last_answer_is_lost(fleet: Fleet) -> None:
+    one, other = (fleet.plane(name) for name in ("spool1", "spool2"))
+    w, v = fleet.world(one), fleet.world(other)
+    hold = replace(w.hold(USD, request_id="r"), fingerprint=7)
+    retried = replace(v.hold(USD, request_id="r"), fingerprint=7)
+    await w.reserve(hold)
+    await v.reserve(retried)
+    assert not await w.withdraw(hold), "the retry relies on it"
+    other.roots.own.drop(hold.reservation_id)
+    other.roots.taken_back[retried.reservation_id] = "root", asks.cancel(retried)
+    await fleet.tender(other).tend()
+    assert (await v.money())[2] == (0, USD), "the ledger holds it, until a record ends that"
+    assert await v.find_open("leaf", "r") == hold
+    assert await v.withdraw(hold)
+
+
+async def test_a_hold_that_a_retry_has_written_down_is_not_taken_back(fleet: Fleet) -> None:
+    one, other = (fleet.plane(name) for name in ("spool1", "spool2"))
+    w, v = fleet.world(one), fleet.world(other)
+    hold = replace(w.hold(USD, request_id="r"), fingerprint=7)
+    await w.reserve(hold)
+    await v.reserve(replace(v.hold(USD, request_id="r"), fingerprint=7))
+    assert not await v.withdraw(hold), "whom it was made for relies on it"
+    one.roots.own.drop(hold.reservation_id)
+    one.roots.taken_back[hold.reservation_id] = "root", asks.cancel(hold)
+    await fleet.tender(one).tend()
+    assert (await v.money())[2] == (0, USD)
+    assert await v.find_open("leaf", "r") == hold
+    assert await v.withdraw(hold)
+
+
 # -- Amounts and names
 
 

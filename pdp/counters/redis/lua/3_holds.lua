@@ -7,6 +7,7 @@
 -- l   nobody has published it since it was filled from the ledger, which does not know all of
 --     it: it is given to nobody
 -- u   whom it was made for is gone: only whom it was given to relies on it
+-- w   one whom it was given to has given it up: it is written down, so only a record ends it
 -- x, t, a   it has expired: nano-USD and tokens that were charged, and the second
 -- z   it is settled, or taken back: all that is left, for 49 hours. `lost`: it was settled
 --     from a spool after Redis had lost it

@@ -100,6 +100,7 @@ local function withdraw(op)
   local name = hold_name(op[2])
   local found = call('HMGET', name, 'b', 'e', 'x', 'o', 'u')
   if not found[1] or found[3] then return false end
+  call('HSET', name, 'w', '')
   call('HDEL', name, given_field(''))
   for _, to in ipairs(op[3]) do call('HDEL', name, given_field(to)) end
   if is_given(name, OWNER) then return 'given' end
@@ -115,13 +116,13 @@ end
 
 -- C id key request -> true. Take a hold back whose answer nobody got, or that is yet to arrive;
 -- not one that a retry was given meanwhile. Where the answer was another hold of the request,
--- that one was given to nobody.
+-- that one was given to nobody. One that is written down stays until it runs out.
 local function cancel(op)
   local id, name = op[2], hold_name(op[2])
-  local found = call('HMGET', name, 'b', 'x')
+  local found = call('HMGET', name, 'b', 'x', 'w')
   if found[2] then return true end
   if found[1] then
-    if is_given(name) then call('HSET', name, 'u', '') else take_back(found[1]) end
+    if found[3] or is_given(name) then call('HSET', name, 'u', '') else take_back(found[1]) end
     return true
   end
   call('HSET', name, 'z', '1')
@@ -130,8 +131,9 @@ local function cancel(op)
   if not other or other == '' then return true end
   name = hold_name(other)
   if call('HDEL', name, given_field(id)) == 0 then return true end
-  found = call('HMGET', name, 'b', 'x', 'u')
-  if found[1] and not found[2] and found[3] and not is_given(name) then take_back(found[1]) end
+  found = call('HMGET', name, 'b', 'x', 'u', 'w')
+  local free = found[1] and not found[2] and found[3] and not found[4]
+  if free and not is_given(name) then take_back(found[1]) end
   return true
 end
 
