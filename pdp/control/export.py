@@ -29,6 +29,7 @@ COLUMNS: Final = (
 )
 """Of CSV: the fields of an entry, `tokens` taken apart, `metadata` as JSON."""
 
+_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _TYPES: Final = {"ndjson": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}
 
@@ -92,7 +93,7 @@ async def _page(
 
 
 def _ndjson(entries: Sequence[Mapping[str, Any]]) -> bytes:
-    return b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
+    return b"".join(_encode(entry) + b"\n" for entry in entries)
 
 
 def _rows(entries: Sequence[Mapping[str, Any]]) -> bytes:

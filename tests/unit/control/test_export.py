@@ -46,6 +46,16 @@ async def test_ndjson_has_every_entry_once_as_the_log_shows_it(desk: Desk) -> No
     assert entries[:100] == page["logs"]
 
 
+@pytest.mark.parametrize("form", ["ndjson", "csv"])
+async def test_a_cost_beyond_what_a_float_holds_is_a_number_with_every_digit(
+    desk: Desk, form: str
+) -> None:
+    hold = held("d1")
+    await desk.take(hold, settled(hold, 8_388_609 * 10**9 + 1))
+    data = b"".join(await chunks_of(desk, form))
+    assert (b'"cost_usd":' if form == "ndjson" else b",") + b"8388609.000000001," in data
+
+
 async def test_csv_has_every_entry_once_with_its_columns(desk: Desk) -> None:
     expected = await fill(desk)
     data = b"".join(await chunks_of(desk, "csv"))
