@@ -240,7 +240,7 @@ def _told(usage: Any) -> dict[str, int]:
 
 
 def _shape(response: pb.HTTPResponseProperties) -> Shape:
-    # Headers are there if the access log is told to have them; without, the dearer estimate.
+    # Headers are there if the access log is told to have them; without, all is plain text.
     told = response.response_headers
     size = response.response_body_bytes
     return shape_of(size, told.get("content-type", ""), told.get("content-encoding", ""))
