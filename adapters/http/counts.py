@@ -77,7 +77,8 @@ def counts_of(told: Mapping[str, int]) -> Counts:
     OpenAI says `prompt_tokens` and `completion_tokens`, in its Responses API
     `input_tokens` and `output_tokens`; `cached_tokens` are a part of the prompt. Anthropic
     says `input_tokens` and `output_tokens`, and what went through its cache beside them.
-    Some leave reasoning out of the completion (xAI, Google); their total has it.
+    Some leave reasoning out of the completion (xAI, Google); their total has it. A prompt of
+    no tokens is a place that is filled in later (where a stream begins), or never.
     """
     prompt = told.get("prompt_tokens", told.get("input_tokens"))
     completion = told.get("completion_tokens", told.get("output_tokens"))
@@ -90,8 +91,8 @@ def counts_of(told: Mapping[str, int]) -> Counts:
             completion = max(completion, told.get("total_tokens", 0) - prompt)
     seconds = told.get("audio_seconds", 0)
     units = Units(seconds=seconds) if seconds else None
-    if prompt is None:
-        return Counts(None, completion, cached, None, units)
+    if not prompt:
+        return Counts(None, completion or None, cached, None, units)
     cached = min(prompt, cached)
     details = _details_of(told, prompt, completion or 0, cached)
     return Counts(prompt, completion, cached, details, units)

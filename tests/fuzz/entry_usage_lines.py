@@ -136,6 +136,8 @@ def _check_plain(world: World, records: list[Any], read: list[dict[str, Any]]) -
 def _is_plain(found: dict[str, Any], told: Any) -> bool:
     if not isinstance(told, dict) or list(told) != ["prompt_tokens", "completion_tokens"]:
         return False
+    if not told["prompt_tokens"]:  # No word of it.
+        return False
     if not all(type(each) is int and 0 <= each <= 10**9 for each in told.values()):
         return False
     return {**found, "reference": 0} == {

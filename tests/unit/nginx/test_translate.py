@@ -77,6 +77,11 @@ def used(text: bytes) -> Usage:
         ),
         # A stream whose beginning told the input, and which then broke off.
         ({**STREAM, **GONE, "told": {"input_tokens": 11}}, "cancelled", "estimated", (11, 10)),
+        # What is filled in later, or never; and before anything has come.
+        ({**STREAM, **GONE, "told": {"input_tokens": 0}}, "cancelled", "estimated", (10, 10)),
+        ({"told": {"prompt_tokens": 0, "completion_tokens": 0}}, "success", "estimated", (10, 14)),
+        ({"told": {"prompt_tokens": 0, "completion_tokens": 7}}, "success", "estimated", (10, 7)),
+        ({"told": {"prompt_tokens": 0}, "status": 500, "bytes": 0}, "cancelled", "none", (0, 0)),
         # Counts that are none are not believed.
         ({"told": {"prompt_tokens": True, "input_tokens": "7"}}, "success", "estimated", (10, 14)),
         ({"told": {"prompt_tokens": -1, "output_tokens": 1e10}}, "success", "estimated", (10, 14)),
