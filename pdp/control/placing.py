@@ -35,14 +35,7 @@ async def place(
     Raises `Forbidden` where the place is out of the actor's reach.
     """
     parent = await _parent(connection, actor, document, now, problems, temporary=temporary)
-    _agree(document, parent, problems)
-    _belong(document, parent, problems)
-    if document.key_type == "team" and actor.key_type not in ("organization", "team"):
-        problems.add("key_type", "a team-level key is made by an organization- or team-level one")
-    if len(await store.chain(connection, parent.id, "parent_key_id")) >= MOST_LEVELS:
-        problems.add("parent_key_id", f"{MOST_LEVELS} keys are above it: choose a higher one")
-    if len(await store.chain(connection, actor.key_id, "granted_by")) >= MOST_LEVELS:
-        problems.add("body", f"{MOST_LEVELS} keys grant what you may: ask one further up")
+    await _check_place(connection, actor, document, parent, problems)
     row = store.KeyRow(
         id="key_" + random.token_hex(12),
         organization_id=actor.organization_id,
@@ -64,6 +57,23 @@ async def place(
     )
     check_compiles(row, organization, problems)
     return row
+
+
+async def _check_place(
+    connection: AsyncConnection,
+    actor: Actor,
+    document: KeyDocument,
+    parent: store.KeyRow,
+    problems: Problems,
+) -> None:
+    _agree(document, parent, problems)
+    _belong(document, parent, problems)
+    if document.key_type == "team" and actor.key_type not in ("organization", "team"):
+        problems.add("key_type", "a team-level key is made by an organization- or team-level one")
+    if len(await store.chain(connection, parent.id, "parent_key_id")) >= MOST_LEVELS:
+        problems.add("parent_key_id", f"{MOST_LEVELS} keys are above it: choose a higher one")
+    if len(await store.chain(connection, actor.key_id, "granted_by")) >= MOST_LEVELS:
+        problems.add("body", f"{MOST_LEVELS} keys grant what you may: ask one further up")
 
 
 def _end(document: KeyDocument, parent: store.KeyRow) -> int | None:
