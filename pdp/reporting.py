@@ -202,9 +202,11 @@ class Reporter:
         if usage.cost is not None:
             return _Charge(usage.cost, tokens, usage.usage_source or "provider")
         told = tokens > 0 or usage.units is not None
-        if hold is not None and tokens == 0 and tells_nothing(usage, hold):
-            cost, tokens = unreported(hold, self._unreported)
-            return _Charge(cost, tokens, "none")
+        if hold is not None and tokens == 0:
+            price = self._price(usage, hold, merged_units(usage.units, hold.units))
+            if tells_nothing(usage, hold, price):
+                cost, tokens = unreported(hold, self._unreported)
+                return _Charge(cost, tokens, "none")
         source: UsageSource = usage.usage_source or ("provider" if told else "none")
         if told:
             return _Charge(self._cost(usage, hold), tokens, source)

@@ -26,14 +26,13 @@ def has_no_tokens(units: Units | None, price: Price | None) -> bool:
     return units is not None and price is not None and not price.by_token
 
 
-def tells_nothing(usage: Usage, hold: Hold) -> bool:
-    """Tell whether a usage without tokens says nothing of what its hold is paid for by.
+def tells_nothing(usage: Usage, hold: Hold, price: Price | None) -> bool:
+    """Tell whether a usage without tokens says nothing of what is paid for by its `price`.
 
     Seconds say nothing of a request that is paid for by the token.
     """
     if usage.units is None:
         return _is_silent(usage)
-    price = hold.price
     if price is None or not price.by_token or not hold.tokens or usage.status in _UNUSED:
         return False
     return price.fees is None or not price.fees.count(usage.units)

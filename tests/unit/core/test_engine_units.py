@@ -63,6 +63,16 @@ async def test_seconds_say_nothing_of_tokens_where_each_request_has_a_fee_too() 
     assert await charged(desk, reservation_id, units=MINUTE) == (8 * USD, 5 * MILLION)
 
 
+async def test_seconds_say_nothing_of_tokens_whatever_the_hold_knows_of_its_price() -> None:
+    desk, reservation_id = await held("text", prompt=5 * MILLION)
+    [hold] = desk.counters._holds.live.values()
+    desk.counters._holds.live[reservation_id] = replace(hold, price=None, units=None)
+    assert await charged(desk, reservation_id, units=MINUTE) == (hold.cost, 5 * MILLION)
+    desk, reservation_id = await held("both", prompt=5 * MILLION)
+    told = await charged(desk, reservation_id, model="text", units=MINUTE)
+    assert told == (8 * USD, 5 * MILLION)
+
+
 async def test_an_estimate_of_tokens_counts_where_another_model_answered_that_has_some() -> None:
     desk, reservation_id = await held("sound")
     told = await charged(desk, reservation_id, model="text", **GUESS)
