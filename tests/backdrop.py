@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from tests.stack import Stack, eventually
 T = TypeVar("T")
 
 
-class Backdrop:
+class Backdrop(ABC):
     """A PDP that is initialized but not started, and a provider that runs.
 
     Keys are made with `stack.create_key`, clients with `client`; `url` is the proxy's.
@@ -30,8 +31,9 @@ class Backdrop:
         self._clients: list[openai.OpenAI] = []
 
     @property
+    @abstractmethod
     def url(self) -> str:
-        raise NotImplementedError
+        """Where the proxy answers."""
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something in the event loop of the provider."""

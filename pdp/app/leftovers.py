@@ -56,38 +56,28 @@ async def ship_rest(
     try:
         await asyncio.to_thread(journal.open, "", _OWNER_DIES)
         try:
-            await _shipped(journal, ledger)
+            shipper = Shipper(journal, ledger)
+            await _done(shipper.drain, "shipped", is_news=shipper.placed.is_set)
             if count is not None:
-                await _counted(journal, count)
+                await _done(partial(count, journal), "counted")
         finally:
             journal.close()
     except StartRefused as error:
         _log.error("a worker's spool is left, and cannot be shipped", reason=str(error))
 
 
-async def _shipped(journal: Journal, ledger: Ledger) -> None:
-    shipper, told = Shipper(journal, ledger), False
-    while True:
-        try:
-            await shipper.drain()
-        except Unavailable as error:
-            if shipper.placed.is_set() and not told:
-                told = True
-                _log.warning("a worker's spool is left, and not shipped yet", error=str(error))
-            await asyncio.sleep(_RETRY)
-        else:
-            return
-
-
-async def _counted(journal: Journal, count: Callable[[Journal], Awaitable[None]]) -> None:
+async def _done(
+    work: Callable[[], Awaitable[None]], what: str, is_news: Callable[[], bool] = lambda: True
+) -> None:
+    """Try until it is done; say once, when it `is_news`, that it is not yet."""
     told = False
     while True:
         try:
-            await count(journal)
+            await work()
         except Unavailable as error:
-            if not told:
+            if not told and is_news():
                 told = True
-                _log.warning("a worker's spool is left, and not counted yet", error=str(error))
+                _log.warning(f"a worker's spool is left, and not {what} yet", error=str(error))
             await asyncio.sleep(_RETRY)
         else:
             return

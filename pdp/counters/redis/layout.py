@@ -17,16 +17,12 @@ DRIFT: Final = "pdp:drift"
 """What the last comparison with the ledger has found: JSON of `pdp.reconcile.told.Told`."""
 
 _SEPARATOR: Final = "."
+"""Before the root in a reservation's id: `Engine` puts it there."""
 
 
 def prefix_of(root: str) -> str:
     """Return what every name of a root begins with."""
     return f"pdp:{{{root}}}:"
-
-
-def rooted(reservation_id: str, root: str) -> str:
-    """Return a reservation's id with its root."""
-    return reservation_id + _SEPARATOR + root
 
 
 def root_of(reservation_id: str) -> str:

@@ -3,6 +3,7 @@
 All is asked of one data plane, the host; where there is another one, retries come to that, too.
 """
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -82,17 +83,17 @@ class Machine(RuleBasedStateMachine):
 
     # -- What a backend is
 
+    @abstractmethod
     def make_counters(self) -> Any:
         """Return new counters."""
-        raise NotImplementedError
 
     def counters_of(self, who: Who) -> Any:
         """Return the counters of a data plane."""
         return self.counters
 
+    @abstractmethod
     def wait(self, *found: Any) -> list[Any]:
         """Return answers, all at once where they have to be waited for."""
-        raise NotImplementedError
 
     def do(self, found: Any) -> Any:
         """Return an answer."""
