@@ -252,7 +252,7 @@ class Engine:
             return None
         if refused := too_large(key.plan, hold.tokens):
             return limit_denial(refused)
-        return price_denial(hold.model, hold.provider)
+        return price_denial(key, evaluation.guards, hold.model, hold.provider)
 
     def _concluded(
         self, case: Case, admitted: Admitted | Refused | Open

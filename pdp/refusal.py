@@ -1,12 +1,12 @@
 """Why a key, a price or a limit refuses: the reason, and words for people."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec import Struct
 
 from pdp.key import CompiledKey
-from pdp.quota.hold import Refused
+from pdp.quota.hold import BudgetGuard, Refused
 from pdp.quota.limit import Limit, Rate
 from pdp.quota.money import format_usd
 from pdp.wording import instant, named, shown
@@ -48,13 +48,23 @@ def key_denial(key: CompiledKey, now: int) -> Denial | None:
     return Denial("key_revoked", f"this secret of {who} was rotated out: use the new one")
 
 
-def price_denial(model: str, provider: str) -> Denial:
-    """Return that a budget applies to what has no price."""
+def price_denial(
+    key: CompiledKey, guards: Sequence[BudgetGuard], model: str, provider: str
+) -> Denial:
+    """Return that a budget of a key's chain, or one of `guards`, applies to what has no price."""
     return Denial(
         "price_unknown",
-        f"no price is known for model {shown(model)} at provider {shown(provider)}, and a "
-        "budget applies: add a price for it, or name another model",
+        f"no price is known for model {shown(model)} at provider {shown(provider)}, and "
+        f"{_budget_of(key, guards)} applies: add a price for it, or name another model",
     )
+
+
+def _budget_of(key: CompiledKey, guards: Sequence[BudgetGuard]) -> str:
+    if key.plan.budgets:
+        limit = key.plan.budgets[0][1]
+        return f"`{limit.name}` of {named(limit.key_name, limit.key_id)}"
+    owners = {node.policy.key_id: node.policy.owner for node in key.nodes}
+    return f"a budget condition of the policy of {owners[guards[0].key_id]}"
 
 
 def limit_denial(refused: Refused) -> Denial:

@@ -215,6 +215,7 @@ async def test_a_budget_condition_needs_a_price_too(transport: Transport, tmp_pa
         unpriced = await stub.Check(request(model="nobodys-model"))
     assert priced.matched_statement == "leaf/statements[0]"
     assert unpriced.reason == "price_unknown"
+    assert "a budget condition of the policy of key `Leaf` (leaf) applies: " in unpriced.message
 
 
 @pytest.mark.parametrize("field", ["estimated_prompt_tokens", "max_output_tokens"])

@@ -210,6 +210,13 @@ TROUBLES: list[tuple[dict[str, Any], dict[str, Any], int, str, str]] = [
         "action_not_allowed",
         "policy",
     ),
+    (
+        {"budget_limits": {"monthly": 1000.0}},
+        {"model": "nobodys-model"},
+        403,
+        "price_unknown",
+        "budget_limits.monthly",
+    ),
 ]
 """The causes under `Troubleshooting`, of 401, 403 and 429."""
 
