@@ -17,6 +17,8 @@ from pdp.store.keys import KeyRow
 
 _LISTS: Final = ("models", "providers", "actions")
 _UTC: Final = Calendar("UTC")
+_LENIENCE: Final = {False: 0, None: 1, True: 2}
+"""What a limit does without Redis, the tighter the lower; None may be either."""
 
 
 class Widening(Struct, frozen=True):
@@ -94,6 +96,9 @@ def _sizes(row: KeyRow) -> list[tuple[tuple[str, object], str, tuple[int, ...]]]
     scope = compile_scope(row.record(), _UTC, Problems())
     limits = (*scope.per_request, *scope.budgets, *scope.tokens, *scope.requests)
     return [
-        *(((each.unit, each.period), each.name, (each.amount,)) for each in limits),
+        *(
+            ((each.unit, each.period), each.name, (each.amount, _LENIENCE[each.is_lenient]))
+            for each in limits
+        ),
         *((("rate", each.period), each.name, (each.amount, each.capacity)) for each in scope.rates),
     ]
