@@ -17,6 +17,8 @@ from pdp.store.keys import get_keys
 from pdp.wording import instant, printable
 
 _FIELDS = ("name", "timezone")
+_FIXED = ("id", "created_at")
+"""What a patch may repeat, as a client does that sends back what it got."""
 _SECOND = 1_000_000_000
 
 
@@ -40,7 +42,6 @@ async def update_settings(
     `InvalidDocument` with every fault, `PreconditionFailed` for other settings.
     """
     _check(actor)
-    fields = _fields_of(patch)
     async with changing(database, actor, now) as change:
         _check(change.actor)
         before = await store.organization_of(change.connection, actor.organization_id)
@@ -49,7 +50,7 @@ async def update_settings(
                 "the settings have changed meanwhile: get them again and repeat what you want "
                 "to change"
             )
-        after = _changed(before, fields, now)
+        after = _changed(before, _fields_of(patch, _shown(before)), now)
         if after != before:
             await store.update_organization(change.connection, after)
             # Every key has the root above it: all of them are read again.
@@ -64,7 +65,7 @@ def _changed(before: store.Organization, fields: dict[str, Any], now: int) -> st
     after = msgspec.structs.replace(
         before,
         name=(fields["name"] or "") if "name" in fields else before.name,
-        timezone=fields.get("timezone") or before.timezone,
+        timezone=fields.get("timezone", before.timezone),
     )
     if after.timezone == before.timezone:
         return after
@@ -72,19 +73,21 @@ def _changed(before: store.Organization, fields: dict[str, Any], now: int) -> st
     return msgspec.structs.replace(after, moved_at=now // _SECOND, moved_day=day, moved_month=month)
 
 
-def _fields_of(patch: object) -> dict[str, Any]:
+def _fields_of(patch: object, shown_now: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a patch; raises `InvalidDocument` with every fault."""
     problems = Problems()
     fields: dict[str, Any] = patch if isinstance(patch, dict) else {}
     if not isinstance(patch, dict):
         problems.add("body", "not a JSON object")
-    for field in fields:
-        if field not in _FIELDS:
+    for field, value in fields.items():
+        if field in _FIXED and value != shown_now[field]:
+            problems.add(field, "cannot be changed: leave it out")
+        elif field not in (*_FIELDS, *_FIXED):
             problems.add(printable(str(field)), f"unknown field: use one of {', '.join(_FIELDS)}")
-    name, timezone = fields.get("name", ""), fields.get("timezone")
+    name = fields.get("name")
     if name is not None and (fault := name_fault(name)):
         problems.add("name", fault)
-    if timezone is not None and (fault := timezone_fault(timezone)):
+    if "timezone" in fields and (fault := timezone_fault(fields["timezone"])):
         problems.add("timezone", fault)
     problems.raise_if_any()
     return fields

@@ -91,12 +91,17 @@ OTHER_SCHEMAS: Final[dict[str, Schema]] = {
     "SimulateAnswer": SIMULATE_ANSWER,
     "Organization": full({"id": TEXT, "name": TEXT, "timezone": TEXT, "created_at": instant()}),
     "Nothing": closed({}, description="No field, for now."),
-    "OrganizationPatch": closed(
-        {
-            "name": nullable(text(256)),
-            "timezone": nullable(
-                {**TEXT, "description": "An IANA name. Days and months of limits begin there."}
-            ),
-        }
-    ),
+    "OrganizationPatch": {
+        **closed(
+            {
+                "name": nullable(text(256)),
+                "timezone": {
+                    **TEXT,
+                    "description": "An IANA name. Days and months of limits begin there.",
+                },
+            }
+        ),
+        "description": "A JSON Merge Patch. `id` and `created_at` may come back as they are.",
+        "additionalProperties": True,
+    },
 }

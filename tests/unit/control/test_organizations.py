@@ -69,7 +69,7 @@ async def test_the_windows_that_are_open_go_on_in_a_new_timezone(desk: Desk) -> 
 
 async def test_what_changes_nothing_is_no_change(desk: Desk) -> None:
     before = await desk.dump()
-    same = {"name": "Org", "timezone": "UTC"}
+    same = dict(SHOWN)
     assert await update_settings(desk.database, desk.actor, same, desk.now) == SHOWN
     assert await update_settings(desk.database, desk.actor, {}, desk.now) == SHOWN
     assert await desk.dump() == before
@@ -86,6 +86,8 @@ async def test_what_changes_nothing_is_no_change(desk: Desk) -> None:
         ({"name": "a\nb"}, ["name"]),
         ({"timezone": "../../etc/passwd"}, ["timezone"]),
         ({"timezone": ""}, ["timezone"]),
+        ({"timezone": None}, ["timezone"]),
+        ({"created_at": "2026-01-01T00:00:00Z"}, ["created_at"]),
     ],
 )
 async def test_faults_come_all_at_once(desk: Desk, patch: Any, locations: list[str]) -> None:
