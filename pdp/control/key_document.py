@@ -163,8 +163,8 @@ def _instant(value: object, at: str, problems: Problems) -> int | None:
     found = parse_instant(value) if isinstance(value, str) else None
     if found is None:
         problems.add(at, "not a time: use RFC 3339 with an offset, `2030-12-31T23:59:59Z`")
-    elif found > _LATEST:
-        problems.add(at, "later than the year 2262: leave it out if it never ends")
+    elif not 0 <= found <= _LATEST:
+        problems.add(at, "not from 1970 to 2262: leave it out if it never ends")
         return None
     return found
 

@@ -17,7 +17,7 @@ from pdp.control.placing import check_compiles, place
 from pdp.control.reach import has_granted, is_bound_alike, managed, reach_of, seen
 from pdp.control.resource import resource_of
 from pdp.control.rotation import end_old_secrets, grace_of, new_secret
-from pdp.control.temporary import expires_in, parse_temporary
+from pdp.control.temporary import check_end, expires_in, parse_temporary
 from pdp.control.widening import check_narrower, widening_of
 from pdp.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 from pdp.policy.permissions import RIGHTS
@@ -176,6 +176,7 @@ class Keys:
             organization = await organization_of(change.connection, actor.organization_id)
             after = patched(before, patch, actor, now, problems)
             check_compiles(after, organization, problems)
+            await _check_end(change, before, after, problems)
             problems.raise_if_any()
             if before.status == "revoked":
                 raise Conflict(f"{named(before.name, before.id)} is revoked: make a new one")
@@ -246,6 +247,16 @@ def _match(row: store.KeyRow, if_match: int | None) -> None:
             f"{named(row.name, row.id)} has changed meanwhile, to version {row.version}: "
             "get it again and repeat what you want to change"
         )
+
+
+async def _check_end(
+    change: Change, before: store.KeyRow, after: store.KeyRow, problems: Problems
+) -> None:
+    if not after.temporary or after.expires_at == before.expires_at:
+        return
+    parent = await store.get_key(change.connection, after.parent_key_id or "")
+    assert parent is not None, "a temporary key stands below the one that made it"
+    check_end(after, parent, problems)
 
 
 async def _granted(change: Change, before: store.KeyRow, after: store.KeyRow) -> store.KeyRow:

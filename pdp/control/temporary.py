@@ -8,6 +8,8 @@ import msgspec
 from pdp.control.key_document import KeyDocument, parse_key_document
 from pdp.policy.moment import parse_instant
 from pdp.problems import Problems
+from pdp.store.keys import KeyRow
+from pdp.wording import instant, named
 
 LONGEST: Final = 30 * 86_400
 """Seconds."""
@@ -24,6 +26,20 @@ def expires_in(expires_at: str, now: int) -> int:
     end = parse_instant(expires_at)
     assert end is not None, "a temporary key has an end, which we have written"
     return max(0, -(-(end - now) // _SECOND))
+
+
+def check_end(row: KeyRow, parent: KeyRow, problems: Problems) -> None:
+    """Note where a temporary key that is changed would have no end, or a later one than may be.
+
+    `parent` is the key that made it.
+    """
+    latest = row.created_at + LONGEST * _SECOND
+    why = f"a temporary key lives for {LONGEST // 86_400} days at most"
+    if parent.expires_at is not None and parent.expires_at < latest:
+        latest = parent.expires_at
+        why = f"it ends with {named(parent.name, parent.id)}, which made it"
+    if row.expires_at is None or row.expires_at > latest:
+        problems.add("expires_at", f"{why}: use a time up to `{instant(latest)}`")
 
 
 def parse_temporary(body: object, now: int, problems: Problems) -> KeyDocument | None:

@@ -103,6 +103,7 @@ OFFICE = {"start": "9", "end": "17:00", "timezone": "UTC"}
         ({"expires_at": "2030-12-31T23:59:59"}, "expires_at"),
         ({"expires_at": "yesterday"}, "expires_at"),
         ({"expires_at": "9999-12-31T23:59:59Z"}, "expires_at"),
+        ({"expires_at": "0001-01-01T00:00:00Z"}, "expires_at"),
     ],
 )
 async def test_a_fault_is_located_and_nothing_is_written(

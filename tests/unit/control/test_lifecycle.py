@@ -175,6 +175,29 @@ async def test_a_temporary_key_does_not_outlive_who_made_it(desk: Desk) -> None:
     assert await decided(desk, second["api_key"]) == "key_expired"
 
 
+@pytest.mark.parametrize(
+    ("makers_end", "asked"),
+    [
+        (None, None),
+        (None, "2026-12-23T12:00:02Z"),
+        ("2026-12-18T12:00:00Z", None),
+        ("2026-12-18T12:00:00Z", "2026-12-18T12:00:01Z"),
+    ],
+)
+async def test_a_change_does_not_make_a_temporary_key_live_longer_than_it_may(
+    desk: Desk, makers_end: str | None, asked: str | None
+) -> None:
+    actor = await manager(desk, expires_at=makers_end)
+    made = await desk.keys.create_temporary(actor, {"expires_in": 600}, desk.now)
+    before = await desk.dump()
+    with pytest.raises(InvalidDocument, match=r"^expires_at: .*: use a time up to `20"):
+        await desk.keys.update(actor, made["id"], {"expires_at": asked}, desk.now)
+    assert await desk.dump() == before
+    allowed = makers_end or "2026-12-23T12:00:01Z"
+    after = await desk.keys.update(actor, made["id"], {"expires_at": allowed}, desk.now)
+    assert after["expires_at"] == allowed
+
+
 async def test_a_temporary_key_has_no_more_than_its_maker(desk: Desk) -> None:
     actor = await manager(desk, permissions={"models": ["gpt-4o"]})
     made = await desk.keys.create_temporary(
