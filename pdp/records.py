@@ -5,6 +5,9 @@ ledger in the control plane. Times in ns, money in nano-USD. The shapes are kept
 on disk: add fields with defaults at the end, never change or remove one.
 """
 
+from hashlib import blake2b
+from typing import Final
+
 import msgspec
 from msgspec import Struct
 
@@ -95,6 +98,32 @@ class Extended(Struct, frozen=True, array_like=True, tag="e", gc=False):
     at: int
     reservation_id: str
     expires_at: int
+
+
+_DAY: Final = 86_400_000_000_000
+
+
+def unchecked_decision(key_id: str, request_id: str, at: int) -> str:
+    """Return the decision of a usage that was never checked, and was reported at `at` (ns).
+
+    The same for two reports of it that came at once, to two data planes: both are written
+    down, and the ledger takes one. It has the day in it, for counters forget after 49 hours.
+    """
+    name = f"{at // _DAY} {key_id} {request_id}"
+    return "dec_" + blake2b(name.encode(), digest_size=16).hexdigest()
+
+
+def decisions_beside(settled: Settled) -> tuple[str, ...]:
+    """Return under which other names the ledger may have a usage that was never checked.
+
+    Of two reports that came at once one may have come before midnight, UTC.
+    """
+    if settled.reservation_id:
+        return ()
+    facts, at = settled.facts, settled.at
+    return tuple(
+        unchecked_decision(facts.key_id, facts.request_id, each) for each in (at - _DAY, at + _DAY)
+    )
 
 
 Record = Held | Denied | Settled | Expired | Extended

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Sequence
-from hashlib import blake2b
 from types import NoneType
 from typing import Final, Literal
 
@@ -18,7 +17,7 @@ from pdp.ports import Clock, Counters, KeySource, Prices, UsageSink
 from pdp.quota.cost import Price
 from pdp.quota.hold import Absent, Hold, Settlement, Window
 from pdp.quota.money import MOST_USD, NANO
-from pdp.records import Expired, Facts, Settled
+from pdp.records import Expired, Facts, Settled, unchecked_decision
 from pdp.stats import Stats
 from pdp.untold import has_no_tokens, merged_units, tells_nothing
 from pdp.wording import shown
@@ -30,8 +29,6 @@ MOST_EXPIRED: Final = 250
 
 _MOST_WITHDRAWN: Final = 10_000
 """Withdrawals that wait for counters that do not answer."""
-
-_DAY: Final = 86_400_000_000_000
 
 _FOUND: Final = (Hold, str)
 _WITHDRAWN: Final = (Hold, NoneType)
@@ -132,7 +129,7 @@ class Reporter:
         if not provider and usage.model:
             provider = self._prices.provider_of(usage.model)
         return Facts(
-            decision_id=_unchecked_id(record.id, usage.request_id, now),
+            decision_id=unchecked_decision(record.id, usage.request_id, now),
             request_id=usage.request_id,
             key_id=record.id,
             key_name=record.name,
@@ -308,16 +305,6 @@ class Reporter:
             if settled if isinstance(settled, bool) else await settled:
                 self._stats.holds_expired += 1
         return len(due) >= MOST_EXPIRED
-
-
-def _unchecked_id(key_id: str, request_id: str, now: int) -> str:
-    """Return the decision of a usage that was never checked.
-
-    The same for two reports of it that came at once, to two data planes: both are written
-    down, and the ledger takes one. It has the day in it, for counters forget after 49 hours.
-    """
-    name = f"{now // _DAY} {key_id} {request_id}"
-    return "dec_" + blake2b(name.encode(), digest_size=16).hexdigest()
 
 
 def _facts_of(usage: Usage, hold: Hold) -> Facts:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from pdp.quota.hold import Window
-from pdp.records import Denied, Expired, Facts, Held, Record, Settled
+from pdp.records import Denied, Expired, Facts, Held, Record, Settled, decisions_beside
 from pdp.store.schema import audit
 from pdp.store.text import fit, lengths_of
 
@@ -158,6 +158,8 @@ class Fold:
         row = self.rows.get(record.facts.decision_id)
         checked = row is not None
         if row is None:
+            if any(each in self.rows for each in decisions_beside(record)):
+                return
             ancestors = [window.key_id for window in record.windows]
             row = _row(record.facts, record.started_at or record.at, ancestors)
             row.reservation_id = _fit("reservation_id", record.reservation_id)

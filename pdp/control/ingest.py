@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pdp.control.fold import Fold, Owner, Row
 from pdp.errors import Conflict
-from pdp.records import Denied, Expired, Held, Record, Settled, decode
+from pdp.records import Denied, Expired, Held, Record, Settled, decisions_beside, decode
 from pdp.store import key_changes, ledger
 from pdp.store.database import Database
 
@@ -30,9 +30,9 @@ async def ingest(
         fresh = [_decoded(record) for record in records[following - first_sequence :]]
         if not fresh:
             return following
-        stored = await ledger.load(
-            connection, sorted({_decision_of(each) for each in fresh} - {""})
-        )
+        await ledger.take_turn_of(connection, {_root_of(each) for each in fresh} - {""})
+        names = {name for each in fresh for name in _decisions_of(each)}
+        stored = await ledger.load(connection, sorted(names - {""}))
         rows = {row.decision_id: row for row in (Row(*values) for values in stored)}
         fold = Fold(rows, await _owners(connection, fresh, rows))
         for record in fresh:
@@ -72,6 +72,21 @@ async def _owners(
         return {}
     found = await ledger.owners(connection, sorted(lost))
     return {key_id: Owner(**columns) for key_id, columns in found.items()}
+
+
+def _root_of(record: Record) -> str:
+    """Return the root key of what a record counts; empty: nobody else writes about it."""
+    if isinstance(record, Held):
+        return record.hold.windows[-1].key_id
+    if isinstance(record, Settled | Expired) and record.windows:
+        return record.windows[-1].key_id
+    return ""
+
+
+def _decisions_of(record: Record) -> tuple[str, ...]:
+    """Return under which names the ledger may have what a record is about."""
+    beside = decisions_beside(record) if isinstance(record, Settled) else ()
+    return (_decision_of(record), *beside)
 
 
 def _decision_of(record: Record) -> str:

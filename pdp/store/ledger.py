@@ -1,8 +1,9 @@
 """The ledger in SQL: rows of the audit log, sums, and how far each spool has come."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
+from zlib import crc32
 
 import msgspec
 import sqlalchemy as sa
@@ -12,6 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from pdp.store.database import insert_into
 from pdp.store.schema import api_keys, audit, key_spend, spools, usage_daily
 from pdp.store.upsert import Upsert
+
+_ROOTS: Final = 0x7064_7004
+"""First number of PostgreSQL's advisory locks for those who add records of a root."""
 
 _CHUNK = 500
 """Values in one IN list: below every database's bound on parameters."""
@@ -50,6 +54,20 @@ async def take_turn(connection: AsyncConnection, spool_id: str) -> int:
         .on_conflict_do_nothing()
     )
     return int((await connection.execute(query)).scalar_one())
+
+
+async def take_turn_of(connection: AsyncConnection, roots: Collection[str]) -> None:
+    """Let nobody else add records below some root keys before the commit.
+
+    What one data plane held another may settle: whoever adds the one sees the other, or is
+    seen by it.
+    """
+    if connection.dialect.name == "postgresql" and roots:  # SQLite has one writer at a time.
+        # In their order, so that two never wait for each other.
+        numbers = sorted({crc32(root.encode()) - 2**31 for root in roots})
+        await connection.exec_driver_sql(
+            f"SELECT pg_advisory_xact_lock({_ROOTS}, each) FROM unnest(ARRAY{numbers}) each"  # noqa: S608  # integers
+        )
 
 
 async def set_next_sequence(connection: AsyncConnection, spool_id: str, number: int) -> None:

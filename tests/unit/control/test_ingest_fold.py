@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from pdp.control.ingest import ingest
 from pdp.errors import Conflict
 from pdp.quota.hold import Window
-from pdp.records import Extended, encode
+from pdp.records import Extended, Settled, encode, unchecked_decision
 from pdp.store import ledger
 from tests.unit.control.desk import (
     DAY,
@@ -177,6 +177,33 @@ async def test_a_usage_that_was_never_checked_is_dated_by_its_start_if_known(
 ) -> None:
     await desk.take(unchecked("d1", started_at=started_at))
     assert (await rows(desk.database))["d1"]["at"] == shown
+
+
+def reported_at(at: int, cost: int) -> Settled:
+    """Return the record of a report of one request that was never checked."""
+    usage = unchecked("d1", cost, at=at)
+    name = unchecked_decision(usage.facts.key_id, usage.facts.request_id, at)
+    return replace(usage, facts=replace(usage.facts, decision_id=name))
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_two_reports_of_one_usage_on_either_side_of_midnight_count_once(
+    desk: Desk, days: int, at_once: bool
+) -> None:
+    first, second = (encode(reported_at(at, 40)) for at in (NOON, NOON + days * 86_400 * SECOND))
+    if at_once:
+        assert await ingest(desk.database, "one", 0, [first, second]) == 2
+    else:
+        assert await ingest(desk.database, "one", 0, [first]) == 1
+        assert await ingest(desk.database, "other", 0, [second]) == 1
+    await check_spend(desk, 40, 7, 1, 0, 0)
+    assert await used(desk.database) == {USED: (1, 3, 4, 1, 40)}
+
+
+async def test_a_usage_that_is_reported_again_after_two_days_counts_again(desk: Desk) -> None:
+    await desk.take(reported_at(NOON, 40), reported_at(NOON + 2 * 86_400 * SECOND, 2))
+    await check_spend(desk, 42, 14, 2, 0, 0)
 
 
 async def test_a_settlement_counts_in_the_windows_of_its_hold(desk: Desk) -> None:
