@@ -66,7 +66,11 @@ def parse_address(url: str) -> Address:
     master = parts.pop(0) if kind == "sentinel" and parts else ""
     if kind == "sentinel" and not master:
         raise ValueError("name the master: redis+sentinel://host:26379/mymaster")
-    options = dict(parse_qsl(query))
+    pairs = parse_qsl(query)
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        # For redis-py the first counts, for others the last.
+        raise ValueError("give each option after the `?` once")
     # For redis-py `?db=` goes first, and a unix socket has no other way to say it.
     parts = [options["db"]] if "db" in options and len(parts) < 2 else parts
     if len(parts) > 1 or (parts and not parts[0].isdecimal()):

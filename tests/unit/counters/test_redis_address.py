@@ -52,6 +52,8 @@ def test_what_an_address_says(
         ("redis+sentinel://host/main/1/2", "database"),
         ("redis+cluster://host/1", "database"),
         ("redis+cluster://host?db=1", "database"),
+        ("redis://host?db=1&db=2", "once"),
+        ("redis+sentinel://host/main?ssl_ca_certs=a&x=1&ssl_ca_certs=b", "once"),
     ],
 )
 def test_what_is_no_address_says_what_is(url: str, word: str) -> None:
