@@ -1,6 +1,9 @@
 """NO-OVERSPEND under fire: data planes that are killed, reports that are lost, late and doubled.
 
     make storm ARGS="--checks 100000 --planes 4"
+    make storm ARGS="--checks 5000 --planes 2 --workers 2 --kills 12"
+
+With `--workers` each data plane is several processes behind one port, and one of them is killed.
 
 An oracle knows what each request costs by its name alone, and which reports were
 acknowledged. All the while the counters are read from Redis: at no instant is spent + held
@@ -11,7 +14,9 @@ that. In the end Redis, the ledger and the oracle agree to the nano-dollar, and 
 
 import argparse
 import asyncio
+import os
 import random
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -90,8 +95,10 @@ class Storm:
             self.server.start()
             return
         stack = self.random.choice(self.stacks)
-        pid = stack.kill("data")
-        eventually(lambda: stack.child_pid("data") not in (0, pid), "it is back", 60)
+        pids = eventually(lambda: stack.child_pids("data"), "one runs")
+        pid = self.random.choice(pids)
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: _is_back(stack, pid, len(pids)), "it is back", 60)
 
     async def _work(self, counted: Any) -> None:
         async with AsyncExitStack() as lines:
@@ -222,6 +229,11 @@ def _is_ours(entry: dict[str, Any]) -> bool:
     return str(entry["request_id"]).startswith("storm-")
 
 
+def _is_back(stack: Stack, killed: int, workers: int) -> bool:
+    pids = stack.child_pids("data")
+    return killed not in pids and len(pids) >= workers
+
+
 async def _shipped(stack: Stack) -> bool:
     return "\npdp_spool_records 0.0\n" in await asyncio.to_thread(lambda: stack.get("/metrics")[1])
 
@@ -238,6 +250,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checks", type=int, default=100_000)
     parser.add_argument("--planes", type=int, default=4)
+    parser.add_argument("--workers", type=int, default=1, help="processes of each data plane")
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6)
     chosen = parser.parse_args()
@@ -252,6 +265,7 @@ def main() -> None:
             "PDP_REDIS_DEADLINE": "0.5",
             "PDP_HOLD_TTL": str(HOLD_TTL),
             "PDP_KEY_PEPPER": PEPPER,
+            "PDP_WORKERS": str(chosen.workers),
         }
         first = Stack(folder, **settings)
         first.init()
