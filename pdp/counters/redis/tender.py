@@ -32,6 +32,12 @@ _MOST_OWED: Final = 1_000
 
 _OVERDUE: Final = 60 * _SECOND
 
+_SAY_AGAIN: Final = 60 * _SECOND
+"""Until trouble that lasts is logged again."""
+
+_ALL: Final = ""
+"""Stands for trouble that is not one root's."""
+
 
 class Tender:
     """Probes a Redis that is away, joins roots, says how far the spool is counted."""
@@ -47,6 +53,9 @@ class Tender:
         self._seconds = 0
         self._next = 0
         self._has_looked = False
+        self._said: dict[str, int] = {}
+        """When trouble was last logged, by root."""
+        self._in_trouble: set[str] = set()
 
     async def start(self, patience: float, *, has_worked: bool) -> None:
         """See that Redis is there and can be counted on; raises `StartRefused`.
@@ -95,8 +104,9 @@ class Tender:
             if now >= self._next:
                 self._next = now + _SECOND
                 await self._each_second()
+                self._is_well(_ALL)
         except Away as error:
-            _log.warning("redis did not do what is due, trying again", error=str(error))
+            self._say(_ALL, error)
 
     async def _probe(self, now: int) -> None:
         try:
@@ -122,7 +132,7 @@ class Tender:
                 await self._roots.ask(root, cancel)
             except Away as error:
                 trouble.add(root)
-                self._say(root, error)
+                self._say_of(root, error)
             else:
                 self._roots.taken_back.pop(reservation_id, None)
 
@@ -143,8 +153,9 @@ class Tender:
     async def _beat(self, lane: Lane) -> None:
         try:
             await self._say_counted(lane)
+            self._is_well(lane.root)
         except Away as error:
-            self._say(lane.root, error)
+            self._say_of(lane.root, error, behind=lane.behind)
 
     async def _say_counted(self, lane: Lane) -> None:
         """Say up to which record all is counted in a root."""
@@ -155,11 +166,25 @@ class Tender:
         await self._roots.ask(lane.root, asks.beat(self._name, counted))
         lane.counted = max(lane.counted, counted)
 
-    def _say(self, root: str, error: Away) -> None:
+    def _say_of(self, root: str, error: Away, behind: int = 0) -> None:
         """Log what goes wrong with one root, which must not hold up the others."""
         if self._roots.breaker.is_open:
             raise error
-        _log.warning("redis did not do what is due, trying again", root=root, error=str(error))
+        self._say(root, error, root=root, **({"behind": behind} if behind else {}))
+
+    def _say(self, name: str, error: Away, **words: str | int) -> None:
+        """Log trouble that every second meets once, and then rarely."""
+        now = self._monotonic()
+        if name in self._said and now - self._said[name] < _SAY_AGAIN:
+            return
+        self._said[name] = now
+        self._in_trouble.add(name)
+        _log.warning("redis did not do what is due, trying again", error=str(error), **words)
+
+    def _is_well(self, name: str) -> None:
+        if name in self._in_trouble:
+            self._in_trouble.discard(name)
+            _log.info("redis does what is due again", **({"root": name} if name else {}))
 
     async def _forget_settled(self) -> None:
         """Let go of own holds that other data planes have settled."""

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from pdp.counters.redis import asks
 from pdp.counters.redis.away import Away
@@ -207,3 +208,27 @@ async def test_every_key_with_a_window_expires_and_names_its_date(fleet: Fleet) 
         "pdp:{root}:ep",
         "pdp:{root}:ca",
     }
+
+
+async def test_trouble_that_lasts_is_logged_once_and_then_once_a_minute(fleet: Fleet) -> None:
+    plane = fleet.plane()
+    await fleet.world(plane).check(USD)
+    tender = fleet.tender(plane)
+    spools = "pdp:{root}:spools"
+
+    async def tend_for(seconds: int) -> list[str]:
+        with capture_logs() as logs:
+            for _ in range(seconds):
+                plane.ticks += SECOND
+                await tender.tend()
+        return [each["event"] for each in logs if each.get("root") == "root"]
+
+    with fleet.server.client() as client:
+        client.delete(spools)
+        client.set(spools, "no hash")
+        assert await tend_for(70) == ["redis did not do what is due, trying again"] * 2
+        client.delete(spools)
+        assert await tend_for(2) == ["redis does what is due again"]
+        client.delete(spools)
+        client.set(spools, "no hash")
+        assert await tend_for(30) == [], "it comes and goes"
