@@ -95,6 +95,8 @@ class Settings(BaseSettings):
     redis_connections: int = Field(default=64, ge=1, le=10_000)
     on_backend_error: Literal["deny", "allow"] = "deny"
     """What budgets and quotas do without Redis that do not say so themselves."""
+    reconcile: Literal["check", "correct"] = "check"
+    """What a control plane does where counters in Redis differ from the ledger."""
     grpc_listen: Address = "127.0.0.1:9191"
     http_listen: Address = "127.0.0.1:8080"
     nginx_listen: Address = "127.0.0.1:9292"

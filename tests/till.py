@@ -18,7 +18,7 @@ from pdp.quota.hold import Admitted, Hold, Reserve, Settlement, Verdict
 from pdp.quota.plan import plan_of
 from pdp.quota.windows import ChainWindows
 from pdp.reconcile.comparison import Pace
-from pdp.reconcile.reconciler import Outcome, Reconciler
+from pdp.reconcile.reconciler import Choice, Outcome, Reconciler, always, never
 from pdp.reconcile.sums import Place
 from pdp.records import Expired, Held, Record, Settled
 from tests.contract.world import SECOND, TTL, USD, scope
@@ -159,7 +159,7 @@ class Till:
     async def reconcile(
         self,
         *,
-        correct: bool = False,
+        correct: bool | Choice = False,
         pace: Pace = AT_ONCE,
         rest: Callable[[float], Awaitable[object]] | None = None,
         monotonic: Callable[[], int] = lambda: 0,
@@ -177,6 +177,8 @@ class Till:
             hold_ttl=TTL,
         )
         counters = self.watched(self.plane.line)
+        if isinstance(correct, bool):
+            correct = always if correct else never
         return await reconciler.reconcile(await self.books(), counters, correct=correct)
 
     async def _settle(self, hold: Hold, cost: int, tokens: int, *, expired: bool = False) -> None:

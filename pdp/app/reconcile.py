@@ -3,21 +3,23 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
 
-from pdp.control.books import books_of
+from pdp.control.books import SqlBooks, books_of
 from pdp.counters.redis.address import parse_address
+from pdp.counters.redis.away import Away
 from pdp.counters.redis.line import Line
 from pdp.counters.redis.stats import LineStats
 from pdp.counters.redis.watched import WatchedCounters
 from pdp.errors import Conflict, PdpError, Unavailable
 from pdp.reconcile.comparison import Pace
-from pdp.reconcile.reconciler import Outcome, Reconciler
+from pdp.reconcile.reconciler import Choice, Outcome, Reconciler, never
 from pdp.reconcile.told import packed, told_of
+from pdp.reconcile.unattended import Unattended
 from pdp.settings import Settings
 from pdp.store.database import Database
 
@@ -50,9 +52,9 @@ async def _line_of(settings: Settings) -> AsyncIterator[Line]:
 
 
 async def reconcile(
-    settings: Settings, database: Database, *, correct: bool, organization_id: str | None = None
+    settings: Settings, database: Database, correct: Choice, organization_id: str | None = None
 ) -> list[Outcome]:
-    """Compare each organization, or one; with `correct`, correct what differs.
+    """Compare each organization, or one, and correct what differs if so chosen.
 
     Where it is of all, data planes hear of it for their metrics. Where it cannot be done of
     some, it is of the others; of none: raises `Unavailable`, or `Conflict` where somebody
@@ -66,16 +68,8 @@ async def reconcile(
         hold_ttl=int(settings.hold_ttl * 1_000_000_000),
     )
     async with _line_of(settings) as line:
-        outcomes: list[Outcome] = []
-        errors: list[PdpError] = []
-        for books in await books_of(database, organization_id):
-            counters = WatchedCounters(line, books.root_key_id, secrets.token_hex(8))
-            try:
-                outcomes.append(await reconciler.reconcile(books, counters, correct=correct))
-            except (Conflict, Unavailable) as error:
-                errors.append(error)
-                names = books.organization_id, books.root_key_id
-                outcomes.append(Outcome(*names, "not compared", trouble=str(error)))
+        found = await books_of(database, organization_id)
+        outcomes, errors = await _all_of(found, line, reconciler, correct)
         if errors and len(errors) == len(outcomes):
             raise errors[0]
         if organization_id is None and not errors:
@@ -84,20 +78,61 @@ async def reconcile(
     return outcomes
 
 
+async def _all_of(
+    found: Sequence[SqlBooks], line: Line, reconciler: Reconciler, correct: Choice
+) -> tuple[list[Outcome], list[PdpError]]:
+    """Compare one after another, until Redis is away: it is asked no more then."""
+    outcomes: list[Outcome] = []
+    errors: list[PdpError] = []
+    away = await _away(line)
+    for books in found:
+        counters = WatchedCounters(line, books.root_key_id, secrets.token_hex(8))
+        try:
+            if away is not None:
+                raise away
+            outcomes.append(await reconciler.reconcile(books, counters, correct=correct))
+        except (Conflict, Unavailable) as error:
+            errors.append(error)
+            names = books.organization_id, books.root_key_id
+            outcomes.append(Outcome(*names, "not compared", trouble=str(error)))
+            away = away or await _away(line)
+    return outcomes, errors
+
+
+async def _away(line: Line) -> Away | None:
+    """Return what is wrong with Redis; None: it answers."""
+    try:
+        await line.ping()
+    except Away as error:
+        return error
+    return None
+
+
 class Round:
-    """What a control plane does every few minutes: it compares, and corrects nothing."""
+    """What a control plane does every few minutes: it compares.
+
+    It corrects nothing, or, with `PDP_RECONCILE=correct`, what has stood since the last time.
+    """
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
         self._database = database
+        corrects = settings.reconcile == "correct"
+        self._correct: Choice = Unattended().is_sure if corrects else never
 
     async def check(self) -> None:
         """Compare all organizations, and log what differs. Raises `Unavailable`."""
         try:
-            outcomes = await reconcile(self._settings, self._database, correct=False)
+            outcomes = await reconcile(self._settings, self._database, self._correct)
         except Conflict:
             return  # Somebody else is at it.
         for outcome in outcomes:
+            if outcome.corrected:
+                _log.warning(
+                    "counters have been corrected by the ledger: see the audit log",
+                    organization=outcome.organization_id,
+                    sums=len(outcome.corrected),
+                )
             if outcome.trouble:
                 _log.warning(
                     "counters are not compared, trying again",

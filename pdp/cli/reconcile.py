@@ -43,6 +43,7 @@ def reconcile(
         raise StartRefused(IN_MEMORY)
     # Redis' client takes a third of a second to import.
     from pdp.app.reconcile import reconcile as reconciled
+    from pdp.reconcile.reconciler import always, never
 
     outcomes: list[Outcome] = []
 
@@ -50,7 +51,7 @@ def reconcile(
         async with control() as (plane, _):
             outcomes.extend(
                 await reconciled(
-                    settings, plane.database, correct=not check, organization_id=organization_id
+                    settings, plane.database, never if check else always, organization_id
                 )
             )
 

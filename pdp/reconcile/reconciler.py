@@ -55,6 +55,20 @@ class Outcome(Struct, frozen=True):
         return any(not drift.is_explained for drift in self.standing)
 
 
+Choice = Callable[[Outcome], bool]
+"""Whether to correct what was found; asked also where nothing was."""
+
+
+def always(_: Outcome) -> bool:
+    """Correct: somebody has asked for it."""
+    return True
+
+
+def never(_: Outcome) -> bool:
+    """Tell, and change nothing."""
+    return False
+
+
 class Reconciler:
     """Compares and corrects. `clock` and `monotonic` in ns; `rest` waits some seconds.
 
@@ -76,8 +90,8 @@ class Reconciler:
         self._pace = pace
         self._hold_ttl = hold_ttl
 
-    async def reconcile(self, books: Books, counters: Counters, *, correct: bool) -> Outcome:
-        """Compare an organization; with `correct`, correct what differs. Raises `Unavailable`."""
+    async def reconcile(self, books: Books, counters: Counters, *, correct: Choice) -> Outcome:
+        """Compare an organization; correct what differs if so chosen. Raises `Unavailable`."""
         if not await counters.watch():
             return Outcome(books.organization_id, books.root_key_id, "not counted")
         try:
@@ -98,7 +112,7 @@ class Reconciler:
                 drifts,
                 len(found.moving),
             )
-            if not correct or not outcome.has_drift:
+            if not correct(outcome) or not outcome.has_drift:
                 return outcome
             return await self._corrected(books, counters, comparison, found, outcome)
         finally:

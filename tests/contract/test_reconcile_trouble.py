@@ -7,10 +7,13 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from pdp.app.control import loops_of
-from pdp.app.reconcile import Round
+from pdp.app.reconcile import Round, reconcile
+from pdp.control.initialize import initialize
 from pdp.counters.redis import comparing
+from pdp.counters.redis.stats import LineStats
 from pdp.errors import Conflict, Unavailable
 from pdp.reconcile.comparison import Pace
+from pdp.reconcile.reconciler import Outcome, never
 from pdp.reconcile.sums import Place, Sums
 from pdp.reconcile.told import told_in
 from pdp.settings import Settings
@@ -18,7 +21,7 @@ from tests.contract.world import USD
 from tests.redis import RedisCluster, RedisServer
 from tests.store import Store
 from tests.till import AT_ONCE, Ticks, Till, busy, opened_till, told
-from tests.unit.control.desk import opened_desk
+from tests.unit.control.desk import NOON, PEPPER, opened_desk, rows
 
 
 @pytest.mark.parametrize("amount", [USD // 100, -USD // 100])
@@ -172,6 +175,60 @@ async def test_a_control_plane_tells_what_differs_and_changes_nothing(
         client.set(f"pdp:{{{till.root}}}:watch", "another", ex=30)
         await Round(settings, till.desk.database).check()
     assert logs == [], "somebody else is at it"
+
+
+async def test_a_control_plane_corrects_what_stands_if_it_is_told_to(
+    light_till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    till = light_till
+    monkeypatch.setattr("pdp.app.reconcile.PACE", AT_ONCE)
+    await busy(till)
+    await till.ship()
+    place = till.shift(till.root, "total", "spent", 5)
+    before = till.counted(place, "spent")
+    settings = Settings(redis_url=SecretStr(till.server.local_url), reconcile="correct")
+    with capture_logs() as logs:
+        turns = Round(settings, till.desk.database)
+        await turns.check()
+        assert till.counted(place, "spent") == before, "it was seen once"
+        await turns.check()
+    assert till.counted(place, "spent") == before - 5
+    assert [each["log_level"] for each in logs] == ["error", "warning"]
+    assert "counters.reconcile" in {
+        each["action"] for each in (await rows(till.desk.database)).values()
+    }
+    assert told(await till.reconcile()) == set()
+
+
+async def test_where_redis_goes_away_it_is_not_asked_for_each_organization(
+    light_till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    till, stats = light_till, LineStats()
+    monkeypatch.setattr("pdp.app.reconcile.PACE", AT_ONCE)
+    monkeypatch.setattr("pdp.app.reconcile.LineStats", lambda: stats)
+    monkeypatch.setattr("pdp.app.reconcile._DEADLINE", 1.0)
+    await till.check(USD)
+    await till.ship()
+    for number in range(5):
+        await initialize(till.desk.database, PEPPER, NOON + 1, f"org{number}", "Org", "UTC")
+
+    def freeze(_: Outcome) -> bool:
+        till.server.freeze()
+        return False
+
+    settings = Settings(redis_url=SecretStr(till.server.local_url))
+    try:
+        outcomes = await reconcile(settings, till.desk.database, freeze)
+        assert [each.state for each in outcomes] == ["compared", *["not compared"] * 5]
+        assert {each.trouble for each in outcomes[1:]} == {outcomes[1].trouble}
+        # It leaves the first, asks for the second, and asks whether anybody is there.
+        assert stats.calls["script", "timeout"] == 2
+        assert stats.calls["ping", "timeout"] == 1
+        with pytest.raises(Unavailable, match="Redis does not answer"):
+            await reconcile(settings, till.desk.database, never)
+        assert stats.calls["script", "timeout"] == 2
+    finally:
+        till.server.thaw()
 
 
 async def test_it_works_on_a_cluster(sqlite_store: Store, redis_cluster: RedisCluster) -> None:

@@ -50,6 +50,7 @@ def refused(stack: Stack, *arguments: str) -> str:
         ("PDP_REDIS_URL", "http://127.0.0.1:1"),
         ("PDP_REDIS_DEADLINE", "0"),
         ("PDP_ON_BACKEND_ERROR", "maybe"),
+        ("PDP_RECONCILE", "maybe"),
         ("PDP_DATABASE_URL", "mysql://nobody@127.0.0.1:1/x"),
         ("PDP_DATABASE_URL", "no url"),
         ("PDP_PRICES_FILE", "/nowhere/prices.json"),
