@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pdp import __version__
 from pdp.compile import Compiler
 from pdp.control.resolve import resolve_within
 from pdp.errors import Forbidden, Unauthorized
@@ -23,13 +24,22 @@ from pdp.store.database import Database
 _WRITING: Final = frozenset({"manage_keys", "manage_billing"})
 
 
+class Origin(Struct, frozen=True):
+    """Where a call comes from, for the audit log; empty is what is not known."""
+
+    request_id: str = ""
+    client_ip: str = ""
+    user_agent: str = ""
+
+
 class Actor(Struct, frozen=True):
     """Who asks, and what for: a key, within whose reach everything stays.
 
     `key_type` says how far it reaches, `read_only` that it only looks. `above` are the keys
     of its own two chains but itself, `parents` those whose limits and prohibitions bind it:
     what it does to them it would do to itself. `outgoing`: the secret that it showed is being
-    rotated out. An `operator` sits at the machine and may do everything.
+    rotated out. An `operator` sits at the machine and may do everything. `origin` is where it
+    asks from.
     """
 
     key_id: str
@@ -43,6 +53,7 @@ class Actor(Struct, frozen=True):
     read_only: bool = False
     outgoing: bool = False
     secret_hash: bytes | None = None
+    origin: Origin = Origin()
 
     def may(self, right: str) -> bool:
         """Tell whether the key has one of `RIGHTS`."""
@@ -57,8 +68,21 @@ class Actor(Struct, frozen=True):
             )
 
 
+def operator_of(root_key_id: str, organization_id: str) -> Actor:
+    """Return the operator of an organization, who acts as its root."""
+    origin = Origin(user_agent=f"pdp/{__version__}")
+    return Actor(
+        root_key_id,
+        organization_id,
+        frozenset(RIGHTS),
+        "organization",
+        operator=True,
+        origin=origin,
+    )
+
+
 async def authenticate(
-    database: Database, pepper: bytes, raw_key: str, client_ip: str, now: int
+    database: Database, pepper: bytes, raw_key: str, origin: Origin, now: int
 ) -> Actor:
     """Return who holds a raw key. Raises `Unauthorized` with the reason a Check would give."""
     if not raw_key:
@@ -67,8 +91,8 @@ async def authenticate(
         raise _unknown()
     async with database.reading() as connection:
         key, actor = await _holder(connection, hash_secret(raw_key, pepper), "", now)
-    _check_address(key, client_ip)
-    return actor
+    _check_address(key, origin.client_ip)
+    return msgspec.structs.replace(actor, origin=origin)
 
 
 async def renewed(connection: AsyncConnection, actor: Actor, now: int) -> Actor:
@@ -78,7 +102,8 @@ async def renewed(connection: AsyncConnection, actor: Actor, now: int) -> Actor:
     """
     if actor.operator:
         return actor
-    return (await _holder(connection, actor.secret_hash, actor.key_id, now))[1]
+    _, now_is = await _holder(connection, actor.secret_hash, actor.key_id, now)
+    return msgspec.structs.replace(now_is, origin=actor.origin)
 
 
 async def _holder(

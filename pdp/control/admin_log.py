@@ -12,6 +12,8 @@ from pdp.control.fold import Row
 from pdp.control.resource import resource_of
 from pdp.store import ledger
 from pdp.store.keys import KeyRow, get_key
+from pdp.store.schema import audit
+from pdp.store.text import fit, lengths_of
 
 ADMIN_ACTIONS: Final = (
     "keys.create",
@@ -33,6 +35,7 @@ ADMIN_ACTIONS: Final = (
 Settings = tuple[dict[str, Any], dict[str, Any]]
 """What changed of what is not a key's own, before and after."""
 
+_LENGTHS: Final = lengths_of(audit)
 _CREATING: Final = ("keys.create", "organizations.create")
 _NOT_TOLD: Final = ("id", "effective_limits", "version", "rotation_age_days")
 """Fields that are said elsewhere, follow from others, or change by themselves."""
@@ -40,7 +43,7 @@ _NOT_TOLD: Final = ("id", "effective_limits", "version", "rotation_age_days")
 
 async def log_change(
     connection: AsyncConnection,
-    actor_key_id: str,
+    actor: Actor,
     action: str,
     targets: Sequence[KeyRow],
     now: int,
@@ -56,15 +59,16 @@ async def log_change(
     place of the key's fields.
     """
     assert action in ADMIN_ACTIONS, "the log can be asked for it"
-    actor = await get_key(connection, actor_key_id)
-    assert actor is not None, "who changes a key is a key"
+    by = await get_key(connection, actor.key_id)
+    assert by is not None, "who changes a key is a key"
     old = {row.id: row for row in before or ()}
     rows = [
         Row(
             decision_id="adm_" + random.token_hex(12),
             at=now,
-            key_id=actor.id,
-            key_name=actor.name,
+            key_id=by.id,
+            key_name=by.name,
+            **_origin(actor),
             organization_id=target.organization_id,
             team_id=target.team_id,
             user_id=target.user_id,
@@ -107,6 +111,7 @@ async def log_price(
         at=now,
         key_id=row.id,
         key_name=row.name,
+        **_origin(actor),
         organization_id=row.organization_id,
         action=action,
         model=after["model"],
@@ -116,6 +121,11 @@ async def log_price(
         metadata=msgspec.json.encode(facts).decode(),
     )
     await ledger.save(connection, [entry])
+
+
+def _origin(actor: Actor) -> dict[str, Any]:
+    told = msgspec.structs.asdict(actor.origin)
+    return {name: fit(text, _LENGTHS[name]) for name, text in told.items()}
 
 
 def _metadata(target: KeyRow, reason: str, changed: Settings) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pdp.control.access import operator_of
 from pdp.control.admin_log import log_change
 from pdp.control.spend import LONGEST_HELD, hold_of, is_of
 from pdp.errors import NotFound
@@ -115,7 +116,7 @@ class SqlBooks:
             assert root is not None, "an organization has a root"
             await log_change(
                 connection,
-                root.id,
+                operator_of(root.id, root.organization_id),
                 "counters.reconcile",
                 [root],
                 now,

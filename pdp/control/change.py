@@ -65,7 +65,7 @@ class Change:
         key_ids = [row.id for row in rows]
         await changes.note(self.connection, await self.number(), key_ids, secret_hash)
         await log_change(
-            self.connection, self.actor.key_id, action, rows, self.now, before, reason, settings
+            self.connection, self.actor, action, rows, self.now, before, reason, settings
         )
 
 

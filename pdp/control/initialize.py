@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
 
+from pdp.control.access import operator_of
 from pdp.control.admin_log import log_change
 from pdp.control.pepper import bind_pepper
 from pdp.errors import InvalidDocument, Problem
@@ -71,7 +72,8 @@ async def initialize(
         await store.insert_key(connection, row)
         await store.insert_secret(connection, secret)
         await changes.note(connection, number, [row.id], secret.hash)
-        await log_change(connection, row.id, "organizations.create", [row], now)
+        operator = operator_of(row.id, organization.id)
+        await log_change(connection, operator, "organizations.create", [row], now)
         return Initialized(organization.id, row.id, raw)
 
 

@@ -20,7 +20,6 @@ from pdp.control.rotation import end_old_secrets, grace_of, new_secret
 from pdp.control.temporary import check_end, expires_in, parse_temporary
 from pdp.control.widening import check_narrower, widening_of
 from pdp.errors import Conflict, Forbidden, NotFound, PreconditionFailed
-from pdp.policy.permissions import RIGHTS
 from pdp.problems import Problems
 from pdp.store import key_list
 from pdp.store import keys as store
@@ -53,11 +52,12 @@ class Keys:
                 )
                 raise NotFound(f"there is no {what}: run `pdp init`")
             root = await root_key_id(connection, organization.id)
-            return Actor(root, organization.id, frozenset(RIGHTS), "organization", operator=True)
+            return access.operator_of(root, organization.id)
 
     async def authenticate(self, raw_key: str, client_ip: str, now: int) -> Actor:
         """Return who holds a raw key. Raises `Unauthorized`."""
-        return await access.authenticate(self._database, self._pepper, raw_key, client_ip, now)
+        origin = access.Origin(client_ip=client_ip)
+        return await access.authenticate(self._database, self._pepper, raw_key, origin, now)
 
     async def create(
         self, actor: Actor, body: object, now: int, once: Once | None = None

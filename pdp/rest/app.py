@@ -15,7 +15,7 @@ from pdp.control.price_overrides import Override
 from pdp.control.simulation import Rules
 from pdp.errors import NotFound, Unavailable
 from pdp.rest.answer import JSON, Answer, Stream
-from pdp.rest.caller import address_of, raw_key_of
+from pdp.rest.caller import origin_of, raw_key_of
 from pdp.rest.content import decode_content, read_content
 from pdp.rest.edge import Edge, Note
 from pdp.rest.faults import HttpFault
@@ -85,10 +85,10 @@ class _Admin:
         self, operation: Operation, key_id: str, request: Request, note: Note
     ) -> Answer | Stream:
         raw_key = raw_key_of(request)
-        client_ip = address_of(request, self._shell.trusted_hops)
+        origin = origin_of(request, note.request_id, self._shell.trusted_hops)
         async with asyncio.timeout(_DEADLINE), self._at_work:
             actor = await authenticate(
-                self._plane.database, self._plane.pepper, raw_key, client_ip, self._shell.clock()
+                self._plane.database, self._plane.pepper, raw_key, origin, self._shell.clock()
             )
         note.key_id = actor.key_id
         note.target = _checked(key_id)

@@ -2,6 +2,7 @@
 
 from starlette.requests import Request
 
+from pdp.control.access import Origin
 from pdp.credentials import CREDENTIAL_HEADERS, BadCredentials, api_key_of
 from pdp.forwarded import client_address
 
@@ -17,7 +18,14 @@ def raw_key_of(request: Request) -> str:
     return api_key_of(headers, request.url.query)
 
 
-def address_of(request: Request, trusted_hops: int) -> str:
-    """Return the client's address, empty if it cannot be known (a unix socket has none)."""
+def origin_of(request: Request, request_id: str, trusted_hops: int) -> Origin:
+    """Return where a request comes from.
+
+    The client's address is empty if it cannot be known (a unix socket has none).
+    """
     peer = request.client.host if request.client else ""
-    return client_address(peer, ",".join(request.headers.getlist("x-forwarded-for")), trusted_hops)
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
+    client_ip = client_address(peer, forwarded, trusted_hops)
+    user_agent = request.headers.get("user-agent", "")
+    # Whoever has put a key there by mistake has not put it into the log.
+    return Origin(request_id, client_ip, "" if "vsk_" in user_agent else user_agent)

@@ -37,6 +37,7 @@ class Note(Struct):
     route: str = ""
     key_id: str = ""
     target: str = ""
+    request_id: str = ""
 
 
 Handle = Callable[[Request, Note], Awaitable[Answer | Stream | Response]]
@@ -60,8 +61,9 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         assert scope["type"] == "http", "the server speaks nothing else"
-        request, note, began = Request(scope, receive), Note(), time.perf_counter()
+        request, began = Request(scope, receive), time.perf_counter()
         exchange = _Exchange(self._id_of(request), send)
+        note = Note(request_id=exchange.request_id)
         self._running += 1
         try:
             answer = await self._answer(request, note)

@@ -107,6 +107,8 @@ async def unchecked(
                 audit.c.request_id.in_(some),
                 audit.c.reservation_id == "",
                 audit.c.status != "denied",
+                # Changes by administrators have the request ids of calls of the admin API.
+                ~audit.c.decision_id.startswith("adm_"),
             )
             .order_by(audit.c.at)
         )

@@ -121,6 +121,18 @@ def test_the_log_has_a_line_of_each_request_without_its_query(proxied: Admin) ->
     assert "private" not in proxied.stack.log()
 
 
+def test_a_change_is_in_the_log_with_where_it_was_asked_for(proxied: Admin) -> None:
+    call = {
+        "x-request-id": "change-1",
+        "x-forwarded-for": "203.0.113.42",
+        "user-agent": "curl/8.5.0",
+    }
+    proxied.ask("POST", "/v1/api-keys", json={"name": "asked"}, headers=call)
+    (entry,) = proxied.ask("GET", "/v1/audit-logs?request_id=change-1").json()["logs"]
+    assert (entry["action"], entry["ip_address"]) == ("keys.create", "203.0.113.42")
+    assert entry["user_agent"] == "curl/8.5.0"
+
+
 def test_two_editors_do_not_overwrite_each_other(proxied: Admin) -> None:
     key = proxied.make(name="edited")
     path = f"/v1/api-keys/{key['id']}"

@@ -9,12 +9,12 @@ import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
 
+from pdp.control import access
 from pdp.control.ingest import ingest
 from pdp.control.initialize import Initialized, initialize
 from pdp.control.keys import Actor, Keys, Resource
 from pdp.control.sight import sight_of
 from pdp.errors import InvalidDocument
-from pdp.policy.permissions import RIGHTS
 from pdp.quota.hold import Hold, Window
 from pdp.records import Denied, Expired, Facts, Held, Record, Settled, encode
 from pdp.store.database import Database
@@ -32,8 +32,7 @@ PEPPER = b"p" * 64
 
 def operator_of(root: Initialized) -> Actor:
     """Return the operator of an organization, as the CLI is."""
-    rights = frozenset(RIGHTS)
-    return Actor(root.key_id, root.organization_id, rights, "organization", operator=True)
+    return access.operator_of(root.key_id, root.organization_id)
 
 
 class Desk:

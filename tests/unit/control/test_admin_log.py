@@ -5,11 +5,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from pdp.control.access import Origin
 from pdp.control.admin_log import ADMIN_ACTIONS, log_change
 from pdp.control.audit import audit_log
 from pdp.store.audit import AuditFilter
 from pdp.store.keys import KeyRow, get_key
+from pdp.store.reconcile import unchecked
 from pdp.store.sight import Sight
+from tests.unit.control.callers import manager
 from tests.unit.control.desk import Desk
 
 HOOKS = {"enabled": True, "url": "https://x.example/h", "secret": "whsec_c2VjcmV0"}
@@ -27,7 +30,7 @@ async def noted(
 ) -> list[dict[str, Any]]:
     """Log a change; return its entries."""
     async with desk.database.writing() as connection:
-        await log_change(connection, desk.root.key_id, action, rows, desk.now, before=before)
+        await log_change(connection, desk.actor, action, rows, desk.now, before=before)
     found = await audit_log(desk.database, Sight("org"), AuditFilter(action=action))
     entries: list[dict[str, Any]] = found["logs"]
     return entries
@@ -91,6 +94,24 @@ async def test_each_key_is_told_with_its_own_past(desk: Desk) -> None:
         assert told[name]["before"] == {"status": "active"}
         assert told[name]["after"] == {"status": "suspended"}
     assert (told["Three"]["before"], told["Three"]["after"]) == ({}, {})
+
+
+async def test_it_is_told_where_a_change_was_asked_for(desk: Desk) -> None:
+    actor = replace(await manager(desk), origin=Origin("req_1", "192.0.2.1", "curl\0" + "x" * 600))
+    await desk.keys.create(actor, {"name": "made"}, desk.now)
+    found = await audit_log(desk.database, Sight("org"), AuditFilter(request_id="req_1"))
+    (entry,) = found["logs"]
+    assert (entry["api_key_id"], entry["ip_address"]) == (actor.key_id, "192.0.2.1")
+    assert entry["user_agent"] == "curl\N{REPLACEMENT CHARACTER}" + "x" * 507
+    # It is no usage of a request that has the same id.
+    async with desk.database.reading() as connection:
+        assert await unchecked(connection, "org", ["req_1"]) == {}
+
+
+async def test_what_the_operator_does_is_told_as_such(desk: Desk) -> None:
+    await desk.create()
+    found = await audit_log(desk.database, Sight("org"), AuditFilter(action="keys.create"))
+    assert found["logs"][0]["user_agent"].startswith("pdp/")
 
 
 @pytest.mark.parametrize("action", ADMIN_ACTIONS)

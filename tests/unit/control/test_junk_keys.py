@@ -9,7 +9,7 @@ from inspect import isawaitable
 import pytest
 import sqlalchemy as sa
 
-from pdp.control.access import authenticate
+from pdp.control.access import Origin, authenticate
 from pdp.control.resolve import resolve
 from pdp.data.keycache import KeyCache
 from pdp.errors import Unauthorized
@@ -104,7 +104,7 @@ async def test_the_admin_api_asks_for_no_junk_either(desk: Desk) -> None:
     with statements(desk) as heard:
         for number in range(100):
             with pytest.raises(Unauthorized) as caught:
-                await authenticate(desk.database, PEPPER, junk(number), "", desk.now)
+                await authenticate(desk.database, PEPPER, junk(number), Origin(), desk.now)
             assert caught.value.reason == "invalid_api_key"
     assert heard == []
 

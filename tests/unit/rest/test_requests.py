@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from pdp.credentials import BadCredentials
 from pdp.errors import InvalidDocument, PreconditionFailed
-from pdp.rest.caller import address_of, raw_key_of
+from pdp.rest.caller import origin_of, raw_key_of
 from pdp.rest.faults import HttpFault
 from pdp.rest.operation import Table
 from pdp.rest.preconditions import if_match_of, once_of, version_of
@@ -63,11 +63,15 @@ def test_a_key_in_the_url_is_refused(query: bytes) -> None:
 
 def test_the_address_is_the_peer_unless_proxies_are_trusted() -> None:
     forwarded = request(("x-forwarded-for", "203.0.113.9"), ("x-forwarded-for", "198.51.100.1"))
-    assert address_of(forwarded, 0) == "192.0.2.1"
-    assert address_of(forwarded, 1) == "198.51.100.1"
-    assert address_of(forwarded, 2) == "203.0.113.9"
-    assert address_of(forwarded, 3) == ""
-    assert address_of(request(client=None), 0) == ""
+    found = [origin_of(forwarded, "", hops).client_ip for hops in range(4)]
+    assert found == ["192.0.2.1", "198.51.100.1", "203.0.113.9", ""]
+    assert origin_of(request(client=None), "", 0).client_ip == ""
+
+
+def test_who_asks_is_told_without_a_key_by_mistake() -> None:
+    told = origin_of(request(("user-agent", "curl/8.5")), "req_1", 0)
+    assert (told.request_id, told.user_agent) == ("req_1", "curl/8.5")
+    assert origin_of(request(("user-agent", "vsk_prod_x")), "", 0).user_agent == ""
 
 
 def test_if_match() -> None:
