@@ -66,6 +66,7 @@ class Plane:
         patience: float = PATIENT,
         is_lenient: bool = False,
         holds: Sequence[Hold] = (),
+        rest: int = 0,
     ) -> None:
         self.books = books or Books()
         self.spool = self.books.spool(name)
@@ -85,7 +86,7 @@ class Plane:
             ledger=self.books,
             history=History(name, read, lambda: len(self.spool)),
             own=OwnHolds(holds),
-            breaker=Breaker(rest=0),
+            breaker=Breaker(rest),
             stats=self.stats,
             patience=patience,
             monotonic=lambda: self.ticks,

@@ -92,7 +92,8 @@ def _datastore(sources: Sources) -> Iterator[Metric]:
     stats, latency = sources.datastore, sources.datastore_latency
     yield GaugeMetricFamily(
         "pdp_datastore_partitioned",
-        "1 while Redis does not answer: limits that need it do what `on_backend_error` says.",
+        "1 while Redis does not answer, or takes no writes: limits that need it do what "
+        "`on_backend_error` says.",
         value=int(stats is not None and stats.is_partitioned),
     )
     calls = CounterMetricFamily("pdp_datastore_calls", "Calls of Redis.", labels=("op", "outcome"))

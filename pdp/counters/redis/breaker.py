@@ -9,7 +9,7 @@ FAILURES: Final = 2
 class Breaker:
     """Closed while calls succeed. Open, no call is made but a probe every `rest`."""
 
-    __slots__ = ("_failures", "_next_probe", "_rest", "is_open", "round", "trips")
+    __slots__ = ("_failures", "_next_probe", "is_open", "rest", "round", "trips")
 
     def __init__(self, rest: int) -> None:
         self.is_open = False
@@ -17,7 +17,7 @@ class Breaker:
         """How often it has opened."""
         self.round = 0
         """How many failures have counted: calls that go out together fail together."""
-        self._rest = rest
+        self.rest = rest
         self._failures = 0
         self._next_probe = 0
 
@@ -34,7 +34,7 @@ class Breaker:
         if self._failures >= FAILURES and not self.is_open:
             self.is_open = True
             self.trips += 1
-        self._next_probe = now + self._rest
+        self._next_probe = now + self.rest
 
     def trip(self, now: int) -> None:
         """Open: it is known that nobody answers."""

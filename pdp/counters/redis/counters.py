@@ -106,6 +106,9 @@ class RedisCounters:
             # Nobody waits any more, so nobody will write it down.
             self._take_back(op, root)
             raise
+        if answer[0] == b"w":
+            # Others have yet to say what they hold: what needs no counter need not wait.
+            return self._decide_alone(op, root, Away("the counters are being opened: try again"))
         self._view.see(op, answer)
         verdict = verdict_of(op, answer, now)
         if isinstance(verdict, Refused):

@@ -33,17 +33,24 @@ class Script(Protocol):
         """Run the script on a root; `is_patient`: nobody waits for it. Raises `Away`."""
         ...
 
+    async def renew(self) -> None:
+        """Ask who is to be written to, and let go of connections to whoever was before."""
+        ...
+
 
 class Answered:
     """Answers of one call: the epoch of the counters, the time in ns, one answer for each op.
 
-    `count` is the number of the call among those of the owner.
+    `count` is the number of the call among those of the owner. `refused` says why nothing was
+    written, empty: it was.
     """
 
-    __slots__ = ("answers", "count", "epoch", "now")
+    __slots__ = ("answers", "count", "epoch", "now", "refused")
 
     def __init__(self, found: Any) -> None:
-        epoch, seconds, nanoseconds, self.answers, self.count = found
+        epoch, seconds, nanoseconds, self.answers, count = found
+        self.count: int = count if isinstance(count, int) else 0
+        self.refused = "" if isinstance(count, int) else bytes(count).decode(errors="replace")
         self.epoch: bytes | None = epoch
         self.now: int = seconds * 1_000_000_000 + nanoseconds
 
@@ -55,7 +62,8 @@ Waiting = tuple[bytes, int, asyncio.Future[tuple[Any, Answered]]]
 class Lane:
     """Gathers ops for one root, and sends them in few calls, each once there is room for it.
 
-    `breaker` is told of each call that succeeds, and `failed` of others, with their round.
+    `breaker` is told of each call that is answered, `failed` of others, with their round, and
+    `refused` of each that is answered, with the root and why nothing was written.
     """
 
     def __init__(
@@ -65,6 +73,7 @@ class Lane:
         script: Script,
         breaker: Breaker,
         failed: Callable[[int], None],
+        refused: Callable[[str, str], None],
     ) -> None:
         self.root = root
         self.epoch: bytes | None = None
@@ -84,6 +93,7 @@ class Lane:
         self._owner = owner
         self._script = script
         self._failed = failed
+        self._refused = refused
         self._breaker = breaker
         self._waiting: deque[Waiting] = deque()
         self._running: set[asyncio.Task[None]] = set()
@@ -122,11 +132,18 @@ class Lane:
         try:
             found = await self._script.run_script(self._prefix, argument, is_patient=is_patient)
         except Away as error:
-            if not error.is_busy:
+            if error.is_refused:
+                self._refused(self.root, str(error))
+            elif not error.is_busy:
                 self._failed(began)
             raise
         self._breaker.succeeded()
         answered = Answered(found)
+        self._refused(self.root, answered.refused)
+        if "READONLY" in answered.refused:
+            # It was the primary when we connected. The client is told nothing, for the script
+            # goes on, and would keep the connection.
+            await self._script.renew()
         if left == self.left:
             self.floor = max(self.floor, answered.count)
         return answered
@@ -158,7 +175,8 @@ class Lane:
         except Away as error:
             for _, _, future in batch:
                 if not future.done():
-                    future.set_exception(Away(str(error), maybe_done=not error.is_busy))
+                    maybe_done = not (error.is_busy or error.is_refused)
+                    future.set_exception(Away(str(error), maybe_done=maybe_done))
             self._send_away(str(error))
             return
         except BaseException:

@@ -10,7 +10,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 
 from pdp.counters.redis import script
 from pdp.counters.redis.address import Address
@@ -55,6 +55,11 @@ class Line:
                 return await self._client.eval(script.source(), 1, prefix, argument)
 
         return await self._timed(run, is_patient=is_patient)
+
+    async def renew(self) -> None:
+        """Connect anew with the next calls; a Cluster tells by itself who is to be written to."""
+        if not isinstance(self._client, RedisCluster):
+            await self._client.connection_pool.disconnect(inuse_connections=False)
 
     async def ping(self) -> None:
         """Ask whether anybody is there. Raises `Away`."""
@@ -148,7 +153,7 @@ class Line:
             is_timeout = isinstance(error, TimeoutError) or "imeout" in type(error).__name__
             outcome = "timeout" if is_timeout else "error"
             self._stats.called(op, outcome, time.perf_counter_ns() - start)
-            raise Away(told(error, self._address)) from error
+            raise Away(told(error, self._address), is_refused=_is_refused(error)) from error
         self._stats.called(op, "ok", time.perf_counter_ns() - start)
         return answer
 
@@ -158,6 +163,11 @@ class Line:
         if self._address.kind == "sentinel":
             for watcher in self._client.connection_pool.sentinel_manager.sentinels:
                 await watcher.aclose()
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Tell whether Redis has answered that it does not do this; busy, it does nothing at all."""
+    return isinstance(error, ResponseError) and not str(error).startswith("BUSY")
 
 
 def _client(address: Address, deadline: float, most_connections: int) -> Any:

@@ -20,6 +20,7 @@ from pdp.counters.redis.history import History
 from pdp.counters.redis.lane import MOST_OPS, Answered, Lane, end
 from pdp.counters.redis.line import Line
 from pdp.counters.redis.own import OwnHolds
+from pdp.counters.redis.refusals import Refusals
 from pdp.counters.redis.stats import LineStats
 from pdp.errors import Unavailable
 from pdp.ports import Clock
@@ -93,6 +94,7 @@ class Roots:
         self._monotonic = monotonic
         self._hold_ttl = hold_ttl
         self._time = time
+        self._refusals = Refusals(breaker.rest)
         self._lanes: dict[str, Lane] = {}
         self._joining: dict[str, asyncio.Task[None]] = {}
 
@@ -117,6 +119,8 @@ class Roots:
         for _ in range(2):
             if self.breaker.is_open:
                 raise Away("Redis is away: try again")
+            if why := self._refusals.of(root, self._monotonic()):
+                raise Away(why)
             if lane.epoch is None:
                 await self.join(lane)
             answer, answered = await lane.ask(op, now)
@@ -124,7 +128,7 @@ class Roots:
                 if answered.epoch != lane.epoch:
                     self.leave(lane)
                 if failure := answers.failure_of(answer):
-                    raise Away(f"Redis failed: {failure}", maybe_done=True)
+                    raise Away(f"Redis failed: {failure}", maybe_done=not answered.refused)
                 return answer, answered.now
             self.leave(lane)
         raise Away(_OPENING)
@@ -141,7 +145,7 @@ class Roots:
         lane = self._lanes.get(root)
         if lane is None:
             lane = self._lanes[root] = Lane(
-                root, self._owner, self.line, self.breaker, self._failed
+                root, self._owner, self.line, self.breaker, self._failed, self._refused
             )
         return lane
 
@@ -153,9 +157,21 @@ class Roots:
         # Whatever was asked may be done or not: count again what was spooled.
         self.leave_all()
 
+    def _refused(self, root: str, why: str) -> None:
+        """Note whether a root was written to, and if not, why."""
+        before = len(self._refusals)
+        if not (why or before):
+            return
+        self._refusals.note(root, why, self._monotonic())
+        self.stats.refusing = len(self._refusals)
+        if why and not before:
+            _log.error("redis takes no writes: limits that need it deny", root=root, reason=why)
+        elif before and not self._refusals:
+            _log.warning("redis takes writes again")
+
     def away(self) -> None:
         """Note that Redis is away."""
-        self.stats.is_partitioned = True
+        self.stats.is_away = True
         self.leave_all()
         _log.error("redis does not answer: limits that need it deny, the others go on")
 
@@ -163,7 +179,7 @@ class Roots:
         """Note that Redis is back; each root is joined before anything is asked of it."""
         self.breaker.heal()
         self.leave_all()
-        self.stats.is_partitioned = False
+        self.stats.is_away = False
         _log.warning("redis is back: counting what was spooled meanwhile")
 
     def leave(self, lane: Lane) -> None:

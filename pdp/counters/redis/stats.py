@@ -11,10 +11,18 @@ class LineStats:
     def __init__(self, observe: Callable[[int], None] = lambda _: None) -> None:
         self.calls: dict[tuple[str, str], int] = {}
         """By op, and `ok`, `timeout`, `error` or `refused`."""
-        self.is_partitioned = False
+        self.is_away = False
+        """Redis does not answer."""
+        self.refusing = 0
+        """Roots where it answers, and writes nothing."""
         self.drift: Told | None = None
         """What the last comparison of counters and ledger has found; None: there was none."""
         self._observe = observe
+
+    @property
+    def is_partitioned(self) -> bool:
+        """Whether some limits cannot be compared with what was spent."""
+        return self.is_away or self.refusing > 0
 
     def called(self, op: str, outcome: str, took: int) -> None:
         """Count one call."""

@@ -56,6 +56,7 @@ class Tender:
         self._said: dict[str, int] = {}
         """When trouble was last logged, by root."""
         self._in_trouble: set[str] = set()
+        self._unfit = ""
 
     async def start(self, patience: float, *, has_worked: bool) -> None:
         """See that Redis is there and can be counted on; raises `StartRefused`.
@@ -116,10 +117,26 @@ class Tender:
             self._roots.breaker.failed(now)
             return
         except StartRefused as error:
+            self._is_unfit(error)
             self._roots.breaker.failed(now)
-            _log.error("redis is back, and not used", reason=str(error))
             return
+        self._unfit = ""
         self._roots.back()
+
+    def _is_unfit(self, error: StartRefused) -> None:
+        if self._unfit != str(error):
+            self._unfit = str(error)
+            _log.error("redis is there, and not used", reason=self._unfit)
+
+    async def _check_again(self, now: int) -> None:
+        """Leave a Redis that was set to forget, or a Cluster that was joined by such a node."""
+        try:
+            await self._roots.line.check()
+        except StartRefused as error:
+            self._is_unfit(error)
+            self._roots.breaker.trip(now)
+            self._roots.away()
+            raise Away("it is not fit to count in") from error
 
     async def _take_back(self) -> None:
         """Cancel holds that nobody knows of, whether or not Redis ever made them."""
@@ -138,6 +155,7 @@ class Tender:
 
     async def _each_second(self) -> None:
         if self._seconds % _LOOK_FOR_ROOTS == 0:
+            await self._check_again(self._monotonic())
             for root in await self._roots.line.roots() | self._roots.own.roots():
                 self._roots.lane(root)
             self._has_looked = True

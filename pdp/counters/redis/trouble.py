@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from redis.exceptions import AuthenticationError, NoPermissionError
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from pdp.counters.redis.address import Address
 from pdp.wording import shown
@@ -18,7 +18,8 @@ def told(error: BaseException, address: Address, who: str = "Redis") -> str:
             return f"{who} refuses the password of {user}"
         if isinstance(each, NoPermissionError):
             return f"{who} does not let {user} do what is needed: {_first_line(each)}"
-    return f"{who} does not answer: {_first_line(error)}"
+    says = "refuses" if isinstance(error, ResponseError) else "does not answer"
+    return f"{who} {says}: {_first_line(error)}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -29,8 +29,6 @@ def verdict_of(op: Reserve, answer: Sequence[Any], now: int) -> Verdict:
         return Open(hold_of(answer[1], answer[2]))
     if code == b"s":
         return Admitted(hold_of(answer[1], answer[2]))
-    if code == b"w":
-        raise Unavailable("the counters are being opened: try again")
     raise Unavailable("the reservation was taken back: try again")
 
 

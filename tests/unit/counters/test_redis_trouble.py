@@ -216,6 +216,7 @@ async def test_flushed_it_begins_with_the_ledger_and_the_spools(fleet: Fleet) ->
     assert await w.fill("max_requests") == requests
     with pytest.raises(Unavailable, match="being opened"):
         await v.check(USD)
+    assert isinstance(await fleet.world(other).check(0), Admitted), "nothing limits it"
     fleet.now += 2 * SECOND
 
     async def opened() -> bool:
@@ -297,6 +298,28 @@ async def test_a_redis_that_forgets_under_pressure_is_refused(fleet: Fleet) -> N
         finally:
             client.config_set("maxmemory-policy", "noeviction")
     await fleet.tender(plane).start(0, has_worked=True)
+
+
+async def test_one_that_is_told_to_forget_meanwhile_is_counted_on_no_longer(fleet: Fleet) -> None:
+    plane = fleet.plane()
+    w = fleet.world(plane, root={"budget_limits": {"total": 9.0}})
+    await w.check(USD)
+    tender = fleet.tender(plane)
+    with fleet.server.client() as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            await tender.tend()
+            assert is_away(plane)
+            plane.ticks += SECOND
+            await tender.tend()
+            with pytest.raises(Unavailable, match=r"budget_limits\.total"):
+                await w.check(USD)
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+    plane.ticks += SECOND
+    await tender.tend()
+    assert not is_away(plane)
+    assert isinstance(await w.check(USD), Admitted)
 
 
 async def test_data_planes_know_how_many_they_are(fleet: Fleet) -> None:

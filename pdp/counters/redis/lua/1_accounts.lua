@@ -10,7 +10,8 @@
 --          is 1, false is nil. Without an epoch the root has not been opened since Redis lost
 --          its data, or it has lost calls that the owner had an answer to (an old copy of the
 --          data, a replica that lagged): no op was done but those that open it, and the answer
---          is '?'. An op that failed answers {'!', why}.
+--          is '?'. An op that failed answers {'!', why}. `count` is of the owner's calls;
+--          a text says why Redis takes no writes: then nothing was done.
 --
 -- Each op is done whole or not at all: it reads, then decides, then writes.
 --
@@ -49,7 +50,9 @@ local SETTLED_KEPT = 49 * 3600
 local MOST_SUM = 4611686018427387904
 local NOT_OPEN = '?'
 
--- What a call asks again and again: there are up to 64 ops in one.
+-- What a call asks again and again: there are up to 64 ops in one. In one MGET, for two of
+-- these are missing: a node of a Cluster that has not got all of the slot yet stops the script
+-- here, before it counts on the half that it has.
 local EPOCH, OPENING, WATCHER =
   unpack(call('MGET', PREFIX .. 'epoch', PREFIX .. 'opening', PREFIX .. 'watch'))
 local CURRENT  -- The op that is done just now.

@@ -26,8 +26,8 @@ for place, op in ipairs(OPS) do
   answers[place] = answer
 end
 if not is_behind then
-  -- Where there is no memory for it, this call is one that may be lost.
+  -- Redis refuses only the first write of a script: if this one, nothing was written.
   local counted = redis.pcall('HINCRBY', CALLS, OWNER, 1)
-  if type(counted) == 'number' then count = counted end
+  count = type(counted) == 'number' and counted or counted.err
 end
 return {not is_behind and EPOCH, SECOND, NANO, answers, count}
