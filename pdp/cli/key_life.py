@@ -1,4 +1,4 @@
-"""`pdp keys`: update, rotate, suspend, resume, temporary."""
+"""`pdp keys`: update, rotate, suspend, resume, report-compromised, temporary."""
 
 from typing import Annotated, Any
 
@@ -82,6 +82,25 @@ def resume(key_id: str, organization_id: Organization = None, json: Json = False
         async with control() as (plane, now):
             actor = await plane.keys.actor(organization_id)
             _say_status(await plane.keys.resume(actor, key_id, now), json=json)
+
+    run(work())
+
+
+@app.command()
+def report_compromised(
+    key_id: str,
+    reason: Annotated[str, typer.Option(help="Why, for the audit log.")] = "",
+    organization_id: Organization = None,
+    json: Json = False,
+) -> None:
+    """Suspend a key that somebody has seen, at once."""
+
+    async def work() -> None:
+        async with control() as (plane, now):
+            actor = await plane.keys.actor(organization_id)
+            body = {"reason": reason}
+            reported = await plane.keys.report_compromised(actor, key_id, body, now)
+            _say_status(reported, json=json)
 
     run(work())
 

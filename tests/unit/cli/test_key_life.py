@@ -82,6 +82,16 @@ def test_suspend_and_resume(pdp: Pdp) -> None:
     assert "is revoked, for good" in pdp("keys", "resume", key_id).refusal()
 
 
+def test_a_key_is_reported_as_compromised(pdp: Pdp) -> None:
+    key_id = pdp.create()["id"]
+    told = pdp("keys", "report-compromised", key_id, "--reason", "seen in a repository")
+    assert told.out == f"{key_id} is suspended\n"
+    entries = pdp("audit", "--action", "keys.report_compromised", "--json").json()["logs"]
+    assert [entry["metadata"]["reason"] for entry in entries] == ["seen in a repository"]
+    refused = pdp("keys", "report-compromised", key_id, "--reason", "x" * 501).refusal()
+    assert "reason: not printable text" in refused
+
+
 def test_temporary_takes_options_and_a_file(pdp: Pdp) -> None:
     options = ("--expires-in", "3600", "--model", "gpt-4o", "--max-requests", "100")
     made = pdp("keys", "temporary", *options, "--json").json()
