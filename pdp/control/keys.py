@@ -187,18 +187,25 @@ class Keys:
             return {**resource_of(after, now), **await _warned(change, after, taken=taken)}
 
     async def rotate(
-        self, actor: Actor, key_id: str, body: object, now: int, once: Once | None = None
+        self,
+        actor: Actor,
+        key_id: str,
+        body: object,
+        now: int,
+        once: Once | None = None,
+        if_match: int | None = None,
     ) -> Resource:
         """Give a key a new secret; the old ones live on for `grace_period` seconds, default 0.
 
         The answer alone has the raw secret, as `api_key`. A suspended key stays so. Raises
-        `Conflict` for a key that is revoked or expired.
+        `Conflict` for a key that is revoked or expired, `PreconditionFailed` as `update` does.
         """
         grace = grace_of(body)
         async with changing(self._database, actor, now) as change:
             before = await managed(change.connection, change.actor, key_id)
             if await begun(change.connection, actor, once, now):
                 return await self._replayed(change, key_id)
+            _match(before, if_match)
             await lifecycle.check_rotation(change, before)
             at = await end_old_secrets(change.connection, key_id, grace, now)
             raw, secret = new_secret(before, self._pepper, at)
@@ -209,22 +216,29 @@ class Keys:
             await done(change.connection, actor, once, key_id)
             return {**resource_of(after, now), "api_key": raw}
 
-    async def suspend(self, actor: Actor, key_id: str, now: int) -> Resource:
+    async def suspend(
+        self, actor: Actor, key_id: str, now: int, if_match: int | None = None
+    ) -> Resource:
         """Stop a key's own secrets until it is resumed. Raises `Conflict` if it is revoked."""
         async with changing(self._database, actor, now) as change:
+            await _check_match(change, key_id, if_match)
             return await lifecycle.suspend(change, key_id, "keys.suspend")
 
-    async def resume(self, actor: Actor, key_id: str, now: int) -> Resource:
+    async def resume(
+        self, actor: Actor, key_id: str, now: int, if_match: int | None = None
+    ) -> Resource:
         """Let a suspended key go on. Raises `Conflict` if it is revoked."""
         async with changing(self._database, actor, now) as change:
+            await _check_match(change, key_id, if_match)
             return await lifecycle.resume(change, key_id)
 
     async def report_compromised(
-        self, actor: Actor, key_id: str, body: object, now: int
+        self, actor: Actor, key_id: str, body: object, now: int, if_match: int | None = None
     ) -> Resource:
         """Suspend a key at once, and write down why: `reason`, a text."""
         reason = lifecycle.reason_of(body)
         async with changing(self._database, actor, now) as change:
+            await _check_match(change, key_id, if_match)
             return await lifecycle.suspend(change, key_id, "keys.report_compromised", reason)
 
     async def revoke(
@@ -236,9 +250,13 @@ class Keys:
         keys below go on working. Raises `PreconditionFailed` as `update` does.
         """
         async with changing(self._database, actor, now) as change:
-            if if_match is not None:
-                _match(await managed(change.connection, change.actor, key_id), if_match)
+            await _check_match(change, key_id, if_match)
             return await lifecycle.revoke(change, key_id, cascade=cascade)
+
+
+async def _check_match(change: Change, key_id: str, if_match: int | None) -> None:
+    if if_match is not None:
+        _match(await managed(change.connection, change.actor, key_id), if_match)
 
 
 def _match(row: store.KeyRow, if_match: int | None) -> None:

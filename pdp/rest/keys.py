@@ -56,27 +56,36 @@ async def revoke(call: Call) -> Answer:
 
 async def rotate(call: Call) -> Answer:
     """Give a key a new secret."""
+    if_match = version_of(call.if_match)
     return _shown(
-        await call.plane.keys.rotate(call.actor, call.key_id, call.body, call.now, call.once)
+        await call.plane.keys.rotate(
+            call.actor, call.key_id, call.body, call.now, call.once, if_match
+        )
     )
 
 
 async def suspend(call: Call) -> Answer:
     """Stop a key."""
     _refuse_fields(call)
-    return _shown(await call.plane.keys.suspend(call.actor, call.key_id, call.now))
+    if_match = version_of(call.if_match)
+    return _shown(await call.plane.keys.suspend(call.actor, call.key_id, call.now, if_match))
 
 
 async def resume(call: Call) -> Answer:
     """Let a key go on."""
     _refuse_fields(call)
-    return _shown(await call.plane.keys.resume(call.actor, call.key_id, call.now))
+    if_match = version_of(call.if_match)
+    return _shown(await call.plane.keys.resume(call.actor, call.key_id, call.now, if_match))
 
 
 async def report_compromised(call: Call) -> Answer:
     """Stop a key that somebody has seen."""
-    keys = call.plane.keys
-    return _shown(await keys.report_compromised(call.actor, call.key_id, call.body, call.now))
+    if_match = version_of(call.if_match)
+    return _shown(
+        await call.plane.keys.report_compromised(
+            call.actor, call.key_id, call.body, call.now, if_match
+        )
+    )
 
 
 def _refuse_fields(call: Call) -> None:

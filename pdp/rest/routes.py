@@ -133,6 +133,7 @@ _KEY_OPERATIONS: Final = (
         answers=("forbidden", "conflict"),
         examples={"key": examples.KEY_WITH_SECRET},
         creates=True,
+        guarded=True,
         versioned=True,
     ),
     Operation(
@@ -147,6 +148,7 @@ _KEY_OPERATIONS: Final = (
         content=Content("Nothing", {"nothing": {}}, optional=True),
         answers=("forbidden", "conflict"),
         examples={"key": {**examples.KEY, "status": "suspended"}},
+        guarded=True,
         versioned=True,
     ),
     Operation(
@@ -161,6 +163,7 @@ _KEY_OPERATIONS: Final = (
         content=Content("Nothing", {"nothing": {}}, optional=True),
         answers=("forbidden", "conflict"),
         examples={"key": examples.KEY},
+        guarded=True,
         versioned=True,
     ),
     Operation(
@@ -175,6 +178,7 @@ _KEY_OPERATIONS: Final = (
         content=Content("CompromiseReport", examples.COMPROMISE, optional=True),
         answers=("forbidden", "conflict"),
         examples={"key": {**examples.KEY, "status": "suspended"}},
+        guarded=True,
         versioned=True,
     ),
 )

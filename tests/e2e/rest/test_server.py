@@ -140,12 +140,21 @@ def test_two_editors_do_not_overwrite_each_other(proxied: Admin) -> None:
     first = proxied.ask("PATCH", path, json={"name": "a"}, headers={"if-match": seen})
     assert first.status_code == 200
     assert first.headers["etag"] != seen
-    for method, options in (("PATCH", {"json": {"name": "b"}}), ("DELETE", {})):
-        late = proxied.ask(method, path, headers={"if-match": seen}, **options)
-        assert late.status_code == 412
+    for method, rest, options in (
+        ("PATCH", "", {"json": {"name": "b"}}),
+        ("DELETE", "", {}),
+        *(("POST", f"/{what}", {}) for what in ("rotate", "suspend", "resume")),
+        ("POST", "/report-compromised", {}),
+    ):
+        late = proxied.ask(method, path + rest, headers={"if-match": seen}, **options)
+        assert late.status_code == 412, rest
         assert late.json()["error"]["code"] == "precondition_failed"
     assert proxied.ask("GET", path).json()["name"] == "a"
-    last = proxied.ask("DELETE", path, headers={"if-match": first.headers["etag"]})
+    twice = {"if-match": first.headers["etag"], "idempotency-key": "rotate-1"}
+    for replayed in (None, True):
+        again = proxied.ask("POST", f"{path}/rotate", headers=twice)
+        assert (again.status_code, again.json().get("idempotent_replayed")) == (200, replayed)
+    last = proxied.ask("DELETE", path, headers={"if-match": again.headers["etag"]})
     assert last.json()["status"] == "revoked"
 
 
