@@ -4,14 +4,26 @@ Invariant NO-OVERSPEND: two that count apart would each allow the whole budget.
 """
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final, Protocol
 
-from pdp.errors import Conflict
+import structlog
+
+from pdp.errors import Conflict, Unavailable
+from pdp.keepalive import KEEPALIVE
+
+_log = structlog.get_logger(__name__)
 
 PATIENCE: Final = 2.0
-"""Seconds in which a data plane that was just killed is seen to be gone."""
+"""Seconds in which a data plane of this machine that was just killed is seen to be gone."""
+
+VANISHED: Final = 2 * KEEPALIVE + PATIENCE
+"""The same where its machine may be gone, too, without a word."""
+
+_FORGOTTEN: Final = 30.0
+"""Seconds after which one that waited is gone itself."""
 
 IN_MEMORY: Final = ""
 UNSAID: Final = "?"
@@ -40,28 +52,46 @@ class Elsewhere(Protocol):
 
 
 class Attendance:
-    """Data planes by the id of their spool, and how many streams each has at the moment."""
+    """Data planes by the id of their spool, and how many streams each has at the moment.
 
-    def __init__(self, elsewhere: Elsewhere | None = None, patience: float = PATIENCE) -> None:
+    `patience` and `monotonic` in seconds.
+    """
+
+    def __init__(
+        self,
+        elsewhere: Elsewhere | None = None,
+        patience: float = PATIENCE,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._elsewhere = elsewhere
         self._patience = patience
+        self._monotonic = monotonic
         self._streams: dict[str, int] = {}
         self._counters: dict[str, str] = {}
+        self._far: set[str] = set()
+        """Those that may be gone, and their lines not broken yet."""
+        self._waiting: dict[str, tuple[float, float]] = {}
+        """Since when others wait for them to be gone, and when each has last asked."""
         self._left = asyncio.Condition()
 
-    async def enter(self, name: str, counters: str) -> None:
+    async def enter(self, name: str, counters: str, *, is_far: bool = False) -> None:
         """Let a data plane in; `counters`: where they are, without credentials. Then call `leave`.
 
+        `is_far`: it is on another machine, so that its line may outlive it.
+
         Raises `Conflict` while another is here that counts elsewhere, or either in memory, and
-        `Unavailable` when that cannot be known.
+        `Unavailable` when that cannot be known: ask again.
         """
         with suppress(TimeoutError):
             async with self._left, asyncio.timeout(self._patience):
                 await self._left.wait_for(lambda: not clash(name, counters, self._counters))
         if words := clash(name, counters, self._counters):
-            raise Conflict(words)
+            self._refuse(name, counters, words)
+        self._waiting.pop(name, None)
         self._streams[name] = self._streams.get(name, 0) + 1
         self._counters[name] = counters
+        if is_far:
+            self._far.add(name)
         if self._elsewhere is not None:
             try:
                 await self._elsewhere.enter(name, counters)
@@ -69,12 +99,30 @@ class Attendance:
                 await self.leave(name)
                 raise
 
+    def _refuse(self, name: str, counters: str, words: str) -> None:
+        """Raise `Conflict` for one that surely lives, `Unavailable` for one that may not."""
+        near = {other: each for other, each in self._counters.items() if other not in self._far}
+        if surely := clash(name, counters, near):
+            raise Conflict(surely)
+        now = self._monotonic()
+        self._waiting = {
+            each: times for each, times in self._waiting.items() if now - times[1] < _FORGOTTEN
+        }
+        if name not in self._waiting:
+            _log.warning("data plane waits: is the other gone?", data_plane=name, reason=words)
+        since = self._waiting.get(name, (now, now))[0]
+        self._waiting[name] = since, now
+        if now - since >= VANISHED:
+            raise Conflict(words)
+        raise Unavailable(f"{words} (if that one is gone, it is let in within {VANISHED:g} s)")
+
     async def leave(self, name: str) -> None:
         """Note that a stream of a data plane has ended: it may have another one."""
         self._streams[name] -= 1
         if self._streams[name]:
             return
         del self._streams[name], self._counters[name]
+        self._far.discard(name)
         async with self._left:
             self._left.notify_all()
         if self._elsewhere is not None:

@@ -3,9 +3,11 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
-from pdp.control.attendance import IN_MEMORY, UNSAID, Attendance
-from pdp.errors import Conflict
+from pdp.control.attendance import IN_MEMORY, UNSAID, VANISHED, Attendance
+from pdp.errors import Conflict, Unavailable
+from pdp.serve.control_service import is_far
 
 IN_REDIS = "single redis.example:6379/0"
 
@@ -51,3 +53,57 @@ async def test_who_comes_as_another_goes_is_let_in() -> None:
     await asyncio.sleep(0)
     await attendance.leave("a")
     await asyncio.gather(*entering)
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_one_whose_machine_may_be_gone_is_waited_for() -> None:
+    clock = Clock()
+    attendance = Attendance(patience=0, monotonic=clock)
+    await attendance.enter("a", IN_MEMORY, is_far=True)
+    with capture_logs() as logs:
+        for clock.now in (0.0, 5.0, VANISHED - 1):
+            with pytest.raises(Unavailable, match=r"`a` is here .* let in within 12 s"):
+                await attendance.enter("b", IN_MEMORY)
+    assert len(logs) == 1, "it is said once"
+    await attendance.leave("a")  # Its line is given up.
+    await attendance.enter("b", IN_MEMORY)
+
+
+async def test_one_that_is_there_all_the_time_lives() -> None:
+    clock = Clock()
+    attendance = Attendance(patience=0, monotonic=clock)
+    await attendance.enter("a", IN_MEMORY, is_far=True)
+    for clock.now in (0.0, 100.0):  # It gave up meanwhile: `a` may have vanished since.
+        with pytest.raises(Unavailable):
+            await attendance.enter("b", IN_MEMORY)
+    for clock.now in (100 + VANISHED - 1, 100 + VANISHED):
+        with pytest.raises(Conflict if clock.now == 100 + VANISHED else Unavailable):
+            await attendance.enter("b", IN_MEMORY, is_far=True)
+    await attendance.leave("a")
+    await attendance.enter("a", IN_MEMORY)
+    with pytest.raises(Conflict):
+        await attendance.enter("b", IN_MEMORY)
+
+
+@pytest.mark.parametrize(
+    ("peer", "far"),
+    [
+        ("unix:", False),
+        ("unix:/run/control.sock", False),
+        ("ipv4:127.0.0.1:1234", False),
+        ("ipv6:%5B::1%5D:1234", False),
+        ("ipv6:[::1]:1234", False),
+        ("ipv4:10.0.0.7:1234", True),
+        ("ipv6:%5Bfd00::7%5D:1234", True),
+    ],
+)
+def test_a_line_of_this_machine_ends_with_its_process(peer: str, far: bool) -> None:
+    assert is_far(peer) is far
