@@ -59,7 +59,8 @@ async def run_control_plane(
         prices = PriceFeed(overrides, partial(datetime.now, UTC), plane.prices, feed)
         await prices.read()
         fingerprint, registry = fingerprint_of(plane.pepper), registry_of(settings, plane.database)
-        service = ControlService(plane.database, feed, prices, fingerprint, Attendance(registry))
+        attendance = Attendance(registry)
+        service = ControlService(plane.database, feed, prices, fingerprint, attendance)
         control_pb2_grpc.add_ControlServiceServicer_to_server(service, server)
         rest = HttpServer(
             rest_app(plane, _shell(settings, prices, overrides)),
@@ -67,7 +68,7 @@ async def run_control_plane(
             "PDP_HTTP_LISTEN",
         )
         _log.info("control plane starting", control=address, tls=tls is not None, http=rest.address)
-        loops = loops_of(settings, plane.database)
+        loops = loops_of(settings, plane.database, attendance)
         if registry is not None:
             loops.append(registry.run())
         await control_plane.run(server, rest, feed, prices, stop, ready, *loops)
@@ -91,14 +92,18 @@ def registry_of(settings: Settings, database: Database) -> Registry | None:
     return Registry(database, secrets.token_hex(8), asyncio.sleep)
 
 
-def loops_of(settings: Settings, database: Database) -> list[Awaitable[None]]:
+def loops_of(
+    settings: Settings, database: Database, attendance: Attendance
+) -> list[Awaitable[None]]:
     """Return what runs beside the server."""
     loops: list[Awaitable[None]] = []
     if settings.audit_retention_days is not None:
         retention = Retention(database, settings.audit_retention_days, time.time_ns, asyncio.sleep)
         loops.append(every(SWEEP_INTERVAL, retention.sweep))
     if settings.redis_url is not None:
-        from pdp.app.reconcile import RECONCILE_INTERVAL, Round  # noqa: PLC0415  Redis' client.
+        from pdp.app import reconcile, strangers  # noqa: PLC0415  Redis' client.
 
-        loops.append(every(RECONCILE_INTERVAL, Round(settings, database).check))
+        loops.append(every(reconcile.INTERVAL, reconcile.Round(settings, database).check))
+        look = strangers.Strangers(settings, attendance, time.time_ns).look
+        loops.append(every(strangers.INTERVAL, look))
     return loops

@@ -25,7 +25,7 @@ from pdp.store.database import Database
 
 _log = structlog.get_logger(__name__)
 
-RECONCILE_INTERVAL: Final = 300.0
+INTERVAL: Final = 300.0
 """Seconds between two comparisons by a control plane."""
 
 PACE: Final = Pace()
@@ -37,7 +37,8 @@ _CONNECTIONS: Final = 2
 
 
 @asynccontextmanager
-async def _line_of(settings: Settings) -> AsyncIterator[Line]:
+async def line_of(settings: Settings) -> AsyncIterator[Line]:
+    """Give a control plane's line to Redis."""
     assert settings.redis_url is not None
     line = Line(
         parse_address(settings.redis_url.get_secret_value()),
@@ -67,7 +68,7 @@ async def reconcile(
         pace=PACE,
         hold_ttl=int(settings.hold_ttl * 1_000_000_000),
     )
-    async with _line_of(settings) as line:
+    async with line_of(settings) as line:
         found = await books_of(database, organization_id)
         outcomes, errors = await _all_of(found, line, reconciler, correct)
         if errors and len(errors) == len(outcomes):

@@ -74,6 +74,11 @@ class Attendance:
         """Since when others wait for them to be gone, and when each has last asked."""
         self._left = asyncio.Condition()
 
+    @property
+    def here(self) -> Mapping[str, str]:
+        """Where each counts that is here."""
+        return dict(self._counters)
+
     async def enter(self, name: str, counters: str, *, is_far: bool = False) -> None:
         """Let a data plane in; `counters`: where they are, without credentials. Then call `leave`.
 

@@ -8,8 +8,11 @@ from structlog.testing import capture_logs
 
 from pdp.app.control import loops_of
 from pdp.app.reconcile import Round, reconcile
+from pdp.app.strangers import Strangers
+from pdp.control.attendance import UNSAID, Attendance
 from pdp.control.initialize import initialize
 from pdp.counters.redis import comparing
+from pdp.counters.redis.layout import PLANES
 from pdp.counters.redis.stats import LineStats
 from pdp.errors import Conflict, Unavailable
 from pdp.reconcile.comparison import Pace
@@ -21,7 +24,7 @@ from tests.contract.world import USD
 from tests.redis import RedisCluster, RedisServer
 from tests.store import Store
 from tests.till import AT_ONCE, Ticks, Till, busy, opened_till, told
-from tests.unit.control.desk import NOON, PEPPER, opened_desk, rows
+from tests.unit.control.desk import NOON, PEPPER, SECOND, opened_desk, rows
 
 
 @pytest.mark.parametrize("amount", [USD // 100, -USD // 100])
@@ -162,8 +165,10 @@ async def test_a_control_plane_tells_what_differs_and_changes_nothing(
     place = till.shift(till.root, "total", "spent", 5)
     before = till.counted(place, "spent")
     settings = Settings(redis_url=SecretStr(till.server.local_url))
-    (loop,) = loops_of(settings, till.desk.database)
-    asyncio.ensure_future(loop).cancel()
+    loops = loops_of(settings, till.desk.database, Attendance())
+    assert len(loops) == 2, "it compares, and looks for strangers"
+    for loop in loops:
+        asyncio.ensure_future(loop).cancel()
     with capture_logs() as logs:
         await Round(settings, till.desk.database).check()
     assert [(each["log_level"], each["sums"]) for each in logs] == [("error", 1)]
@@ -229,6 +234,26 @@ async def test_where_redis_goes_away_it_is_not_asked_for_each_organization(
         assert stats.calls["script", "timeout"] == 2
     finally:
         till.server.thaw()
+
+
+async def test_a_data_plane_that_redis_does_not_hear_of_is_told_once(redis: RedisServer) -> None:
+    redis.flush()
+    attendance = Attendance()
+    for name in ("heard", "apart"):
+        await attendance.enter(name, "single 127.0.0.1:6379/0")
+    settings = Settings(redis_url=SecretStr(redis.local_url))
+    strangers = Strangers(settings, attendance, lambda: NOON)
+    with redis.client() as client, capture_logs() as logs:
+        client.zadd(PLANES, {"heard": NOON // SECOND - 5})
+        for looks in (0, 1, 1):  # It may have come just now.
+            await strangers.look()
+            assert [each["data_plane"] for each in logs] == ["apart"] * looks
+        await attendance.leave("apart")
+        await attendance.enter("later", UNSAID)
+        await strangers.look()
+        client.zadd(PLANES, {"later": NOON // SECOND})
+        await strangers.look()
+    assert len(logs) == 1
 
 
 async def test_it_works_on_a_cluster(sqlite_store: Store, redis_cluster: RedisCluster) -> None:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from pdp.app.control import loops_of
 from pdp.control import retention
+from pdp.control.attendance import Attendance
 from pdp.control.retention import Retention
 from pdp.errors import StartRefused
 from pdp.settings import load_settings
@@ -154,7 +155,7 @@ async def test_nothing_goes_unless_days_are_set(
     monkeypatch.delenv("PDP_AUDIT_RETENTION_DAYS", raising=False)
     if days is not None:
         monkeypatch.setenv("PDP_AUDIT_RETENTION_DAYS", days)
-    found = loops_of(load_settings(), desk.database)
+    found = loops_of(load_settings(), desk.database, Attendance())
     assert len(found) == loops
     for each in found:
         task = asyncio.ensure_future(each)
