@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import os
 import random
+import re
 import signal
 import tempfile
 import time
@@ -38,6 +39,8 @@ WORKERS = 6
 HOLD_TTL = 5
 """Seconds."""
 
+_CHECKS = re.compile(r"^pdp_checks_total\{.*\} (\S+)$", re.MULTILINE)
+
 
 def cost_of(request_id: str) -> int:
     """Return what a request costs in nano-USD: never more than it holds."""
@@ -59,6 +62,8 @@ class Storm:
         self.outcomes: Counter[str] = Counter()
         self.slack: Counter[int] = Counter()
         self.looks = 0
+        self.counted: dict[Stack, float] = {}
+        """What data planes of several workers have told of their Checks: it never falls."""
 
     def plant(self, checks: int) -> None:
         """Make the tree; the team's budget is for half of the checks."""
@@ -162,7 +167,17 @@ class Storm:
                 assert sum(found) <= self.limit, "NO-OVERSPEND"
                 self.looks += 1
                 self.slack[10 * (self.limit - sum(found)) // self.limit] += 1
+            await asyncio.to_thread(self._look_at_metrics)
             await asyncio.sleep(0.02)
+
+    def _look_at_metrics(self) -> None:
+        for stack in self.stacks:
+            if stack.environment.get("PDP_WORKERS", "1") != "1":
+                status, told = stack.get("/metrics")
+                if status == 200:
+                    counted = sum(map(float, _CHECKS.findall(told)))
+                    assert counted >= self.counted.get(stack, 0), "counters never fall"
+                    self.counted[stack] = counted
 
     def team_sums(self) -> tuple[int, int] | None:
         """Return (spent, held) of the team as Redis has it; None while it is away."""
@@ -220,6 +235,8 @@ class Storm:
     def tell(self) -> None:
         """Print what happened."""
         print(f"outcomes {dict(self.outcomes)}; {self.looks} looks at Redis")  # noqa: T201
+        for counted in self.counted.values():
+            print(f"workers of a data plane have told of {counted:.0f} Checks")  # noqa: T201
         for tenth in sorted(self.slack):
             share = self.slack[tenth] / self.looks
             print(f"slack {tenth * 10:3d}%..: {share:6.1%} {'#' * round(40 * share)}")  # noqa: T201
