@@ -11,6 +11,8 @@ from pdp.quota.limit import Limit, Rate
 from pdp.quota.money import format_usd
 from pdp.wording import instant, named, shown
 
+_SECOND: Final = 1_000_000_000
+
 
 class Denial(Struct, frozen=True, gc=False):
     """Why a request is denied.
@@ -55,7 +57,7 @@ def price_denial(
     return Denial(
         "price_unknown",
         f"no price is known for model {shown(model)} at provider {shown(provider)}, and "
-        f"{_budget_of(key, guards)} applies: add a price for it, or name another model",
+        f"{_budget_of(key, guards)} applies: name another model, or ask for a price to be set",
     )
 
 
@@ -79,11 +81,7 @@ def _words_of(refused: Refused) -> tuple[str, str]:
     if isinstance(limit, Rate):
         if limit.amount == 0:
             return "rate_limit_exceeded", f"{who} is 0: no requests are allowed; ask for a raise"
-        return (
-            "rate_limit_exceeded",
-            f"{who} allows {_count(limit.amount, 'request')}, {limit.capacity} at once: "
-            "retry after the time given, or ask for a raise",
-        )
+        return "rate_limit_exceeded", f"{who} {_pace(limit, refused.retry_after)}"
     if limit.period == "request":
         return (
             "request_too_large",
@@ -102,17 +100,44 @@ _QUOTA_REASON: Final = {
 }
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+_PERIOD: Final = {
+    _SECOND: "second",
+    60 * _SECOND: "minute",
+    3600 * _SECOND: "hour",
+    86_400 * _SECOND: "day",
+}
+
+
+def _pace(rate: Rate, retry_after: int | None) -> str:
+    requests = "1 request" if rate.amount == 1 else f"{rate.amount} requests"
+    # Rounded up, as the header is: a client that comes earlier is refused again.
+    when = "later" if retry_after is None else f"in {max(1, -(-retry_after // _SECOND))} s"
+    return (
+        f"allows {requests} a {_PERIOD[rate.period]}, {rate.capacity} at once: "
+        f"retry {when}, or ask for a raise"
+    )
 
 
 def _fill(limit: Limit, refused: Refused) -> str:
-    money = limit.unit == "nano_usd"
-    show: Callable[[int], str] = format_usd if money else str
-    unit = "USD" if money else limit.unit
-    until = "" if refused.reset_at is None else f" or wait until {instant(refused.reset_at)}"
+    show: Callable[[int], str] = format_usd if limit.unit == "nano_usd" else str
     return (
-        f"limit {show(limit.amount)} {unit}, spent {show(refused.spent)}, "
+        f"limit {show(limit.amount)} {_unit(limit)}, spent {show(refused.spent)}, "
         f"held {show(refused.held)}, this request may take {show(refused.asked)}; "
-        f"ask for a raise{until}"
+        f"{_way_out(limit, refused)}"
     )
+
+
+def _unit(limit: Limit) -> str:
+    if limit.unit == "nano_usd":
+        return "USD"
+    return limit.unit.removesuffix("s") if limit.amount == 1 else limit.unit
+
+
+def _way_out(limit: Limit, refused: Refused) -> str:
+    """Return what to do: waiting helps only a request that an empty window has room for."""
+    if limit.unit == "requests":
+        return "ask for a raise"
+    if refused.asked > limit.amount:
+        return "lower max_tokens, shorten the prompt, or ask for a raise: waiting does not help"
+    until = "" if refused.reset_at is None else f"wait until {instant(refused.reset_at)}, "
+    return f"{until}lower max_tokens, or ask for a raise"

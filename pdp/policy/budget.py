@@ -1,15 +1,17 @@
 """Budget conditions: spent + held of the key that carries the statement, against an amount."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
 from pdp.cursor import Cursor
 from pdp.policy.attributes import SpendOf
 from pdp.quota.hold import BudgetGuard
-from pdp.quota.money import parse_usd
+from pdp.quota.money import format_usd, parse_usd
 
 Period = Literal["day", "month", "total"]
+
+_WORD_OF: Final = {"day": "daily", "month": "monthly", "total": "total"}
 
 
 class Budget(Struct, frozen=True):
@@ -30,6 +32,13 @@ class BudgetTest(Struct, frozen=True):
 
     holds_as: BudgetGuard
     fails_as: BudgetGuard
+
+    @property
+    def words(self) -> str:
+        """What it takes, for messages."""
+        guard = self.holds_as
+        side = "under" if guard.under else "over"
+        return f"{_WORD_OF[guard.period]}_budget_{side} {format_usd(guard.amount)} USD"
 
     def holds(self, spend_of: SpendOf, relied_on: list[BudgetGuard]) -> bool:
         """Compare, and note in `relied_on` what was found, as a guard that holds."""

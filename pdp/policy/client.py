@@ -13,6 +13,11 @@ class AddressIn(Struct, frozen=True):
     addresses: AddressSet
     negated: bool
 
+    @property
+    def words(self) -> str:
+        """What it takes, for messages: not which addresses, for whoever has the key reads them."""
+        return "not_ip_in" if self.negated else "ip_in"
+
     def holds(self, request: Attributes) -> bool | None:
         """Compare; None: the client's address is not known or not readable."""
         address = parse_address(request.client_ip)
@@ -26,6 +31,11 @@ class MaxTokensUnder(Struct, frozen=True):
 
     amount: int
 
+    @property
+    def words(self) -> str:
+        """What it takes, for messages."""
+        return f"max_tokens_under {self.amount}"
+
     def holds(self, request: Attributes) -> bool | None:
         """Compare; None: the client did not ask for any bound."""
         return None if request.max_tokens is None else request.max_tokens < self.amount
@@ -35,6 +45,11 @@ class MetadataEquals(Struct, frozen=True):
     """`metadata_equals`: every (name, value) is in the request's metadata."""
 
     pairs: tuple[tuple[str, str], ...]
+
+    @property
+    def words(self) -> str:
+        """What it takes, for messages: not which values, for they may be somebody else's."""
+        return "metadata_equals"
 
     def holds(self, request: Attributes) -> bool | None:
         """Compare; False if a value differs, else None if a name is absent."""

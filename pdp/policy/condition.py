@@ -11,7 +11,7 @@ from pdp.policy.operators import OPERATORS, Test
 
 
 class Condition(Struct, frozen=True):
-    """What must hold, by the way it is asked; `operators` are the names of all but `in`/`not_in`.
+    """What must hold, by the way it is asked.
 
     Budgets stand apart because they ask the counters, hence last.
     """
@@ -19,7 +19,6 @@ class Condition(Struct, frozen=True):
     names: tuple[NameList, ...] = ()
     tests: tuple[Test, ...] = ()
     budgets: tuple[Budget, ...] = ()
-    operators: tuple[str, ...] = ()
 
 
 ALWAYS: Final = Condition()
@@ -48,5 +47,4 @@ def read_condition(cursor: Cursor, *, plain_lists: bool) -> Condition:
                     )
             else:
                 tests.append(part)
-    operators = tuple(name for name in fields if name not in ("in", "not_in"))
-    return Condition(tuple(names), tuple(tests), tuple(budgets), operators)
+    return Condition(tuple(names), tuple(tests), tuple(budgets))

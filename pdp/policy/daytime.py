@@ -33,6 +33,14 @@ class TimeBetween(Struct, frozen=True):
     zone: ZoneInfo
     days: frozenset[int] | None = None
 
+    @property
+    def words(self) -> str:
+        """What it takes, for messages."""
+        days = (
+            "" if self.days is None else " on " + ", ".join(WEEKDAYS[d] for d in sorted(self.days))
+        )
+        return f"time_between {_clock(self.start)} and {_clock(self.end)} {self.zone.key}{days}"
+
     def holds(self, request: Attributes) -> bool:
         """Tell whether the wall clock is in the span at the time of the request."""
         local = datetime.fromtimestamp(request.now // _SECOND, self.zone)
@@ -45,6 +53,10 @@ class TimeBetween(Struct, frozen=True):
 
     def _starts_on(self, weekday: int) -> bool:
         return self.days is None or weekday in self.days
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
 
 
 def read_time_between(cursor: Cursor) -> TimeBetween | None:

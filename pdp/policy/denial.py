@@ -1,6 +1,7 @@
 """The denials of policies, in words: what, by which key and why, and what to do."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from pdp.actions import ACTIONS
 from pdp.policy.attributes import Attributes
@@ -8,6 +9,9 @@ from pdp.policy.evaluation import Evaluation
 from pdp.policy.statement import CompiledStatement
 from pdp.quota.hold import BudgetGuard
 from pdp.wording import listed, shown
+
+_LONGEST: Final = 200
+"""Characters of a statement's conditions: a message of five of them has to fit into a header."""
 
 
 def unknown_action(action: str) -> Evaluation:
@@ -45,7 +49,7 @@ def policy_denied(
         allowed=False,
         reason="policy_denied",
         message=(
-            f"{_asked(request)} is denied by {_place(statement)} of the policy of {owner}: "
+            f"{_asked(request)} is denied by {_conditions(statement)} of the policy of {owner}: "
             "ask for that statement to be changed"
         ),
         statement=statement.label,
@@ -136,4 +140,7 @@ def _place(statement: CompiledStatement) -> str:
 
 
 def _conditions(statement: CompiledStatement) -> str:
-    return f"{_place(statement)} ({', '.join(statement.operators)})"
+    taken = statement.conditions
+    if len(taken) > _LONGEST:
+        taken = f"{taken[:_LONGEST]}…"
+    return f"{_place(statement)} ({taken})" if taken else _place(statement)

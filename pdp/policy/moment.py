@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from pdp.cursor import Cursor
 from pdp.policy.attributes import Attributes
-from pdp.wording import shown
+from pdp.wording import instant, shown
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC3339: Final = re.compile(
@@ -22,6 +22,11 @@ class Moment(Struct, frozen=True):
 
     at: int
     before: bool
+
+    @property
+    def words(self) -> str:
+        """What it takes, for messages."""
+        return f"{'before' if self.before else 'after'} {instant(self.at)}"
 
     def holds(self, request: Attributes) -> bool:
         """Compare with the time of the request."""

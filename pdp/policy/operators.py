@@ -15,6 +15,11 @@ from pdp.policy.names import NameList
 class Test(Protocol):
     """A condition on the request alone."""
 
+    @property
+    def words(self) -> str:
+        """What it takes, for the messages that clients read: the operator and its value."""
+        ...
+
     def holds(self, request: Attributes) -> bool | None:
         """Compare; None: the request lacks the attribute."""
         ...

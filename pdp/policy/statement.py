@@ -1,7 +1,5 @@
 """One statement, ready to be asked. Whether its action and resource match, the index knows."""
 
-from functools import lru_cache
-
 from msgspec import Struct
 
 from pdp.policy.attributes import Attributes, SpendOf
@@ -13,7 +11,7 @@ from pdp.quota.hold import BudgetGuard
 
 
 class CompiledStatement(Struct, frozen=True):
-    """`label` is `<key_id>/statements[<index>]`; `sid` and `operators` are for messages.
+    """`label` is `<key_id>/statements[<index>]`; `sid` is for messages.
 
     Actions and resources are filed in the index and not kept here. `is_deny` is also what
     a condition counts as when the request lacks its attribute: what cannot be known never
@@ -23,11 +21,16 @@ class CompiledStatement(Struct, frozen=True):
     index: int
     label: str
     sid: str
-    operators: tuple[str, ...]
     is_deny: bool
     names: tuple[NameTest, ...]
     tests: tuple[Test, ...]
     budgets: tuple[BudgetTest, ...]
+
+    @property
+    def conditions(self) -> str:
+        """What it takes beside the names of models and providers, in words; empty: nothing."""
+        words = [test.words for test in self.tests] + [test.words for test in self.budgets]
+        return ", ".join(words)
 
     def admits(self, model: str, provider: str) -> bool:
         """Tell whether every `in` and `not_in` holds; names come folded for a Deny."""
@@ -54,15 +57,8 @@ def compile_statement(source: Statement, index: int, key_id: str) -> CompiledSta
         index,
         f"{key_id}/statements[{index}]",
         source.sid,
-        _shared(condition.operators),
         is_deny,
         tuple(compile_names(names, source.only, fold=is_deny) for names in condition.names),
         condition.tests,
         tuple(compile_budget(budget, key_id) for budget in condition.budgets),
     )
-
-
-@lru_cache(maxsize=256)
-def _shared(operators: tuple[str, ...]) -> tuple[str, ...]:
-    """Return one of the equal tuples: of operators there are a dozen, of statements thousands."""
-    return operators

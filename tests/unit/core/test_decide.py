@@ -157,4 +157,30 @@ def test_a_rate_of_nothing_and_a_quota_of_nothing_say_so() -> None:
     limit = Limit("budget_limits.daily", "app", "App", "nano_usd", "day", 0)
     assert "is 0: nothing is allowed" in limit_denial(Refused(limit, 1, 0, 0)).message
     once = Rate("rate_limits.per_minute", "app", "App", 1, 60 * SECOND, 60 * SECOND, 1, 60)
-    assert "allows 1 request, 1 at once" in limit_denial(Refused(once, 1, 1, 0)).message
+    message = limit_denial(Refused(once, 1, 1, 0, 29 * SECOND + 1)).message
+    assert "allows 1 request a minute, 1 at once: retry in 30 s, or ask for a raise" in message
+
+
+@pytest.mark.parametrize(
+    ("unit", "amount", "asked", "words"),
+    [
+        ("nano_usd", 10, 5, "; wait until 2024-06-04T00:00:00Z, lower max_tokens, or ask for a"),
+        ("nano_usd", 10, 11, "; lower max_tokens, shorten the prompt, or ask for a raise: waiting"),
+        (
+            "tokens",
+            10,
+            10,
+            "limit 10 tokens, spent 7, held 1, this request may take 10; wait until",
+        ),
+        (
+            "requests",
+            1,
+            1,
+            "limit 1 request, spent 7, held 1, this request may take 1; ask for a r",
+        ),
+    ],
+)
+def test_a_full_limit_says_what_helps(unit: Any, amount: int, asked: int, words: str) -> None:
+    limit = Limit("budget_limits.daily", "app", "App", unit, "day", amount)
+    midnight = 1_717_459_200 * SECOND
+    assert words in limit_denial(Refused(limit, asked, 7, 1, None, midnight)).message

@@ -185,9 +185,44 @@ def test_a_denial_by_condition_names_five_statements() -> None:
     assert found.message == (
         "action `chat:completions` with model `gpt-4o` of provider `openai` is allowed by the "
         "policy of key `Mobile` (key_1) on conditions that do not hold now: meet those of "
-        + ", ".join(f"statements[{index}] (max_tokens_under)" for index in range(5))
+        + ", ".join(f"statements[{index}] (max_tokens_under 1)" for index in range(5))
         + " and 2 more, or ask for a change"
     )
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ({"before": "2024-01-01T00:00:00+01:00"}, "before 2023-12-31T23:00:00Z"),
+        ({"after": "2030-01-01T00:00:00Z"}, "after 2030-01-01T00:00:00Z"),
+        ({"total_budget_over": 12.5}, "total_budget_over 12.5 USD"),
+        ({"ip_in": ["203.0.113.0/24"]}, "ip_in"),
+        ({"not_ip_in": ["203.0.113.0/24"]}, "not_ip_in"),
+        ({"metadata_equals": {"team": "support"}}, "metadata_equals"),
+    ],
+)
+def test_a_denial_says_on_which_conditions(condition: dict[str, Any], words: str) -> None:
+    """But no addresses and no metadata: whoever has found a key reads them."""
+    june = 1_717_200_000_000_000_000
+    asked = Attributes("chat:completions", "gpt-4o", "openai", "", None, {}, june)
+    message = chain_of(statement(**condition)).evaluate(asked, lambda *_: 0).message
+    assert f"meet those of statements[0] ({words}), or ask" in message
+
+
+def test_a_deny_says_its_conditions_and_no_more_than_a_header_takes() -> None:
+    deny = statement("Deny", daily_budget_over=0.5, total_budget_over=0)
+    chain = chain_of(statement(), deny)
+    message = chain.evaluate(ASK, lambda *_: 500_000_000).message
+    words = "statements[1] (daily_budget_over 0.5 USD, total_budget_over 0 USD) of the policy of"
+    assert words in message
+    budgets: dict[str, Any] = {
+        f"{name}_budget_under": 1_000_000.000000001 for name in ("daily", "monthly", "total")
+    }
+    span = {"start": "00:00", "end": "00:01", "timezone": "America/Argentina/ComodRivadavia"}
+    many = statement(
+        **budgets, time_between=span, max_tokens_under=1, before="2000-01-01T00:00:00Z"
+    )
+    assert "…), or ask for a change" in chain_of(many).evaluate(ASK, lambda *_: 0).message
 
 
 @pytest.mark.parametrize(
