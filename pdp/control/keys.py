@@ -1,6 +1,6 @@
 """Use cases on keys: make, show, change, rotate, suspend, revoke. CLI and REST call these."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from pdp.control.idempotency import Once, begun, done
 from pdp.control.key_document import KeyDocument, parse_key_document
 from pdp.control.listing import KeyFilter
 from pdp.control.patching import patched
-from pdp.control.placing import check_compiles, place
+from pdp.control.placing import check_compiles, place, warnings_of_place
 from pdp.control.reach import has_granted, is_bound_alike, managed, reach_of, seen
 from pdp.control.resource import resource_of
 from pdp.control.rotation import end_old_secrets, grace_of, new_secret
@@ -117,7 +117,8 @@ class Keys:
         await store.insert_key(change.connection, row)
         await store.insert_secret(change.connection, secret)
         await change.tell("keys.create", [row], secret_hash=secret.hash)
-        return {**resource_of(row, change.now), **await _warned(change, row), "api_key": raw}
+        told = await warnings_of_place(change.connection, change.actor, row, change.now)
+        return {**resource_of(row, change.now), **await _warned(change, row, told), "api_key": raw}
 
     async def _replayed(self, change: Change, key_id: str) -> Resource:
         row = await store.get_key(change.connection, key_id)
@@ -302,12 +303,12 @@ async def _granted(change: Change, before: store.KeyRow, after: store.KeyRow) ->
 
 
 async def _warned(
-    change: Change, row: store.KeyRow, *, taken: bool = False
+    change: Change, row: store.KeyRow, told: Sequence[str] = (), *, taken: bool = False
 ) -> dict[str, list[str]]:
-    """Return what to tell of a key that was made or changed, if anything."""
+    """Return what to tell of a key that was made or changed, if anything, after `told`."""
     chain = (await store.chain(change.connection, row.id, "granted_by"))[1:]
     found = await store.get_keys(change.connection, chain)
-    warnings = warnings_of(row, [found[key_id] for key_id in chain])
+    warnings = [*told, *warnings_of(row, [found[key_id] for key_id in chain])]
     if taken:
         warnings.append(f"the grant is taken over by {row.granted_by}, whose own rights bind it")
     if row.expires_at is not None and row.expires_at <= change.now:

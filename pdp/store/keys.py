@@ -232,16 +232,28 @@ async def below(connection: AsyncConnection, key_id: str) -> list[KeyRow]:
     return list({row.id: row for row in rows if row.id != key_id}.values())
 
 
+def _team_keys(organization_id: str, team_id: str) -> sa.Select[Any]:
+    query: sa.Select[Any] = select_keys().where(
+        api_keys.c.organization_id == organization_id,
+        api_keys.c.team_id == team_id,
+        api_keys.c.key_type == "team",
+    )
+    return query
+
+
+async def had_team_key(connection: AsyncConnection, organization_id: str, team_id: str) -> bool:
+    """Tell whether a team has a team-level key, alive or not."""
+    query = _team_keys(organization_id, team_id).limit(1)
+    return (await connection.execute(query)).first() is not None
+
+
 async def team_key(
     connection: AsyncConnection, organization_id: str, team_id: str, now: int
 ) -> KeyRow | None:
     """Return the oldest live team-level key of a team."""
     query = (
-        select_keys()
+        _team_keys(organization_id, team_id)
         .where(
-            api_keys.c.organization_id == organization_id,
-            api_keys.c.team_id == team_id,
-            api_keys.c.key_type == "team",
             api_keys.c.status == "active",
             sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now),
         )

@@ -267,3 +267,27 @@ async def test_ids_of_another_organization_are_faults_of_the_body(desk: Desk) ->
     with pytest.raises(InvalidDocument) as caught:
         await made_by(desk, await manager(desk), organization_id="org2")
     assert [problem.location for problem in caught.value.problems] == ["organization_id"]
+
+
+@pytest.mark.parametrize("end", ["suspend", "revoke", "expire"])
+async def test_a_key_of_a_team_without_a_live_key_of_its_own_is_told_so(
+    desk: Desk, end: str
+) -> None:
+    told = "team `a` has no team-level key that is active: no limit of the team binds this key"
+    first = await desk.create(team_id="a")
+    team = await desk.create(key_type="team", team_id="a")
+    below = await desk.create(team_id="a")
+    if end == "revoke":
+        await desk.keys.revoke(desk.actor, team["id"], desk.now, cascade=False)
+    elif end == "suspend":
+        await desk.keys.suspend(desk.actor, team["id"], desk.now)
+    else:
+        past = {"expires_at": "2026-01-01T00:00:00Z"}
+        await desk.keys.update(desk.actor, team["id"], past, desk.now)
+    lost = await desk.create(team_id="a")
+    assert lost["warnings"] == [told]
+    kept = await desk.create(parent_key_id=below["id"])
+    elsewhere = await made_by(desk, await manager(desk, key_type="application"), team_id="a")
+    other = await desk.create(team_id="b")
+    for made in (first, below, kept, elsewhere, other):
+        assert told not in made.get("warnings", [])
