@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from pdp.control.attendance import clash
+from pdp.control.attendance import VANISHED, clash
 from pdp.errors import Conflict, Unavailable
 from pdp.store import data_planes
 from pdp.store.database import Database
@@ -21,6 +21,9 @@ BEAT: Final = 5.0
 
 EXPIRY: Final = 15
 """Seconds after which a data plane is gone whose control plane says nothing of it."""
+
+_SURELY: Final = int(VANISHED) * 1_000_000_000
+"""ns: who is renewed for so long before one's eyes is no data plane that has vanished."""
 
 _LOOKS, _PAUSE = 4, 0.2
 """How often one is looked for that leaves as another comes, and the seconds between."""
@@ -41,6 +44,8 @@ class Registry:
         self._known: set[str] = set()
         self._met: dict[str, dict[str, int]] = {}
         """For each data plane that waits, when others had been seen as it came."""
+        self._asked: set[str] = set()
+        """Those that have come again since the last renewal."""
         self._closing = False
         self._lock = asyncio.Lock()
 
@@ -48,7 +53,8 @@ class Registry:
         """Note that a data plane is here.
 
         Raises `Conflict` while one lives elsewhere that it must not be beside; while that may
-        be one that was killed, `Unavailable`: its row is not renewed, and ends. Raises
+        be one that was killed, `Unavailable`: its row is not renewed, and ends; nor for longer
+        than its control plane takes to notice that its machine has vanished. Raises
         `Unavailable` without SQL, too, but not for one that was let in before.
         """
         words = ""
@@ -82,9 +88,12 @@ class Registry:
                 return "", False
         if name not in self._met:
             _log.warning("data plane waits: is the other gone?", data_plane=name, reason=words)
+        self._asked.add(name)
         met = self._met.setdefault(name, {})
         renewed = {
-            other: each for other, each in seen.items() if met.setdefault(other, each[1]) != each[1]
+            other: each
+            for other, each in seen.items()
+            if each[1] - met.setdefault(other, each[1]) >= _SURELY
         }
         living = clash(name, counters, _places(renewed))
         return living or words, bool(living)
@@ -116,6 +125,8 @@ class Registry:
 
     async def beat(self) -> None:
         """Renew what is here. Raises `Unavailable`."""
+        self._met = {name: met for name, met in self._met.items() if name in self._asked}
+        self._asked = set()
         async with self._lock:
             here = dict(self._here)
             if not here:

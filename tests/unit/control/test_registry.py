@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from pdp.control.attendance import IN_MEMORY, Attendance
+from pdp.control.attendance import IN_MEMORY, VANISHED, Attendance
 from pdp.control.registry import EXPIRY, Registry
 from pdp.errors import Conflict, Unavailable
 from pdp.store.database import Database
@@ -28,11 +28,14 @@ def two_of(desk: Desk) -> tuple[Registry, Registry]:
 async def refused(desk: Desk, x: Registry, y: Registry, name: str, counters: str) -> str:
     """Return why `y` refuses a data plane for one that is at `x`, and lives."""
     await age(desk, 5)
-    with pytest.raises(Unavailable, match="gone within 15 s"):
-        await y.enter(name, counters)
-    await x.beat()
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="gone within 15 s"):
+            await y.enter(name, counters)
+        await x.beat()  # It may have vanished, and `x` not noticed yet.
+    await age(desk, -int(VANISHED))
     with pytest.raises(Conflict) as caught:
         await y.enter(name, counters)
+    await x.beat()
     return str(caught.value)
 
 
@@ -115,6 +118,19 @@ async def test_who_was_killed_is_waited_for_and_nobody_refused_for_it(desk: Desk
     assert "data plane `a` is here already" in said["reason"]
     await age(desk, EXPIRY + 2)
     await y.enter("b", IN_MEMORY)
+
+
+async def test_one_that_comes_again_after_it_gave_up_waits_anew(desk: Desk) -> None:
+    x, y = two_of(desk)
+    await x.enter("a", IN_MEMORY)
+    with pytest.raises(Unavailable):
+        await y.enter("b", IN_MEMORY)
+    for _ in range(2):
+        await y.beat()
+    await x.beat()
+    await age(desk, -int(VANISHED))
+    with pytest.raises(Unavailable):
+        await y.enter("b", IN_MEMORY)
 
 
 async def test_without_sql_only_those_are_let_in_that_were_before() -> None:
