@@ -1,9 +1,10 @@
 """NO-OVERSPEND under fire: data planes that are killed, reports that are lost, late and doubled.
 
     make storm ARGS="--checks 100000 --planes 4"
-    make storm ARGS="--checks 5000 --planes 2 --workers 2 --kills 12"
+    make storm ARGS="--checks 5000 --planes 2 --workers 2 --kills 12 --postgresql"
 
 With `--workers` each data plane is several processes behind one port, and one of them is killed.
+PostgreSQL takes spools side by side: what one data plane held and another settled meets there.
 
 An oracle knows what each request costs by its name alone, and which reports were
 acknowledged. All the while the counters are read from Redis: at no instant is spent + held
@@ -28,6 +29,7 @@ from typing import Any
 import grpc
 
 from pdp.v1 import policy_decision_pb2 as pb
+from tests.postgres import running_postgres
 from tests.redis import RedisServer, running_redis
 from tests.stack import Stack, check, eventually, eventually_async, report
 
@@ -268,6 +270,7 @@ def main() -> None:
     parser.add_argument("--checks", type=int, default=100_000)
     parser.add_argument("--planes", type=int, default=4)
     parser.add_argument("--workers", type=int, default=1, help="processes of each data plane")
+    parser.add_argument("--postgresql", action="store_true", help="for the ledger, not SQLite")
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6)
     chosen = parser.parse_args()
@@ -285,6 +288,9 @@ def main() -> None:
             "PDP_WORKERS": str(chosen.workers),
         }
         first = Stack(folder, **settings)
+        if chosen.postgresql:
+            database = stack.enter_context(running_postgres())
+            first.environment["PDP_DATABASE_URL"] = database.url("postgres")
         first.init()
         stacks = [first]
         stacks += [
