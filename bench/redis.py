@@ -27,7 +27,8 @@ def main() -> None:
         for _ in range(chosen.rounds):
             for streams in (1, 64):
                 for name, at in stands:
-                    at.settle()
+                    for _, each in stands:
+                        each.settle()  # Else one pays for what the other has left to its ledger.
                     pid = at.stack.child_pid("data")
                     with Meter(pid) as meter, Meter(server.process.pid) as theirs:
                         rate = grpc_load(

@@ -22,6 +22,7 @@ from pdp.seat import Seat
 from pdp.secret import fingerprint_of, hash_secret
 from pdp.serve.load import Load
 from pdp.serve.sink import JournalSink
+from pdp.serve.turn import Turn
 from pdp.settings import Settings, engine_options
 from pdp.spool.journal import Journal
 from pdp.spool.keeper import SpoolKeeper
@@ -44,6 +45,7 @@ class Core(Struct, frozen=True):
     keeper: SpoolKeeper
     counting: Counting | None
     sink: JournalSink
+    turn: Turn
     shipper: Shipper
     stats: Stats
     engine: Engine
@@ -61,10 +63,11 @@ def core_of(settings: Settings, line: Renewed | None, seat: Seat) -> Core:
         wait=_PREDECESSOR_DIES,
         max_bytes=settings.spool_max_bytes,
     )
-    counters, counting, keeper = counters_of(settings, control, keys, recovered, journal)
+    sink, stats = JournalSink(journal), Stats()
+    turn = Turn(sink.begin, sink.end)
+    counters, counting, keeper = counters_of(settings, control, keys, recovered, journal, turn)
     kept = PriceFile(spool_dir / "prices.json")
     watch = Watch(control, keys, journal.spool_id, clock=time.time_ns, kept=kept)
-    sink, stats = JournalSink(journal), Stats()
     engine = Engine(
         keys=keys,
         counters=counters,
@@ -83,6 +86,7 @@ def core_of(settings: Settings, line: Renewed | None, seat: Seat) -> Core:
         keeper=keeper,
         counting=counting,
         sink=sink,
+        turn=turn,
         shipper=Shipper(journal, control),
         stats=stats,
         engine=engine,

@@ -36,7 +36,7 @@ from pdp.serve.metrics import DataPlaneCollector, Sources, SpoolFigures
 from pdp.serve.ops import ops_app, registry_of
 from pdp.serve.rpc import MeteredServer, MethodStats
 from pdp.serve.sink import JournalSink
-from pdp.serve.transport import bind, bracket, carrier, is_local, make_server
+from pdp.serve.transport import bind, carrier, is_local, make_server, take_turns
 from pdp.settings import Settings
 from pdp.spool.journal import Journal
 from pdp.tls import server_credentials
@@ -70,7 +70,7 @@ def join_data_plane(settings: Settings, seat: Seat = ALONE) -> data_plane.Parts:
     server, opened = _grpc_server(settings, port, shared=seat.is_shared)
     address = settings.grpc_listen if seat.is_shared else opened()
     core = core_of(settings, line, seat)
-    bracket(server, core.sink.begin, core.sink.end)
+    take_turns(server, core.turn)
     metered = MeteredServer(server, token)
     health = _add_services(metered, settings, core)
     data_plane.add_reflection(server)

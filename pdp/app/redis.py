@@ -22,6 +22,7 @@ from pdp.key import CompiledKey
 from pdp.ports import KeySource
 from pdp.quota.hold import Hold
 from pdp.serve.histogram import Histogram
+from pdp.serve.turn import Turn
 from pdp.settings import Settings
 from pdp.spool.journal import Journal
 from pdp.spool.segment import list_segments
@@ -39,11 +40,12 @@ def count_in_redis(
     keys: KeySource,
     journal: Journal,
     holds: Sequence[Hold],
+    turn: Turn,
 ) -> Counting:
     """Return the counters of a data plane; `holds` are the live ones of its spool."""
     latency = Histogram()
     stats = LineStats(latency.observe)
-    roots = _roots_on(settings, control, journal, holds, stats)
+    roots = _roots_on(settings, control, journal, holds, stats, turn)
     alone = Alone(is_lenient=settings.on_backend_error == "allow")
     counters = RedisCounters(roots, _roots_of(keys), alone)
     tender = Tender(counters, roots, journal.spool_id, time.time_ns, time.monotonic_ns)
@@ -70,6 +72,7 @@ def _roots_on(
     journal: Journal,
     holds: Sequence[Hold],
     stats: LineStats,
+    turn: Turn | None = None,
 ) -> Roots:
     assert settings.redis_url is not None
     return Roots(
@@ -88,6 +91,7 @@ def _roots_on(
         patience=_JOIN_PATIENCE,
         monotonic=time.monotonic_ns,
         hold_ttl=int(settings.hold_ttl * 1_000_000_000),
+        turn=turn,
     )
 
 

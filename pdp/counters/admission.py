@@ -5,14 +5,14 @@ scope. An amount of 0 blocks, also a request that costs nothing.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
-from pdp.counters.account import Account
+from pdp.counters.account import Account, Bucket, Total
 from pdp.errors import Unavailable
 from pdp.model import LimitStatus
 from pdp.quota.gcra import NEVER, admit, remaining
 from pdp.quota.hold import Refused
-from pdp.quota.limit import Limit, Rate
+from pdp.quota.limit import Limit, Period, Rate
 from pdp.quota.money import MOST_SUM
 from pdp.quota.plan import Plan
 from pdp.quota.scope import Scope
@@ -22,7 +22,25 @@ _SECOND: Final = 1_000_000_000
 Tats = tuple[tuple[str, int, int], ...]
 
 
-def over_budget(plan: Plan, accounts: Sequence[Account], cost: int, now: int) -> Refused | None:
+class Counted(Protocol):
+    """What limits are compared with: an `Account`, or as much of one as is known."""
+
+    @property
+    def total(self) -> Total:
+        """Of all time."""
+        ...
+
+    @property
+    def tats(self) -> dict[int, int]:
+        """Theoretical arrival times (ns) by `Rate.slot`."""
+        ...
+
+    def bucket(self, period: Period) -> Bucket:
+        """Return what was counted in a window."""
+        ...
+
+
+def over_budget(plan: Plan, accounts: Sequence[Counted], cost: int, now: int) -> Refused | None:
     """Return the first budget without room for `cost`. Raises `Unavailable` beyond `MOST_SUM`."""
     for place, limit in plan.budgets:
         bucket = accounts[place].bucket(limit.period)
@@ -36,7 +54,7 @@ def over_budget(plan: Plan, accounts: Sequence[Account], cost: int, now: int) ->
 
 
 def over_tokens(
-    plan: Plan, accounts: Sequence[Account], tokens: int, now: int
+    plan: Plan, accounts: Sequence[Counted], tokens: int, now: int
 ) -> Refused | LimitStatus | None:
     """Return the first quota without room for `tokens`, else the one with the least left after."""
     tightest: LimitStatus | None = None
@@ -53,7 +71,7 @@ def over_tokens(
     return tightest
 
 
-def over_requests(plan: Plan, accounts: Sequence[Account]) -> Refused | LimitStatus | None:
+def over_requests(plan: Plan, accounts: Sequence[Counted]) -> Refused | LimitStatus | None:
     """Return the first request quota that is used up, else the one with the least left after."""
     tightest: LimitStatus | None = None
     for place, limit in plan.requests:
@@ -67,7 +85,7 @@ def over_requests(plan: Plan, accounts: Sequence[Account]) -> Refused | LimitSta
 
 
 def over_rate(
-    plan: Plan, accounts: Sequence[Account], now: int
+    plan: Plan, accounts: Sequence[Counted], now: int
 ) -> Refused | tuple[Tats, LimitStatus | None]:
     """Return the first rate that is used up, else (moves, the rate with the least left after)."""
     moves = []
@@ -84,7 +102,7 @@ def over_rate(
 
 
 def _throttled(
-    plan: Plan, accounts: Sequence[Account], place: int, rate: Rate, now: int
+    plan: Plan, accounts: Sequence[Counted], place: int, rate: Rate, now: int
 ) -> Refused:
     """Return the refusal, with the time after which every rate of the chain has room."""
     waits = [

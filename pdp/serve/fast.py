@@ -1,8 +1,9 @@
 """The native transport's short way: calls that are answered at once, a batch at a time.
 
 The library makes a task for each call; an answer that nobody waits for needs none. Here
-the calls that came in together are decided one after another, their records go to the
-spool in one write, and then they are answered. A defect fails its own call and no other.
+the calls that came in together, or whose answers did, are decided one after another, their
+records go to the spool in one write, and then they are answered. A defect fails its own call
+and no other.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import structlog
 from pdp.serve.logs import log_defect
 from pdp.serve.native import CALL, Event, NativeServer
 from pdp.serve.rpc import Answer, Shortcut, presents
+from pdp.serve.turn import Turn
 
 _log = structlog.get_logger(__name__)
 
@@ -27,23 +29,24 @@ _Decided = tuple[int, Answer, Shortcut, int]
 
 
 class FastServer(NativeServer):
-    """A server with short ways; `bracket` sets what is called around each batch."""
+    """A server with short ways; `turn` is what its calls are decided in."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._by_path: dict[str, Shortcut] = {}
         self._by_id: list[Shortcut | None] = []
         self._undoing: set[asyncio.Task[None]] = set()
-        self._begin: Callable[[], None] = _nothing
-        self._end: Callable[[], None] = _nothing
+        self._decided: list[_Decided] = []
+        self.take_turns(Turn())
 
     def add_shortcut(self, path: str, shortcut: Shortcut) -> None:
         """Answer the calls of a method (`/service/Method`) the short way, from the start on."""
         self._by_path[path] = shortcut
 
-    def bracket(self, begin: Callable[[], None], end: Callable[[], None]) -> None:
-        """Call `begin` before the calls of a batch are decided, `end` before they are answered."""
-        self._begin, self._end = begin, end
+    def take_turns(self, turn: Turn) -> None:
+        """Decide calls in `turn`; those that wait are answered in the turns of others."""
+        self._turn = turn
+        turn.answer = self._answer_decided
 
     async def start(self) -> None:
         """Take calls."""
@@ -52,19 +55,17 @@ class FastServer(NativeServer):
 
     def on_events(self, events: list[Event]) -> None:
         """Decide what can be decided at once, answer that, and pass the rest on."""
-        decided: list[_Decided] = []
-        self._begin()
-        others = [event for event in events if not self._takes(event, decided)]
-        try:
-            self._end()
-        except Exception as error:
-            log_defect(_log, "a batch was not written", error)  # The verdicts stand.
-        for call_id, answer, shortcut, start in decided:
-            self._respond(call_id, answer, shortcut, start)
+        with self._turn:
+            others = [event for event in events if not self._takes(event)]
         if others:
             super().on_events(others)
 
-    def _takes(self, event: Event, decided: list[_Decided]) -> bool:
+    def _answer_decided(self) -> None:
+        decided, self._decided = self._decided, []
+        for call_id, answer, shortcut, start in decided:
+            self._respond(call_id, answer, shortcut, start)
+
+    def _takes(self, event: Event) -> bool:
         """Decide a call, or begin to; False to leave it to the long way, where errors are told."""
         kind, call_id, method_id, payload, _, details = event
         shortcut = self._by_id[method_id] if kind == CALL else None
@@ -85,7 +86,7 @@ class FastServer(NativeServer):
             return False
         shortcut.stats.started += 1
         if isinstance(answer, Answer):
-            decided.append((call_id, answer, shortcut, start))
+            self._decided.append((call_id, answer, shortcut, start))
         else:
             work = self._later(call_id, answer, shortcut, start)
             cancelled = partial(_cancelled, answer, shortcut, start)
@@ -105,6 +106,9 @@ class FastServer(NativeServer):
             answer = await waiting
         except Exception as error:
             shortcut.stats.done(self._broke(call_id, error), start)
+            return
+        if self._turn.is_open:
+            self._decided.append((call_id, answer, shortcut, start))
         else:
             self._respond(call_id, answer, shortcut, start)
 
@@ -147,7 +151,3 @@ async def _undone(waiting: Awaitable[Any]) -> None:
         await waiting
     except Exception as error:
         log_defect(_log, "a permission was not taken back", error)
-
-
-def _nothing() -> None:
-    pass

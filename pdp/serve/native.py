@@ -4,12 +4,13 @@ The one module that knows its inside. Its release is pinned in pyproject.toml fo
 reason: with a new one, compare `aio.Server._on_events` and run tests/wire.
 """
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from pygrpc_native._native import EVENT_CALL, NativeGrpcFront
 from pygrpc_native.aio import Server, _Call
+
+from pdp.serve.driven import Driven
 
 CALL: Final[int] = EVENT_CALL
 """The kind of an event that is a call; the other kind is a cancellation."""
@@ -62,16 +63,17 @@ class NativeServer(Server):
     ) -> None:
         """Run what answers a call later; the library's cancellations and its stop find it.
 
-        `cancelled` is called if they did: maybe before `work` has begun.
+        `cancelled` is called if they did.
         """
         path, handler = self._table[method_id]
         call = _Call(call_id, path, handler, *details)
         self._calls[call_id] = call
 
-        def ended(task: asyncio.Task[None]) -> None:
+        def ended(is_cancelled: bool) -> None:
             self._calls.pop(call_id, None)
-            if task.cancelled():
+            if is_cancelled:
                 cancelled()
 
-        call.task = asyncio.ensure_future(work)
-        call.task.add_done_callback(ended)
+        driven = Driven(work, ended)
+        call.task = driven  # type: ignore[assignment]
+        driven.start()

@@ -4,7 +4,7 @@ import ipaddress
 import os
 import socket
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,7 @@ import grpc
 
 from pdp.errors import StartRefused
 from pdp.keepalive import SHORTEST
+from pdp.serve.turn import Turn
 
 Transport = Literal["auto", "native", "grpcio"]
 
@@ -66,12 +67,12 @@ def make_server(
     return FastServer(options=options, io_threads=1)
 
 
-def bracket(server: grpc.aio.Server, begin: Callable[[], None], end: Callable[[], None]) -> None:
-    """Let a server that decides calls in batches call `begin` and `end` around each."""
+def take_turns(server: grpc.aio.Server, turn: Turn) -> None:
+    """Let a server that decides calls in batches do it in `turn`."""
     from pdp.serve.fast import FastServer  # noqa: PLC0415
 
     if isinstance(server, FastServer):
-        server.bracket(begin, end)
+        server.take_turns(turn)
 
 
 def bind(

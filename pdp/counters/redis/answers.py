@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from pdp.counters.account import Account, Bucket, Total
 from pdp.quota.hold import Hold, Window
+from pdp.quota.limit import Period
 from pdp.quota.plan import Plan
 from pdp.quota.scope import Scope
 
@@ -44,13 +45,48 @@ def accounts_of(
     windows: Sequence[Window], plan: Plan, states: Sequence[State]
 ) -> tuple[Account, ...]:
     """Return the accounts that a reservation was compared with, in the order of its chain."""
-    slots: list[list[int]] = [[] for _ in windows]
+    return tuple(
+        _account(window, state, slots)
+        for window, state, slots in zip(windows, states, _slots_of(plan), strict=True)
+    )
+
+
+def told_of(plan: Plan, states: Sequence[State]) -> list["Told"]:
+    """Return the same, to look at little of it."""
+    return list(map(Told, states, _slots_of(plan)))
+
+
+def _slots_of(plan: Plan) -> list[list[int]]:
+    slots: list[list[int]] = [[] for _ in plan.scopes]
     for place, rate in plan.rates:
         slots[place].append(rate.slot)
-    return tuple(
-        _account(window, state, slots[place])
-        for place, (window, state) in enumerate(zip(windows, states, strict=True))
-    )
+    return slots
+
+
+class Told:
+    """An account as the script has told it, for who looks at little of it."""
+
+    __slots__ = ("_slots", "_state")
+
+    def __init__(self, state: State, slots: Sequence[int]) -> None:
+        self._state = state
+        self._slots = slots
+
+    def bucket(self, period: Period) -> Bucket:
+        """Return what was asked of the day, the month, or all time; its start is not told."""
+        if period == "total":
+            return self.total
+        return Bucket(0, *_amounts(self._state[0 if period == "day" else 1]))
+
+    @property
+    def total(self) -> Total:
+        """What was spent ever, and how many requests there were."""
+        return Total(0, *_amounts(self._state[2]))
+
+    @property
+    def tats(self) -> dict[int, int]:
+        """The theoretical arrival times of rates."""
+        return _tats(self._state[3], self._slots)
 
 
 def account_at(scope: Scope, now: int, state: State) -> Account:
@@ -66,8 +102,12 @@ def _account(window: Window, state: State, slots: Sequence[int]) -> Account:
         Bucket(window.day, *_amounts(day)),
         Bucket(window.month, *_amounts(month)),
         Total(0, *_amounts(total)),
-        {} if not times else {slot: _time(at) for slot, at in zip(slots, times, strict=True)},
+        _tats(times, slots),
     )
+
+
+def _tats(times: Sequence[bytes | None] | None, slots: Sequence[int]) -> dict[int, int]:
+    return {} if not times else {slot: _time(at) for slot, at in zip(slots, times, strict=True)}
 
 
 def _amounts(found: Amounts) -> list[int]:

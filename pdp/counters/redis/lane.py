@@ -2,13 +2,15 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
 from pdp.counters.redis import asks
 from pdp.counters.redis.away import Away
 from pdp.counters.redis.breaker import Breaker
 from pdp.counters.redis.layout import prefix_of
+from pdp.slot import Slot
 
 MOST_OPS: Final = 32
 """Ops in one call: the script takes Redis up to 100 us each, and nobody else is served."""
@@ -55,7 +57,7 @@ class Answered:
         self.now: int = seconds * 1_000_000_000 + nanoseconds
 
 
-Waiting = tuple[bytes, int, asyncio.Future[tuple[Any, Answered]]]
+Waiting = tuple[bytes, int, Slot[tuple[Any, Answered]]]
 """An op, the time in ns that its caller tells (0: Redis has the clock), and who waits."""
 
 
@@ -63,7 +65,8 @@ class Lane:
     """Gathers ops for one root, and sends them in few calls, each once there is room for it.
 
     `breaker` is told of each call that is answered, `failed` of others, with their round, and
-    `refused` of each that is answered, with the root and why nothing was written.
+    `refused` of each that is answered, with the root and why nothing was written. Whoever
+    waited for a call goes on in one `turn`, should he be able to at once.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Lane:
         breaker: Breaker,
         failed: Callable[[int], None],
         refused: Callable[[str, str], None],
+        turn: AbstractContextManager[object],
     ) -> None:
         self.root = root
         self.epoch: bytes | None = None
@@ -95,6 +99,7 @@ class Lane:
         self._failed = failed
         self._refused = refused
         self._breaker = breaker
+        self._turn = turn
         self._waiting: deque[Waiting] = deque()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -117,13 +122,13 @@ class Lane:
         """Return the answer to an op, and the call that brought it. Raises `Away`."""
         if len(self._waiting) >= MOST_WAITING:
             raise Away("Redis is slower than what is asked of it: try again")
-        future: asyncio.Future[tuple[Any, Answered]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((op, now, future))
+        slot: Slot[tuple[Any, Answered]] = Slot()
+        self._waiting.append((op, now, slot))
         if len(self._running) < _MOST_CALLS:
             task = asyncio.create_task(self._run())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-        return await future
+        return await slot
 
     async def call(self, ops: list[bytes], now: int, *, is_patient: bool = False) -> Answered:
         """Do some ops in one call of their own. Raises `Away`."""
@@ -152,19 +157,11 @@ class Lane:
         """Give up all that is asked."""
         await end(self._running)
         # One that had not begun has told nobody.
-        while self._waiting:
-            self._waiting.popleft()[2].cancel()
+        self._cancel(self._take_all())
 
     async def _run(self) -> None:
         while self._waiting:
             await self._send()
-
-    def _send_away(self, why: str) -> None:
-        """Let nobody wait any longer who has waited for a call that failed: a deadline is one."""
-        while self._waiting:
-            future = self._waiting.popleft()[2]
-            if not future.done():
-                future.set_exception(Away(why))
 
     async def _send(self) -> None:
         batch = self._next_batch()
@@ -173,19 +170,37 @@ class Lane:
         try:
             answered = await self.call([op for op, _, _ in batch], batch[0][1])
         except Away as error:
-            for _, _, future in batch:
-                if not future.done():
-                    maybe_done = not (error.is_busy or error.is_refused)
-                    future.set_exception(Away(str(error), maybe_done=maybe_done))
-            self._send_away(str(error))
+            # Nor does anybody wait any longer who has waited for it: a deadline is one.
+            self._fail([*batch, *self._take_all()], error, len(batch))
             return
         except BaseException:
-            for _, _, future in batch:
-                future.cancel()
+            self._cancel(batch)
             raise
-        for (_, _, future), answer in zip(batch, answered.answers, strict=True):
-            if not future.done():
-                future.set_result((answer, answered))
+        with self._turn:
+            for (_, _, slot), answer in zip(batch, answered.answers, strict=True):
+                if not slot.done():
+                    slot.set_result((answer, answered))
+                    slot.awaken()
+
+    def _fail(self, waiting: Sequence[Waiting], error: Away, sent: int) -> None:
+        """Let all know that a call failed; the first `sent` of them were part of it."""
+        with self._turn:
+            for place, (_, _, slot) in enumerate(waiting):
+                if not slot.done():
+                    maybe_done = place < sent and not (error.is_busy or error.is_refused)
+                    slot.set_exception(Away(str(error), maybe_done=maybe_done))
+                    slot.awaken()
+
+    def _cancel(self, waiting: Sequence[Waiting]) -> None:
+        with self._turn:
+            for _, _, slot in waiting:
+                if slot.cancel():
+                    slot.awaken()
+
+    def _take_all(self) -> list[Waiting]:
+        taken = list(self._waiting)
+        self._waiting.clear()
+        return taken
 
     def _next_batch(self) -> list[Waiting]:
         """Return what is asked next; not what its caller no longer waits for."""

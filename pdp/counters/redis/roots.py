@@ -9,6 +9,7 @@ lost its data and been opened again.
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Protocol, TypeVar
 
 import structlog
@@ -63,7 +64,8 @@ class Roots:
 
     `patience` is how many seconds a request waits for its root to be joined. `hold_ttl` (ns) is
     how long a hold that is filled from the ledger awaits the data plane that made it. `time` is
-    what calls are told that it is, in ns; 0: Redis has the clock.
+    what calls are told that it is, in ns; 0: Redis has the clock. `turn` is around all that
+    goes on at once when a call is answered.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Roots:
         monotonic: Clock,
         hold_ttl: int,
         time: Clock = lambda: 0,
+        turn: AbstractContextManager[object] | None = None,
     ) -> None:
         self.own = own
         self.taken_back: dict[str, tuple[str, bytes]] = {}
@@ -95,6 +98,7 @@ class Roots:
         self._hold_ttl = hold_ttl
         self._time = time
         self._refusals = Refusals(breaker.rest)
+        self._turn = nullcontext() if turn is None else turn
         self._lanes: dict[str, Lane] = {}
         self._joining: dict[str, asyncio.Task[None]] = {}
 
@@ -145,7 +149,13 @@ class Roots:
         lane = self._lanes.get(root)
         if lane is None:
             lane = self._lanes[root] = Lane(
-                root, self._owner, self.line, self.breaker, self._failed, self._refused
+                root,
+                self._owner,
+                self.line,
+                self.breaker,
+                self._failed,
+                self._refused,
+                self._turn,
             )
         return lane
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pdp.counters.account import Account
 from pdp.counters.admission import Tats, over_budget, over_rate, over_requests, over_tokens
-from pdp.counters.redis.answers import accounts_of, hold_of
+from pdp.counters.redis.answers import accounts_of, hold_of, told_of
 from pdp.errors import Unavailable
 from pdp.quota.hold import Admitted, GuardFailed, Open, Refused, Reserve, Verdict, too_large
 
@@ -37,7 +37,7 @@ def admitted(op: Reserve, states: Sequence[Any], now: int) -> Admitted:
     plan, hold = op.plan, op.hold
     if not (plan.tokens or plan.requests or plan.rates):
         return Admitted(hold)
-    accounts = accounts_of(hold.windows, plan, states)
+    accounts = told_of(plan, states)
     tokens = over_tokens(plan, accounts, hold.tokens, op.now) if plan.tokens else None
     requests = over_requests(plan, accounts) if plan.requests else None
     moves: Tats = ()

@@ -10,6 +10,8 @@ import pytest
 from pdp.serve.fast import FastServer
 from pdp.serve.native import CALL, Event
 from pdp.serve.rpc import Answer, MethodStats, Shortcut
+from pdp.serve.turn import Turn
+from pdp.slot import Slot
 from tests.stack import eventually_async
 
 
@@ -54,6 +56,7 @@ class Batch:
     def __init__(self) -> None:
         self.front = Front()
         self.undo = Undo()
+        self.slots: dict[str, Slot[str]] = {}
         self.stats = MethodStats("unary", "service", "Method")
         self.server = FastServer()
         self.server._front = self.front  # type: ignore[assignment]
@@ -69,7 +72,11 @@ class Batch:
         return Answer(name, self.undo.of(name), void="void" in name)
 
     async def later(self, name: str) -> Answer:
-        await asyncio.sleep(0)
+        if "slot" in name:
+            slot = self.slots[name] = Slot()
+            await slot
+        else:
+            await asyncio.sleep(0)
         if "broken" in name:
             raise RuntimeError(name)
         return Answer(name, self.undo.of(name))
@@ -145,9 +152,27 @@ async def test_a_batch_that_cannot_be_written_is_answered(batch: Batch) -> None:
     def end() -> None:
         raise RuntimeError
 
-    batch.server.bracket(lambda: None, end)
+    batch.server.take_turns(Turn(lambda: None, end))
     batch.send("a", "b")
     assert batch.front.answers == {0: b"a", 1: b"b"}
+
+
+async def test_what_is_answered_in_one_turn_is_written_in_one_go_before(batch: Batch) -> None:
+    seen: list[str] = []
+    turn = Turn(lambda: seen.append("begin"), lambda: seen.append(f"end {batch.front.answers}"))
+    batch.server.take_turns(turn)
+    batch.send("later slot 1", "later slot 2", "later slot broken", "at once")
+    assert batch.front.answers == {3: b"at once"}
+    seen.clear()
+    with turn:
+        for slot in batch.slots.values():
+            slot.set_result("")
+            slot.awaken()
+        assert set(batch.front.answers) == {3}
+    assert seen == ["begin", "end {3: b'at once'}"]
+    assert batch.front.answers == {0: b"later slot 1", 1: b"later slot 2", 3: b"at once"}
+    assert set(batch.front.failures) == {2}
+    assert not batch.server._calls
 
 
 async def test_only_callers_with_the_token_go_the_short_way(batch: Batch) -> None:
@@ -156,7 +181,7 @@ async def test_only_callers_with_the_token_go_the_short_way(batch: Batch) -> Non
     batch.server._by_id = [msgspec.structs.replace(shortcut, token=b"open sesame")]
 
     def goes(*metadata: tuple[str, str]) -> bool:
-        return batch.server._takes((CALL, 0, 0, b"a", None, (metadata, "peer", None)), [])
+        return batch.server._takes((CALL, 0, 0, b"a", None, (metadata, "peer", None)))
 
     assert goes(("user-agent", "x"), ("authorization", "Bearer open sesame"))
     assert not goes(("authorization", "Bearer open says me"))
