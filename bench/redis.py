@@ -1,14 +1,18 @@
-"""Check over the wire, counted in memory and in Redis: the same key, turn by turn.
+"""Check and Report, counted in memory and in Redis: the same key, turn by turn.
 
-.venv/bin/python -m bench.redis [--seconds 3] [--rounds 3] [--out FILE]
+    .venv/bin/python -m bench.redis [--seconds 3] [--rounds 3] [--out FILE]
+
+Reports come in batches of 100, one batch after another: as of one Envoy's access log.
 """
 
+import asyncio
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
 from bench.figures import Figures, options
 from bench.load import CHECK, Meter, grpc_load
+from bench.report import load as reports
 from bench.stand import stand
 from tests.redis import running_redis
 
@@ -39,8 +43,13 @@ def main() -> None:
                     figures.add(title, rate)
                     figures.note(title, "cpu us/req", meter.cpu / per_second * 1e6)
                     figures.note(title, "redis cpu us/req", theirs.cpu / per_second * 1e6)
-    for streams in (1, 64):
-        figures.show(f"memory x{streams}", only=f"x{streams}")
+            for name, at in stands:
+                with Meter(at.stack.child_pid("data")) as meter:
+                    accepted = asyncio.run(reports(at, chosen.seconds, at_a_time=1))
+                figures.add(f"{name} usages", accepted / meter.seconds)
+                figures.note(f"{name} usages", "cpu us", meter.cpu / accepted * 1e6)
+    for kind in ("x1", "x64", "usages"):
+        figures.show(f"memory {kind}", only=kind)
     figures.save(chosen.out, "redis")
 
 

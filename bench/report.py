@@ -43,8 +43,8 @@ def batches(key_id: str) -> Iterator[pb.ReportRequest]:
         )
 
 
-async def load(at: Stand, seconds: int) -> int:
-    """Report for a time; return how many usages were accepted."""
+async def load(at: Stand, seconds: int, at_a_time: int = _IN_FLIGHT) -> int:
+    """Report for a time, some batches at a time; return how many usages were accepted."""
     end = time.monotonic() + seconds
     accepted = 0
     async with at.stack.channel() as channel:
@@ -58,7 +58,7 @@ async def load(at: Stand, seconds: int) -> int:
                 assert not answer.errors, answer
                 accepted += answer.accepted
 
-        await asyncio.gather(*(one() for _ in range(_IN_FLIGHT)))
+        await asyncio.gather(*(one() for _ in range(at_a_time)))
     return accepted
 
 

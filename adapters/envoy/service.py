@@ -17,6 +17,7 @@ from adapters.http.denial import denial_of
 from adapters.http.engine import Decider
 from adapters.http.reference import parse_reference, reference_of
 from pdp.model import Decision, Reported, Usage
+from pdp.serve.abreast import Abreast
 from pdp.serve.load import OVERLOADED, Load
 from pdp.serve.logs import log_defect
 from pdp.serve.rpc import Answer, is_gone, settled
@@ -152,17 +153,19 @@ class AccessLog:
         self, messages: AsyncIterator[pb.StreamAccessLogsMessage], _context: Any
     ) -> pb.StreamAccessLogsResponse:
         """Report every entry; one that fails is logged, and the stream goes on."""
+        abreast = Abreast()
         async for message in messages:
             for index, entry in enumerate(message.http_logs.log_entry):
                 if index % _BREATH == _BREATH - 1:
                     await asyncio.sleep(0)
                 try:
-                    await self._take(entry)
+                    await self._take(entry, abreast)
                 except Exception as error:
                     log_defect(_log, "access log entry failed", error)
+        await abreast.done()
         return pb.StreamAccessLogsResponse()
 
-    async def _take(self, entry: pb.HTTPAccessLogEntry) -> None:
+    async def _take(self, entry: pb.HTTPAccessLogEntry, abreast: Abreast) -> None:
         common = entry.common_properties
         found = common.metadata.filter_metadata
         if _EXT_AUTHZ not in found:
@@ -171,9 +174,8 @@ class AccessLog:
         if reference is None:
             return
         if common.intermediate_log_entry:
-            extending = self._engine.extend(reference.reservation_id)
-            if extending is not None:
-                await extending
+            extending = partial(self._extend, reference.reservation_id)
+            await abreast.begin(extending, reference.reservation_id)
             return
         flags = common.response_flags
         usage = usage_of(
@@ -190,8 +192,23 @@ class AccessLog:
                 started_at=common.start_time.seconds * 1_000_000_000 + common.start_time.nanos,
             )
         )
-        answer = self._engine.report(usage)
-        reported = answer if isinstance(answer, Reported) else await answer
+        await abreast.begin(partial(self._report, usage), usage.reservation_id, usage.request_id)
+
+    async def _extend(self, reservation_id: str) -> None:
+        try:
+            extending = self._engine.extend(reservation_id)
+            if extending is not None:
+                await extending
+        except Exception as error:
+            log_defect(_log, "a hold was not extended", error)
+
+    async def _report(self, usage: Usage) -> None:
+        try:
+            answer = self._engine.report(usage)
+            reported = answer if isinstance(answer, Reported) else await answer
+        except Exception as error:
+            log_defect(_log, "access log entry failed", error)
+            return
         if reported.result == "error":
             _log.error("usage not taken", code=reported.code, reason=reported.message)
 

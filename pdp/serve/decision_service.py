@@ -1,7 +1,7 @@
 """PolicyDecisionService: protobuf in, `pdp.model` through, protobuf out."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
@@ -13,6 +13,7 @@ from msgspec.structs import astuple
 from pdp.engine import Engine
 from pdp.model import Decision, LimitStatus, Reported, Request, TokenDetails, Units, Usage
 from pdp.quota.money import parse_cost
+from pdp.serve.abreast import Abreast
 from pdp.serve.load import OVERLOADED, Load
 from pdp.serve.logs import log_defect
 from pdp.serve.permission import permission
@@ -114,22 +115,18 @@ class DecisionService:
                 grpc.StatusCode.INVALID_ARGUMENT,
                 f"usages: {len(request.usages)} at once: send {_MAX_USAGES} or fewer",
             )
-        response = pb.ReportResponse()
-        for index, usage in enumerate(request.usages):
-            if index % _BREATH == _BREATH - 1:
+        reported: dict[int, Reported] = {}
+
+        async def one(place: int, usage: pb.Usage) -> None:
+            reported[place] = await self._report(usage)
+
+        abreast = Abreast()
+        for place, usage in enumerate(request.usages):
+            if place % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)
-            reported = await self._report(usage)
-            if reported.result == "accepted":
-                response.accepted += 1
-            elif reported.result == "duplicate":
-                response.duplicates += 1
-            else:
-                response.errors.add(
-                    request_id=usage.request_id or usage.reservation_id,
-                    code=reported.code,
-                    message=reported.message,
-                )
-        return response
+            await abreast.begin(partial(one, place, usage), usage.reservation_id, usage.request_id)
+        await abreast.done()
+        return _summed(request.usages, reported)
 
     async def _report(self, usage: pb.Usage) -> Reported:
         try:
@@ -144,6 +141,23 @@ class DecisionService:
             log_defect(_log, "report failed", error)
             self._stats.reported("error")
             return Reported("error", "unavailable", "the report failed: send it again")
+
+
+def _summed(usages: Sequence[pb.Usage], reported: Mapping[int, Reported]) -> pb.ReportResponse:
+    response = pb.ReportResponse()
+    for place, usage in enumerate(usages):
+        each = reported[place]
+        if each.result == "accepted":
+            response.accepted += 1
+        elif each.result == "duplicate":
+            response.duplicates += 1
+        else:
+            response.errors.add(
+                request_id=usage.request_id or usage.reservation_id,
+                code=each.code,
+                message=each.message,
+            )
+    return response
 
 
 async def _refuse_sizes(request: pb.CheckRequest, context: Any) -> NoReturn:

@@ -85,6 +85,7 @@ class Datagrams:
         for _ in range(self._most // _AT_ONCE):
             if not self._fetch():
                 break
+        await self._intake.give_up()
         while self._queue and await self._intake.take_now(self._queue[0]):
             self._pop()
         self._intake.channel.dropped += len(self._queue)

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import suppress
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
@@ -9,6 +11,7 @@ import structlog
 from adapters.nginx.translate import usage_of
 from adapters.nginx.usage.channel import Channel, Complaint
 from pdp.model import Reported, Usage
+from pdp.serve.abreast import Abreast
 from pdp.serve.logs import log_defect
 
 _log = structlog.get_logger(__name__)
@@ -35,6 +38,8 @@ class Intake:
         self._engine = engine
         self.channel = channel
         self._in_one_go = 0
+        self._abreast = Abreast()
+        self._ending = asyncio.Event()
         self._malformed = Complaint(_log, "a line is no usage line: check the log format")
         self._refused = Complaint(_log, "usage not taken")
 
@@ -46,22 +51,52 @@ class Intake:
         self._malformed.say(channel=channel.name, malformed=channel.malformed)
 
     async def take(self, text: bytes) -> None:
-        """Report a line; wait where that cannot be done at the moment."""
-        while True:
-            if await self.take_now(text):
-                break
-            await asyncio.sleep(_RETRY)
+        """Report a line, beside the next ones where that takes a while; `done` waits for it."""
+        usage = self._read(text)
+        if usage is not None:
+            names = usage.reservation_id, usage.request_id
+            await self._abreast.begin(partial(self._report_at_last, usage), *names)
         self._in_one_go += 1
         if self._in_one_go % _BREATH == 0:
             await asyncio.sleep(0)
 
     async def take_now(self, text: bytes) -> bool:
         """Report a line; False if that cannot be done at the moment."""
+        usage = self._read(text)
+        return usage is None or await self._report(usage)
+
+    async def done(self) -> None:
+        """Wait until all lines are reported that were taken."""
+        await self._abreast.done()
+
+    async def give_up(self) -> None:
+        """Wait as well, and try nothing again: what cannot be reported now is dropped."""
+        self._ending.set()
+        await self._abreast.done()
+
+    def _read(self, text: bytes) -> Usage | None:
         try:
             usage = usage_of(text)
-            if usage is None:
-                self.refuse()
-                return True
+        except Exception as error:
+            log_defect(_log, "usage line failed", error)
+            self._refused.say(code="internal", reason="")
+            self.channel.taken += 1
+            return None
+        if usage is None:
+            self.refuse()
+        return usage
+
+    async def _report_at_last(self, usage: Usage) -> None:
+        """Report a usage; wait where that cannot be done at the moment."""
+        while not await self._report(usage):
+            if self._ending.is_set():
+                self.channel.dropped += 1
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), _RETRY)
+
+    async def _report(self, usage: Usage) -> bool:
+        try:
             answer = self._engine.report(usage)
             reported = answer if isinstance(answer, Reported) else await answer
         except Exception as error:

@@ -79,6 +79,7 @@ class Tail:
             if lines:
                 for line in lines:
                     await self._intake.take(line)
+                await self._intake.done()
                 self._taken = self._follower.places()
             if self._taken and (not lines or self._clock() - self._saved_at >= SAVE):
                 await self._save()

@@ -248,6 +248,53 @@ async def test_what_cannot_be_written_down_at_the_end_is_dropped() -> None:
     assert counts(port) == {"taken": 0, "malformed": 0, "dropped": 2}
 
 
+class Remote:
+    """An engine whose counters are elsewhere, and answer when they are told to."""
+
+    def __init__(self, answer: Reported) -> None:
+        self.asked: list[str] = []
+        self.ready = asyncio.Event()
+        self._answer = answer
+
+    async def report(self, usage: Usage) -> Reported:
+        self.asked.append(usage.request_id)
+        await self.ready.wait()
+        return self._answer
+
+
+async def test_a_line_that_waits_for_its_counters_does_not_hold_up_the_next() -> None:
+    engine = Remote(Reported("accepted"))
+    port = listening(engine)
+    async with running(port) as sender:
+        for number in range(3):
+            named = f'["res_{number}","key_1","r{number}",10,14,false,"chat:completions"]'
+            sender.send(line(ref=named))
+
+        async def all_are_asked_for() -> bool:
+            return sorted(engine.asked) == ["r0", "r1", "r2"]
+
+        await eventually_async(all_are_asked_for, "all are asked for")
+        assert counts(port)["taken"] == 0
+    engine.ready.set()
+    await port.finish()
+    assert counts(port) == {"taken": 3, "malformed": 0, "dropped": 0}
+
+
+async def test_what_waits_in_vain_at_the_end_is_dropped() -> None:
+    engine = Remote(Reported("error", "unavailable", "the spool cannot be written"))
+    port = listening(engine)
+    async with running(port) as sender:
+        sender.send(line())
+
+        async def asked() -> bool:
+            return engine.asked == ["r1"]
+
+        await eventually_async(asked, "it is asked for")
+    engine.ready.set()
+    await port.finish()
+    assert counts(port) == {"taken": 0, "malformed": 0, "dropped": 1}
+
+
 async def test_a_defect_costs_one_line_and_is_told_without_it() -> None:
     class Broken:
         def report(self, usage: Usage) -> Reported:

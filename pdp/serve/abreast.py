@@ -1,0 +1,55 @@
+"""What comes in a row, done side by side where each has to wait."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final
+
+from pdp.eager import Rest, run_now
+
+MOST: Final = 64
+"""At a time, for one sender: two calls of Redis, so that the next is asked for meanwhile."""
+
+Flow = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Abreast:
+    """Runs flows, `most` at a time: to report a usage is to wait for Redis twice.
+
+    Each begins where it is handed over, in its turn; what need not wait is done there. Those
+    that share a name are done one after another. A flow tells its errors itself. Who is
+    cancelled while he waits here leaves what has begun to come to its end.
+    """
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._names: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def begin(self, flow: Flow, *names: str) -> None:
+        """Run a flow, beside what comes next if it has to wait; empty names are nobody's."""
+        if self._tasks:
+            if not self._names.isdisjoint(names):
+                await self.done()
+            while len(self._tasks) >= self._most:
+                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        rest = run_now(flow())
+        if isinstance(rest, Rest):
+            named = set(filter(None, names))
+            self._names |= named
+            task = asyncio.create_task(_finish(rest))
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._ended, named))
+
+    async def done(self) -> None:
+        """Wait until all has come to its end."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _ended(self, names: set[str], task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._names -= names
+
+
+async def _finish(rest: Rest[None]) -> None:
+    await rest
