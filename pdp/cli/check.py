@@ -3,10 +3,11 @@
 import asyncio
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from pdp.cli import check_options as of
 from pdp.cli.common import Json, run, say_json, say_table
 from pdp.cli.dial import Dial, Server, TlsCa, TlsCert, TlsKey, TlsName
 from pdp.errors import PdpError
@@ -15,38 +16,21 @@ if TYPE_CHECKING:
     from pdp.v1.policy_decision_pb2 import CheckRequest, CheckResponse
 
 _USUAL_VARIABLE = "VISCA_API_KEY"
-_MOST = 2**63 - 1
 _UNDECIDED = 2
 _TIMEOUT = 10.0
 
 
-def check(  # typer shows what each option is.
-    action: Annotated[str, typer.Option(help="What is done.")] = "chat:completions",
-    model: Annotated[str, typer.Option(help="The model that is asked for.")] = "",
-    provider: Annotated[str, typer.Option(help="Default: derived from the model.")] = "",
-    ip_address: Annotated[str, typer.Option(help="Address of the client.")] = "",
-    prompt_tokens: Annotated[int, typer.Option(min=0, max=_MOST, help="Size of the prompt.")] = 0,
-    max_tokens: Annotated[
-        int | None,
-        typer.Option(min=0, max=_MOST, help="Bound of the output."),
-    ] = None,
-    metadata: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Metadata; more than once.")
-    ] = None,
-    api_key_env: Annotated[
-        str, typer.Option(metavar="NAME", help="The variable that has the raw key.")
-    ] = _USUAL_VARIABLE,
-    api_key_stdin: Annotated[
-        bool, typer.Option("--api-key-stdin", help="Read the raw key from stdin.")
-    ] = False,
-    reserve: Annotated[
-        bool,
-        typer.Option(
-            "--reserve/--dry-run",
-            help="Decide, explain and move nothing; or check for real: an allowed request holds "
-            "its cost, and is charged it when nobody reports.",
-        ),
-    ] = False,
+def check(
+    action: of.Action = "chat:completions",
+    model: of.Model = "",
+    provider: of.Provider = "",
+    ip_address: of.IpAddress = "",
+    prompt_tokens: of.PromptTokens = 0,
+    max_tokens: of.MaxTokens = None,
+    metadata: of.Metadata = None,
+    api_key_env: of.ApiKeyEnv = _USUAL_VARIABLE,
+    api_key_stdin: of.ApiKeyStdin = False,
+    reserve: of.Reserve = False,
     server: Server = None,
     tls_ca: TlsCa = None,
     tls_cert: TlsCert = None,
@@ -56,14 +40,13 @@ def check(  # typer shows what each option is.
 ) -> None:
     """Ask a running server whether it allows a request: --dry-run, unless --reserve is given.
 
-    The raw key comes from a variable or from stdin, never from an argument, which others could
-    see. Where PDP_CALLER_TOKEN is set, it is presented. Exit status 0: allowed, 1: denied,
-    2: there was no answer.
+    Sends PDP_CALLER_TOKEN if it is set. Exit status 0: allowed, 1: denied, 2: no answer.
     """
-    from pdp.v1 import policy_decision_pb2 as pb
+    from pdp.v1.policy_decision_pb2 import CheckRequest
 
+    dial = Dial(server, tls_ca, tls_cert, tls_key, tls_name)
     try:
-        request = pb.CheckRequest(
+        request = CheckRequest(
             api_key=_api_key(api_key_env, from_stdin=api_key_stdin),
             action=action,
             model=model,
@@ -74,18 +57,32 @@ def check(  # typer shows what each option is.
             metadata=_metadata(metadata or []),
             dry_run=not reserve,
         )
-        answers: list[CheckResponse] = []
-
-        async def work() -> None:
-            answers.append(await _ask(request, Dial(server, tls_ca, tls_cert, tls_key, tls_name)))
-
-        run(work())
+        _tell(_answer(request, dial), dry_run=not reserve, json=json)
     except PdpError as error:
-        typer.echo(f"pdp: {error}", err=True)
-        raise typer.Exit(_UNDECIDED) from error
-    (answer,) = answers
+        _fail(error)
+
+
+def _fail(error: PdpError) -> NoReturn:
+    typer.echo(f"pdp: {error}", err=True)
+    raise typer.Exit(_UNDECIDED) from error
+
+
+def _answer(request: "CheckRequest", dial: Dial) -> "CheckResponse":
+    answers: list[CheckResponse] = []
+
+    async def work() -> None:
+        answers.append(await _ask(request, dial))
+
+    run(work())
+    return answers[0]
+
+
+def _tell(answer: "CheckResponse", *, dry_run: bool, json: bool) -> None:
+    """Print an answer; a denial ends the command with its status."""
+    from pdp.v1 import policy_decision_pb2 as pb
+
     allowed = answer.decision == pb.DECISION_ALLOW
-    shown = _shown(answer, allowed=allowed, dry_run=not reserve)
+    shown = _shown(answer, allowed=allowed, dry_run=dry_run)
     if json:
         say_json(shown)
     else:

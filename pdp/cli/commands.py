@@ -7,7 +7,7 @@ import typer
 from pdp import __version__
 from pdp.cli import key_life, organization, policy, prices, spool
 from pdp.cli.check import check
-from pdp.cli.common import Json, control, run, say_json
+from pdp.cli.common import ON_DATABASE, Json, control, run, say_json
 from pdp.cli.demo import demo
 from pdp.cli.logs import audit
 from pdp.cli.reconcile import reconcile
@@ -17,6 +17,7 @@ from pdp.cli.usage import usage
 app = typer.Typer(
     name="pdp",
     help="A policy decision point for AI gateways.",
+    epilog="Settings are variables of the environment (PDP_DATA_DIR, ...): docs/settings.md.",
     no_args_is_help=True,
     add_completion=False,
     # Pretty tracebacks show local variables, and one of them may be a raw API key.
@@ -30,9 +31,9 @@ app.add_typer(spool.app, name="spool")
 app.command()(check)
 app.command()(serve)
 app.command()(demo)
-app.command()(usage)
-app.command()(audit)
-app.command()(reconcile)
+app.command(epilog=ON_DATABASE)(usage)
+app.command(epilog=ON_DATABASE)(audit)
+app.command(epilog=ON_DATABASE)(reconcile)
 
 
 def _version(wanted: bool) -> None:
@@ -50,13 +51,15 @@ def _main(
     """A policy decision point for AI gateways."""
 
 
-@app.command()
+@app.command(epilog=ON_DATABASE)
 def init(
     organization_id: Annotated[
         str | None, typer.Option(help="Id of the organization; default: a new one.")
     ] = None,
-    name: Annotated[str, typer.Option(help="Its name.")] = "",
-    timezone: Annotated[str, typer.Option(help="Where its days and months begin.")] = "UTC",
+    name: Annotated[str, typer.Option(help="Its name, for people.")] = "",
+    timezone: Annotated[
+        str, typer.Option(help="IANA timezone in which its days and months begin.")
+    ] = "UTC",
     json: Json = False,
 ) -> None:
     """Make the organization and its root key, whose secret is shown once."""
@@ -84,7 +87,7 @@ def init(
     run(work())
 
 
-@app.command("migrate")
+@app.command("migrate", epilog=ON_DATABASE)
 def migrate_command(
     to: Annotated[
         str | None, typer.Option(help="A revision, also an older one; default: the newest.")

@@ -19,7 +19,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Organization = Annotated[
     str | None, typer.Option("--organization-id", help="Default: the oldest organization.")
 ]
+KeyId = Annotated[
+    str, typer.Argument(metavar="KEY_ID", help="As `pdp keys list` shows it, `key_...`.")
+]
 
+ON_DATABASE = (
+    "Works on the database, beside a running server or without one: PDP_DATA_DIR (default: "
+    "pdp-data) has it, or PDP_DATABASE_URL says where it is. On PostgreSQL PDP_KEY_PEPPER has "
+    "to be that of the server."
+)
+"""Stands below the help of commands that open it."""
 
 _FILE_WIDTH = 240
 

@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     from pdp.certificates import PemFile, Pems
     from pdp.settings import Settings
 
-Server = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Default: PDP_GRPC_LISTEN.")]
+Server = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="host:port or unix:/path. [PDP_GRPC_LISTEN; default: 127.0.0.1:9191]",
+    ),
+]
 TlsCa = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Speak TLS, and believe this CA. [PDP_CHECK_TLS_CA]"),
@@ -23,7 +29,9 @@ TlsKey = Annotated[Path | None, typer.Option(metavar="FILE", help="Its key. [PDP
 TlsName = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="The name in the server's certificate, if not the host of ADDRESS."
+        metavar="NAME",
+        help="The name in the server's certificate. [PDP_CHECK_TLS_NAME; default: the "
+        "host of --server]",
     ),
 ]
 

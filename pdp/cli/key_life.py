@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pdp.cli.common import Json, Organization, control, run, say_json
+from pdp.cli.common import ON_DATABASE, Json, KeyId, Organization, control, run, say_json
 from pdp.cli.key_body import lay_over, read_body, say_secret, say_warnings
 from pdp.cli.keys import app
 
@@ -15,9 +15,9 @@ Quiet = Annotated[
 ]
 
 
-@app.command()
+@app.command(epilog=ON_DATABASE)
 def update(
-    key_id: str,
+    key_id: KeyId,
     file: Annotated[
         str, typer.Option("--file", "-f", help="A JSON Merge Patch of the key; - is stdin.")
     ],
@@ -40,9 +40,9 @@ def update(
     run(work())
 
 
-@app.command()
+@app.command(epilog=ON_DATABASE)
 def rotate(
-    key_id: str,
+    key_id: KeyId,
     grace_period: Annotated[
         int, typer.Option(help="Seconds for which the old secrets live on.")
     ] = 0,
@@ -62,8 +62,8 @@ def rotate(
     run(work())
 
 
-@app.command()
-def suspend(key_id: str, organization_id: Organization = None, json: Json = False) -> None:
+@app.command(epilog=ON_DATABASE)
+def suspend(key_id: KeyId, organization_id: Organization = None, json: Json = False) -> None:
     """Stop a key's own secrets until it is resumed."""
 
     async def work() -> None:
@@ -74,8 +74,8 @@ def suspend(key_id: str, organization_id: Organization = None, json: Json = Fals
     run(work())
 
 
-@app.command()
-def resume(key_id: str, organization_id: Organization = None, json: Json = False) -> None:
+@app.command(epilog=ON_DATABASE)
+def resume(key_id: KeyId, organization_id: Organization = None, json: Json = False) -> None:
     """Let a suspended key go on."""
 
     async def work() -> None:
@@ -86,9 +86,9 @@ def resume(key_id: str, organization_id: Organization = None, json: Json = False
     run(work())
 
 
-@app.command()
+@app.command(epilog=ON_DATABASE)
 def report_compromised(
-    key_id: str,
+    key_id: KeyId,
     reason: Annotated[str, typer.Option(help="Why, for the audit log.")] = "",
     organization_id: Organization = None,
     json: Json = False,
@@ -105,7 +105,7 @@ def report_compromised(
     run(work())
 
 
-@app.command()
+@app.command(epilog=ON_DATABASE)
 def temporary(
     expires_in: Annotated[
         int | None, typer.Option(help="Seconds that it lives, up to 30 days.")

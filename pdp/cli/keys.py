@@ -1,33 +1,44 @@
 """`pdp keys`: create, list, get, revoke; the rest is in `key_life`."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
 
-from pdp.cli.common import Json, Organization, control, run, say_json, say_table
+from pdp.cli.common import ON_DATABASE, Json, KeyId, Organization, control, run, say_json, say_table
 from pdp.cli.key_body import lay_over, read_body, say_secret
 from pdp.errors import InvalidDocument, Problem
 
 app = typer.Typer(help="Keys: make, show, change and end them.", no_args_is_help=True)
 
 
-@app.command()
+Body = Annotated[
+    str | None, typer.Option("--file", "-f", help="A REST create body as JSON; - is stdin.")
+]
+KeyType = Annotated[
+    str | None,
+    typer.Option(help="organization, team, user or application; default: application."),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(help="A model that it may use; more than once. Default: all of its parents'."),
+]
+
+
+@app.command(epilog=ON_DATABASE)
 def create(
-    file: Annotated[
-        str | None, typer.Option("--file", "-f", help="A REST create body as JSON; - is stdin.")
+    file: Body = None,
+    name: Annotated[str | None, typer.Option(help="Name of the key, for people.")] = None,
+    key_type: KeyType = None,
+    team_id: Annotated[
+        str | None, typer.Option(help="Team that it belongs to: it stands below its key.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the key.")] = None,
-    key_type: Annotated[
-        str | None, typer.Option(help="organization, team, user or application.")
-    ] = None,
-    team_id: Annotated[str | None, typer.Option(help="Team that it belongs to.")] = None,
     user_id: Annotated[str | None, typer.Option(help="User that it belongs to.")] = None,
-    model: Annotated[
-        list[str] | None, typer.Option(help="A model that it may use; more than once.")
+    model: Models = None,
+    monthly_budget: Annotated[
+        float | None, typer.Option(help="USD a month; default: no limit of its own.")
     ] = None,
-    monthly_budget: Annotated[float | None, typer.Option(help="USD a month.")] = None,
     organization_id: Organization = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print the secret and nothing else.")
@@ -52,12 +63,16 @@ def create(
     run(work())
 
 
-@app.command("list")
+@app.command("list", epilog=ON_DATABASE)
 def list_keys(
-    status: Annotated[str, typer.Option(help="active, expired, revoked or suspended.")] = "",
+    status: Annotated[
+        str, typer.Option(help="active, expired, revoked or suspended; default: all.")
+    ] = "",
     team_id: Annotated[str, typer.Option(help="Keys of this team.")] = "",
     user_id: Annotated[str, typer.Option(help="Keys of this user.")] = "",
-    key_type: Annotated[str, typer.Option(help="Keys of this type.")] = "",
+    key_type: Annotated[
+        str, typer.Option(help="organization, team, user or application; default: all.")
+    ] = "",
     older_than: Annotated[
         str, typer.Option(help="Keys whose newest secret is older: 90d, 12h, 30m or 45s.")
     ] = "",
@@ -78,27 +93,30 @@ def list_keys(
             found = [key async for key in plane.keys.every(actor, now, wanted)]
         if json:
             say_json({"keys": found})
-            return
-        rows = [
-            (
-                key["id"],
-                key["name"],
-                key["status"],
-                key["key_type"],
-                key["team_id"] or "",
-                key["user_id"] or "",
-                f"{key['prefix']}…{key['last_four']}",
-            )
-            for key in found
-        ]
-        columns = ("id", "name", "status", "type", "team", "user", "secret")
-        say_table("Keys", columns, rows)
+        else:
+            _say_list(found)
 
     run(work())
 
 
-@app.command()
-def get(key_id: str, organization_id: Organization = None, json: Json = False) -> None:
+def _say_list(found: list[dict[str, Any]]) -> None:
+    rows = [
+        (
+            key["id"],
+            key["name"],
+            key["status"],
+            key["key_type"],
+            key["team_id"] or "",
+            key["user_id"] or "",
+            f"{key['prefix']}…{key['last_four']}",
+        )
+        for key in found
+    ]
+    say_table("Keys", ("id", "name", "status", "type", "team", "user", "secret"), rows)
+
+
+@app.command(epilog=ON_DATABASE)
+def get(key_id: KeyId, organization_id: Organization = None, json: Json = False) -> None:
     """Show one key."""
 
     async def work() -> None:
@@ -117,9 +135,9 @@ def get(key_id: str, organization_id: Organization = None, json: Json = False) -
     run(work())
 
 
-@app.command()
+@app.command(epilog=ON_DATABASE)
 def revoke(
-    key_id: str,
+    key_id: KeyId,
     cascade: Annotated[
         bool, typer.Option("--cascade", help="Revoke every key below it as well.")
     ] = False,

@@ -11,6 +11,8 @@ import typer
 from pdp.cli.common import Json, Organization, control, run, say_json, say_table
 
 if TYPE_CHECKING:
+    from pdp.control.access import Actor
+    from pdp.control.plane import ControlPlane
     from pdp.store.audit import AuditFilter
     from pdp.store.database import Database
     from pdp.store.sight import Sight
@@ -19,59 +21,82 @@ _SHOWN = 20
 """Entries that are shown when nobody says how many."""
 
 
+Limit = Annotated[
+    int | None,
+    typer.Option(min=1, help="How many entries; default: 20, with --format all."),
+]
+KeyId = Annotated[str | None, typer.Option(help="Only of this key, `key_...`.")]
+Status = Annotated[
+    str | None,
+    typer.Option(help="pending, success, error, denied, cancelled or expired; default: all."),
+]
+Action = Annotated[
+    str | None,
+    typer.Option(help="Only of this action, as `chat:completions` or `keys.update`."),
+]
+Model = Annotated[str | None, typer.Option(help="Only of this model.")]
+Provider = Annotated[str | None, typer.Option(help="Only of this provider.")]
+RequestId = Annotated[
+    str | None, typer.Option(help="Only of this request: what clients see as x-request-id.")
+]
+Start = Annotated[
+    str | None, typer.Option(help="Not before this time (RFC 3339) or day (2030-12-31).")
+]
+End = Annotated[
+    str | None, typer.Option(help="Before this time (RFC 3339), or up to the end of this day.")
+]
+Form = Annotated[
+    str | None, typer.Option("--format", help="Stream as ndjson or csv; default: a table.")
+]
+
+
 def audit(
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, help="How many entries; default: 20, with --format all."),
-    ] = None,
-    key_id: Annotated[str | None, typer.Option(help="Only of this key.")] = None,
-    status: Annotated[str | None, typer.Option(help="Only with this status.")] = None,
-    action: Annotated[str | None, typer.Option(help="Only of this action.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only of this model.")] = None,
-    provider: Annotated[str | None, typer.Option(help="Only of this provider.")] = None,
-    request_id: Annotated[str | None, typer.Option(help="Only of this request.")] = None,
-    start: Annotated[
-        str | None, typer.Option(help="Not before this time (RFC 3339) or day (2030-12-31).")
-    ] = None,
-    end: Annotated[
-        str | None, typer.Option(help="Before this time (RFC 3339), or up to the end of this day.")
-    ] = None,
-    form: Annotated[str | None, typer.Option("--format", help="Stream ndjson or csv.")] = None,
+    limit: Limit = None,
+    key_id: KeyId = None,
+    status: Status = None,
+    action: Action = None,
+    model: Model = None,
+    provider: Provider = None,
+    request_id: RequestId = None,
+    start: Start = None,
+    end: End = None,
+    form: Form = None,
     organization_id: Organization = None,
     json: Json = False,
 ) -> None:
     """Show the audit log, newest first."""
     from pdp.control.export import export_log
-    from pdp.control.organizations import get_settings
     from pdp.control.sight import sight_of
-    from pdp.store.audit import AuditFilter
+
+    asked: dict[str, Any] = {"key_id": key_id, "status": status, "action": action}
+    asked |= {"model": model, "provider": provider, "request_id": request_id}
 
     async def work() -> None:
         async with control() as (plane, _):
             actor = await plane.keys.actor(organization_id)
-            zone = (await get_settings(plane.database, actor))["timezone"]
-            since, until = _span(start, end, zone)
-            wanted = AuditFilter(
-                key_id=key_id,
-                status=status,
-                action=action,
-                model=model,
-                provider=provider,
-                request_id=request_id,
-                start=since,
-                end=until,
-            )
-            sight = sight_of(actor)
+            wanted = await _wanted(plane, actor, asked, start, end)
             if form is not None:
-                await _write(await export_log(plane.database, sight, wanted, form, most=limit))
+                log = await export_log(plane.database, sight_of(actor), wanted, form, most=limit)
+                await _write(log)
                 return
-            found = await _read(plane.database, sight, wanted, limit or _SHOWN)
+            found = await _read(plane.database, sight_of(actor), wanted, limit or _SHOWN)
         if json:
             say_json(found)
         else:
             _say(found["logs"])
 
     run(work())
+
+
+async def _wanted(
+    plane: "ControlPlane", actor: "Actor", asked: dict[str, Any], start: str | None, end: str | None
+) -> "AuditFilter":
+    from pdp.control.organizations import get_settings
+    from pdp.store.audit import AuditFilter
+
+    zone = (await get_settings(plane.database, actor))["timezone"]
+    since, until = _span(start, end, zone)
+    return AuditFilter(**asked, start=since, end=until)
 
 
 def _span(start: str | None, end: str | None, zone: str) -> tuple[int | None, int | None]:

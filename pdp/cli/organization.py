@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
-from pdp.cli.common import Json, Organization, control, run, say_json, say_table
+from pdp.cli.common import ON_DATABASE, Json, Organization, control, run, say_json, say_table
 
 app = typer.Typer(help="The organization: its name and its timezone.", no_args_is_help=True)
 
 
-@app.command()
+@app.command(epilog=ON_DATABASE)
 def get(organization_id: Organization = None, json: Json = False) -> None:
     """Show the settings."""
     from pdp.control.organizations import get_settings
@@ -22,7 +22,7 @@ def get(organization_id: Organization = None, json: Json = False) -> None:
     run(work())
 
 
-@app.command()
+@app.command(epilog=ON_DATABASE)
 def update(
     name: Annotated[str | None, typer.Option(help="Its name.")] = None,
     timezone: Annotated[

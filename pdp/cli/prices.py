@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pdp.cli.common import Json, Organization, control, run, say_json, say_table
+from pdp.cli.common import ON_DATABASE, Json, Organization, control, run, say_json, say_table
 from pdp.cli.key_body import read_body
 
 app = typer.Typer(
@@ -14,11 +14,13 @@ app = typer.Typer(
 _SHOWN = ("prompt", "completion", "cached", "per_request", "per_image", "per_minute")
 
 
-@app.command("list")
+@app.command("list", epilog=ON_DATABASE)
 def list_prices(
     provider: Annotated[str, typer.Option(help="Prices at this provider.")] = "",
     model: Annotated[str, typer.Option(help="Prices of this model or pattern.")] = "",
-    status: Annotated[str, typer.Option(help="current, scheduled, ended or removed.")] = "",
+    status: Annotated[
+        str, typer.Option(help="current, scheduled, ended or removed; default: all.")
+    ] = "",
     organization_id: Organization = None,
     json: Json = False,
 ) -> None:
@@ -30,7 +32,7 @@ def list_prices(
         raise InvalidDocument([Problem("--status", f"use one of {', '.join(STATUSES)}")])
 
     async def work() -> None:
-        found: list[Any] = []
+        found: list[dict[str, Any]] = []
         async with control() as (plane, now):
             actor = await plane.keys.actor(organization_id)
             wanted, cursor = PriceFilter(now, provider, model, status, limit=MOST), None
@@ -42,39 +44,51 @@ def list_prices(
                     break
         if json:
             say_json({"prices": found})
-            return
-        rows = [
-            (
-                each["id"],
-                each["provider"],
-                each["model"],
-                each["status"],
-                _said(each),
-                each["effective_from"],
-                each["effective_until"] or "",
-            )
-            for each in found
-        ]
-        say_table("Prices", ("id", "provider", "model", "status", "USD", "from", "until"), rows)
+        else:
+            _say_list(found)
 
     run(work())
 
 
-@app.command("set")
+def _say_list(found: list[dict[str, Any]]) -> None:
+    rows = [
+        (
+            each["id"],
+            each["provider"],
+            each["model"],
+            each["status"],
+            _said(each),
+            each["effective_from"],
+            each["effective_until"] or "",
+        )
+        for each in found
+    ]
+    say_table("Prices", ("id", "provider", "model", "status", "USD", "from", "until"), rows)
+
+
+Prompt = Annotated[str, typer.Option(help="USD per million tokens of the prompt.")]
+Completion = Annotated[str, typer.Option(help="USD per million tokens of the output.")]
+Cached = Annotated[
+    str, typer.Option(help="USD per million tokens of the prompt, read from a cache.")
+]
+From = Annotated[str, typer.Option("--from", help="RFC 3339; default: now.")]
+Until = Annotated[str, typer.Option("--until", help="RFC 3339; default: ever.")]
+Body = Annotated[str | None, typer.Option("--file", "-f", help="A REST body as JSON; - is stdin.")]
+
+
+@app.command("set", epilog=ON_DATABASE)
 def set_price(
     provider: Annotated[str, typer.Argument(help="As requests or routes name it.")] = "",
     model: Annotated[str, typer.Argument(help="A name, or a pattern with * and ?.")] = "",
-    prompt: Annotated[str, typer.Option(help="USD per million tokens.")] = "",
-    completion: Annotated[str, typer.Option(help="USD per million tokens.")] = "",
-    cached: Annotated[str, typer.Option(help="USD per million tokens.")] = "",
+    prompt: Prompt = "",
+    completion: Completion = "",
+    cached: Cached = "",
     per_request: Annotated[str, typer.Option(help="USD for each request.")] = "",
     per_image: Annotated[str, typer.Option(help="USD for each image.")] = "",
     per_minute: Annotated[str, typer.Option(help="USD for a minute of sound heard.")] = "",
-    effective_from: Annotated[str, typer.Option("--from", help="RFC 3339; default: now.")] = "",
-    effective_until: Annotated[str, typer.Option("--until", help="RFC 3339; default: ever.")] = "",
-    file: Annotated[
-        str | None, typer.Option("--file", "-f", help="A REST body as JSON; - is stdin.")
-    ] = None,
+    effective_from: From = "",
+    effective_until: Until = "",
+    file: Body = None,
     organization_id: Organization = None,
     json: Json = False,
 ) -> None:
@@ -98,15 +112,13 @@ def set_price(
         async with control() as (plane, now):
             actor = await plane.keys.actor(organization_id)
             made = await plane.prices.add(actor, body, now)
-        if json:
-            say_json(made)
-            return
-        typer.echo(f"{made['id']}: {made['provider']} {made['model']} costs {_said(made)}")
+        said = f"{made['id']}: {made['provider']} {made['model']} costs {_said(made)}"
+        say_json(made) if json else typer.echo(said)
 
     run(work())
 
 
-@app.command()
+@app.command(epilog=ON_DATABASE)
 def show(
     model: Annotated[str, typer.Argument(help="As a request names it.")],
     provider: Annotated[str, typer.Option(help="Default: the one that the name implies.")] = "",
@@ -143,8 +155,14 @@ def show(
     run(work())
 
 
-@app.command()
-def remove(price_id: str, organization_id: Organization = None, json: Json = False) -> None:
+@app.command(epilog=ON_DATABASE)
+def remove(
+    price_id: Annotated[
+        str, typer.Argument(metavar="PRICE_ID", help="As `pdp prices list` shows it.")
+    ],
+    organization_id: Organization = None,
+    json: Json = False,
+) -> None:
     """End a price now, or take one back that is to come."""
 
     async def work() -> None:

@@ -22,10 +22,13 @@ IN_MEMORY = (
 )
 
 
+Check = Annotated[
+    bool, typer.Option("--check", help="Change nothing; fail where anything differs.")
+]
+
+
 def reconcile(
-    check: Annotated[
-        bool, typer.Option("--check", help="Change nothing; fail where anything differs.")
-    ] = False,
+    check: Check = False,
     organization_id: Annotated[
         str | None, typer.Option("--organization-id", help="Default: every organization.")
     ] = None,

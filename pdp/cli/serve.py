@@ -9,6 +9,7 @@ from typing import Annotated
 import structlog
 import typer
 
+from pdp.cli import serve_options as of
 from pdp.errors import StartRefused
 from pdp.pepper import has_own_pepper
 from pdp.serve.logs import configure_logging
@@ -28,37 +29,37 @@ class Planes(StrEnum):
 
 _PLANE: dict[Planes, Plane] = {Planes.DATA: "data", Planes.CONTROL: "control"}
 
-_Text = Annotated[str | None, typer.Option(show_default=False)]
-_Number = Annotated[int | None, typer.Option(show_default=False)]
-
 
 def serve(
-    plane: Annotated[Planes, typer.Option(help="Which planes to run.")] = Planes.ALL,
-    data_dir: _Text = None,
-    database_url: _Text = None,
-    redis_url: _Text = None,
-    grpc_listen: _Text = None,
-    http_listen: _Text = None,
-    nginx_listen: _Text = None,
-    ops_listen: _Text = None,
-    control_listen: _Text = None,
-    control_url: _Text = None,
-    tls_cert: _Text = None,
-    tls_key: _Text = None,
-    tls_client_ca: _Text = None,
-    control_tls_cert: _Text = None,
-    control_tls_key: _Text = None,
-    control_tls_ca: _Text = None,
-    control_tls_name: _Text = None,
-    workers: _Number = None,
-    max_staleness: _Number = None,
-    budget_status: _Number = None,
-    trusted_hops: _Number = None,
+    plane: Annotated[
+        Planes, typer.Option(help="`data` is the sidecar, `control` has the database and the keys.")
+    ] = Planes.ALL,
+    data_dir: of.DataDir = None,
+    database_url: of.DatabaseUrl = None,
+    redis_url: of.RedisUrl = None,
+    grpc_listen: of.GrpcListen = None,
+    http_listen: of.HttpListen = None,
+    nginx_listen: of.NginxListen = None,
+    ops_listen: of.OpsListen = None,
+    control_listen: of.ControlListen = None,
+    control_url: of.ControlUrl = None,
+    tls_cert: of.TlsCert = None,
+    tls_key: of.TlsKey = None,
+    tls_client_ca: of.TlsClientCa = None,
+    control_tls_cert: of.ControlTlsCert = None,
+    control_tls_key: of.ControlTlsKey = None,
+    control_tls_ca: of.ControlTlsCa = None,
+    control_tls_name: of.ControlTlsName = None,
+    workers: of.Workers = None,
+    max_staleness: of.MaxStaleness = None,
+    budget_status: of.BudgetStatus = None,
+    trusted_hops: of.TrustedHops = None,
 ) -> None:
     """Serve Check and Report until SIGTERM or Ctrl-C.
 
-    Each option is the setting of the same name (PDP_DATA_DIR, ...). Secrets
-    come from the environment or from files: a command line is for everyone to read.
+    Each option goes before the variable that stands in brackets. The other settings are
+    variables alone: docs/settings.md. Secrets belong into variables or files, for everyone
+    on the machine can read a command line.
     """
     options = dict(locals())
     options.pop("plane")

@@ -11,12 +11,25 @@ from pdp.cli.common import Json, Organization, control, run, say_json, say_table
 Page = Callable[[str | None], Awaitable[dict[str, Any]]]
 
 
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        help="day, model, provider, key, team or user; default: today, month and all, by key."
+    ),
+]
+Start = Annotated[
+    str | None,
+    typer.Option(help="First day (2030-12-31), with --group-by; default: the first there is."),
+]
+End = Annotated[
+    str | None, typer.Option(help="Last day (2030-12-31), with --group-by; default: today.")
+]
+
+
 def usage(
-    group_by: Annotated[
-        str | None, typer.Option(help="day, model, provider, key, team or user.")
-    ] = None,
-    start: Annotated[str | None, typer.Option(help="First day, with --group-by.")] = None,
-    end: Annotated[str | None, typer.Option(help="Last day, with --group-by.")] = None,
+    group_by: GroupBy = None,
+    start: Start = None,
+    end: End = None,
     organization_id: Organization = None,
     json: Json = False,
 ) -> None:
