@@ -70,6 +70,8 @@ class Attendance:
         self._counters: dict[str, str] = {}
         self._far: set[str] = set()
         """Those that may be gone, and their lines not broken yet."""
+        self._known: set[str] = set()
+        """Those that were here: one that comes back may still answer for keys that it knows."""
         self._waiting: dict[str, tuple[float, float]] = {}
         """Since when others wait for them to be gone, and when each has last asked."""
         self._left = asyncio.Condition()
@@ -93,6 +95,7 @@ class Attendance:
         if words := clash(name, counters, self._counters):
             self._refuse(name, counters, words)
         self._waiting.pop(name, None)
+        self._known.add(name)
         self._streams[name] = self._streams.get(name, 0) + 1
         self._counters[name] = counters
         if is_far:
@@ -107,8 +110,11 @@ class Attendance:
     def _refuse(self, name: str, counters: str, words: str) -> None:
         """Raise `Conflict` for one that surely lives, `Unavailable` for one that may not."""
         near = {other: each for other, each in self._counters.items() if other not in self._far}
-        if surely := clash(name, counters, near):
-            raise Conflict(surely)
+        surely = clash(name, counters, near)
+        if surely or name in self._known:
+            # Its next process knows no key, and may wait.
+            self._known.discard(name)
+            raise Conflict(surely or words)
         now = self._monotonic()
         self._waiting = {
             each: times for each, times in self._waiting.items() if now - times[1] < _FORGOTTEN

@@ -71,6 +71,7 @@ class Registry:
                 continue
             self._met.pop(name, None)
             if words:
+                self._known.discard(name)
                 raise Conflict(words)
             self._here[name] = counters
             self._known.add(name)
@@ -96,7 +97,8 @@ class Registry:
             if each[1] - met.setdefault(other, each[1]) >= _SURELY
         }
         living = clash(name, counters, _places(renewed))
-        return living or words, bool(living)
+        # One that was here may still answer for keys that it knows: it does not wait.
+        return living or words, bool(living) or name in self._known
 
     async def leave(self, name: str) -> None:
         """Note that it is gone; at our own end it is not, and comes back or goes to another."""

@@ -93,6 +93,18 @@ async def test_one_that_is_there_all_the_time_lives() -> None:
         await attendance.enter("b", IN_MEMORY)
 
 
+async def test_one_that_was_here_and_knows_keys_is_not_left_waiting() -> None:
+    attendance = Attendance(patience=0, monotonic=Clock())
+    for name in "ab":
+        await attendance.enter(name, IN_MEMORY, is_far=True)
+        if name == "a":
+            await attendance.leave(name)  # It was cut off, and another took its place.
+    with pytest.raises(Conflict):
+        await attendance.enter("a", IN_MEMORY, is_far=True)
+    with pytest.raises(Unavailable):  # It is another process now.
+        await attendance.enter("a", IN_MEMORY, is_far=True)
+
+
 @pytest.mark.parametrize(
     ("peer", "far"),
     [

@@ -133,6 +133,17 @@ async def test_one_that_comes_again_after_it_gave_up_waits_anew(desk: Desk) -> N
         await y.enter("b", IN_MEMORY)
 
 
+async def test_one_that_was_here_and_knows_keys_is_not_left_waiting(desk: Desk) -> None:
+    x, y = two_of(desk)
+    await x.enter("a", IN_MEMORY)
+    await x.leave("a")
+    await y.enter("b", IN_MEMORY)
+    with pytest.raises(Conflict):
+        await x.enter("a", IN_MEMORY)
+    with pytest.raises(Unavailable):
+        await x.enter("a", IN_MEMORY)
+
+
 async def test_without_sql_only_those_are_let_in_that_were_before() -> None:
     database = Database("postgresql://nobody@127.0.0.1:1/none")
     registry = Registry(database, "x", at_once)
