@@ -104,6 +104,7 @@ def _line_of(settings: Settings, tls: Renewed | None) -> tuple[ControlClient, Ke
         tls=tls,
         server_name=settings.control_tls_name,
         counters=_place_of(settings),
+        life=secrets.token_hex(8),
     )
     keys = KeyCache(
         control,

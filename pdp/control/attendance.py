@@ -37,6 +37,11 @@ _APART: Final = (
     "PDP_REDIS_URL: this data plane counts in `{mine}`, and data plane `{other}`, which is here "
     "already, in `{theirs}`: each would allow the whole budget: set the same address on both"
 )
+_COPY: Final = (
+    "PDP_DATA_DIR: a data plane with the same spool, `{name}`, is here already: one is a copy of "
+    "the other, and the ledger would take the records of one alone: stop one, or remove the "
+    "copied spool to begin with a new one"
+)
 
 
 class Elsewhere(Protocol):
@@ -68,6 +73,7 @@ class Attendance:
         self._monotonic = monotonic
         self._streams: dict[str, int] = {}
         self._counters: dict[str, str] = {}
+        self._lives: dict[str, str] = {}
         self._far: set[str] = set()
         """Those that may be gone, and their lines not broken yet."""
         self._known: set[str] = set()
@@ -81,23 +87,27 @@ class Attendance:
         """Where each counts that is here."""
         return dict(self._counters)
 
-    async def enter(self, name: str, counters: str, *, is_far: bool = False) -> None:
+    async def enter(
+        self, name: str, counters: str, *, life: str = "", is_far: bool = False
+    ) -> None:
         """Let a data plane in; `counters`: where they are, without credentials. Then call `leave`.
 
-        `is_far`: it is on another machine, so that its line may outlive it.
+        `life` is of its process, empty: not said. `is_far`: it is on another machine, so that
+        its line may outlive it.
 
-        Raises `Conflict` while another is here that counts elsewhere, or either in memory, and
-        `Unavailable` when that cannot be known: ask again.
+        Raises `Conflict` while another is here that counts elsewhere, or either in memory, or
+        that has the same spool, and `Unavailable` when that cannot be known: ask again.
         """
-        with suppress(TimeoutError):
-            async with self._left, asyncio.timeout(self._patience):
-                await self._left.wait_for(lambda: not clash(name, counters, self._counters))
-        if words := clash(name, counters, self._counters):
-            self._refuse(name, counters, words)
+
+        def in_the_way(others: Mapping[str, str]) -> str:
+            return clash(name, counters, others) or self._copy(name, life, others)
+
+        await self._wait(name, in_the_way)
         self._waiting.pop(name, None)
         self._known.add(name)
         self._streams[name] = self._streams.get(name, 0) + 1
         self._counters[name] = counters
+        self._lives[name] = life or self._lives.get(name, "")
         if is_far:
             self._far.add(name)
         if self._elsewhere is not None:
@@ -107,14 +117,31 @@ class Attendance:
                 await self.leave(name)
                 raise
 
-    def _refuse(self, name: str, counters: str, words: str) -> None:
-        """Raise `Conflict` for one that surely lives, `Unavailable` for one that may not."""
-        near = {other: each for other, each in self._counters.items() if other not in self._far}
-        surely = clash(name, counters, near)
-        if surely or name in self._known:
-            # Its next process knows no key, and may wait.
-            self._known.discard(name)
-            raise Conflict(surely or words)
+    async def no_copy(self, name: str, life: str) -> None:
+        """See that no other process with the same spool is here. Raises as `enter` does."""
+        if self._copy(name, life, self._counters):
+            await self._wait(name, lambda others: self._copy(name, life, others))
+
+    def _copy(self, name: str, life: str, others: Mapping[str, str]) -> str:
+        here = self._lives.get(name, "") if name in others else ""
+        return _COPY.format(name=name) if here and life and here != life else ""
+
+    async def _wait(self, name: str, in_the_way: Callable[[Mapping[str, str]], str]) -> None:
+        """Wait until nobody is in the way, which is told in words; else raise."""
+        with suppress(TimeoutError):
+            async with self._left, asyncio.timeout(self._patience):
+                await self._left.wait_for(lambda: not in_the_way(self._counters))
+        if words := in_the_way(self._counters):
+            near = {other: each for other, each in self._counters.items() if other not in self._far}
+            surely = in_the_way(near)
+            if surely or (name in self._known and name not in self._counters):
+                # Its next process knows no key, and may wait.
+                self._known.discard(name)
+                raise Conflict(surely or words)
+            self._refuse(name, words)
+
+    def _refuse(self, name: str, words: str) -> None:
+        """Raise `Unavailable` for one that may be gone, `Conflict` once it surely lives."""
         now = self._monotonic()
         self._waiting = {
             each: times for each, times in self._waiting.items() if now - times[1] < _FORGOTTEN
@@ -132,7 +159,7 @@ class Attendance:
         self._streams[name] -= 1
         if self._streams[name]:
             return
-        del self._streams[name], self._counters[name]
+        del self._streams[name], self._counters[name], self._lives[name]
         self._far.discard(name)
         async with self._left:
             self._left.notify_all()

@@ -73,15 +73,18 @@ class ControlClient:
         tls: Renewed | None = None,
         server_name: str | None = None,
         counters: str = "",
+        life: str = "",
         keepalive: float = KEEPALIVE,
     ) -> None:
         """`tls`: what is shown and believed, None: plaintext; `server_name`: as `open_channel`.
 
         `counters`: the Redis in which whoever watches counts, without credentials; others that
-        count there may be beside it. Empty: in its memory. `keepalive`: seconds of silence.
+        count there may be beside it. Empty: in its memory. `life`: random text of this process.
+        `keepalive`: seconds of silence.
         """
         self._pepper_fingerprint = pepper_fingerprint
         self._counters = counters
+        self._life = life
         self._options = (*_OPTIONS, *keepalive_options(keepalive))
         self._quiet = Quiet()
         self._target = target
@@ -152,6 +155,7 @@ class ControlClient:
                 pepper_fingerprint=self._pepper_fingerprint,
                 shares_counters=bool(self._counters),
                 counters=self._counters,
+                life=self._life,
             )
         )
         try:
@@ -185,7 +189,12 @@ class ControlClient:
         """Hand over records; return the sequence number up to which all are committed."""
         try:
             answer = await self._stub.Ingest(
-                pb.IngestRequest(spool_id=spool_id, first_sequence=first_sequence, records=records),
+                pb.IngestRequest(
+                    spool_id=spool_id,
+                    first_sequence=first_sequence,
+                    records=records,
+                    life=self._life,
+                ),
                 timeout=_INGEST_DEADLINE,
             )
         except grpc.aio.AioRpcError as error:

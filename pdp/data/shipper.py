@@ -141,9 +141,13 @@ class Shipper:
     async def _ask(self) -> None:
         """Find the place; raises `StartRefused` if the ledger knows more than the spool did.
 
-        That is, at the start: records that came since do not make an old copy newer.
+        That is, at the start: records that came since do not make an old copy newer. Nor is a
+        place given to a copy of a spool that is in use.
         """
-        following = await self._ledger.ingest(self._journal.spool_id, 0, ())
+        try:
+            following = await self._ledger.ingest(self._journal.spool_id, 0, ())
+        except Refused as error:
+            raise StartRefused(str(error)) from error
         if following > self._end_at_start:
             raise StartRefused(
                 f"the spool ends at record {self._end_at_start}, the ledger has "

@@ -86,7 +86,8 @@ class ControlService:
         unsaid = UNSAID if request.shares_counters else IN_MEMORY
         try:
             counters = request.counters or unsaid
-            await self._attendance.enter(name, counters, is_far=is_far(context.peer()))
+            far = is_far(context.peer())
+            await self._attendance.enter(name, counters, life=request.life, is_far=far)
         except Unavailable as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         except Conflict as error:
@@ -104,6 +105,8 @@ class ControlService:
     async def Ingest(self, request: Any, context: Any) -> pb.IngestResponse:  # noqa: N802
         """Take spool records into the ledger."""
         try:
+            # Nor is a copy told its place, which moves on under it.
+            await self._attendance.no_copy(request.spool_id, request.life)
             following = await ingest(
                 self._database, request.spool_id, request.first_sequence, request.records
             )

@@ -89,6 +89,7 @@ class WatchChangesRequest(_message.Message):
     PEPPER_FINGERPRINT_FIELD_NUMBER: _builtins.int
     SHARES_COUNTERS_FIELD_NUMBER: _builtins.int
     COUNTERS_FIELD_NUMBER: _builtins.int
+    LIFE_FIELD_NUMBER: _builtins.int
     after_revision: _builtins.int
     """The last revision that the watcher has applied; 0: none."""
     data_plane_id: _builtins.str
@@ -105,6 +106,10 @@ class WatchChangesRequest(_message.Message):
     """Which Redis that is: its kind, hosts and database, no credentials. Two that name different
     ones count apart: the second is FAILED_PRECONDITION. Empty: not said.
     """
+    life: _builtins.str
+    """Random text of the process. Another one with the same `data_plane_id` has a copy of its
+    spool: FAILED_PRECONDITION. Empty: not said.
+    """
     def __init__(
         self,
         *,
@@ -113,10 +118,11 @@ class WatchChangesRequest(_message.Message):
         pepper_fingerprint: _builtins.str = ...,
         shares_counters: _builtins.bool = ...,
         counters: _builtins.str = ...,
+        life: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_revision", b"after_revision", "counters", b"counters", "data_plane_id", b"data_plane_id", "pepper_fingerprint", b"pepper_fingerprint", "shares_counters", b"shares_counters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_revision", b"after_revision", "counters", b"counters", "data_plane_id", b"data_plane_id", "life", b"life", "pepper_fingerprint", b"pepper_fingerprint", "shares_counters", b"shares_counters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -173,10 +179,13 @@ class IngestRequest(_message.Message):
     SPOOL_ID_FIELD_NUMBER: _builtins.int
     FIRST_SEQUENCE_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
+    LIFE_FIELD_NUMBER: _builtins.int
     spool_id: _builtins.str
     """Id of the spool, made with it."""
     first_sequence: _builtins.int
     """Sequence number of the first record; the others follow without a gap."""
+    life: _builtins.str
+    """As in WatchChangesRequest."""
     @_builtins.property
     def records(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """msgspec MessagePack of pdp.records.Record, one each. Empty: only ask
@@ -189,10 +198,11 @@ class IngestRequest(_message.Message):
         spool_id: _builtins.str = ...,
         first_sequence: _builtins.int = ...,
         records: _abc.Iterable[_builtins.bytes] | None = ...,
+        life: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_sequence", b"first_sequence", "records", b"records", "spool_id", b"spool_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_sequence", b"first_sequence", "life", b"life", "records", b"records", "spool_id", b"spool_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -119,3 +119,29 @@ async def test_one_that_was_here_and_knows_keys_is_not_left_waiting() -> None:
 )
 def test_a_line_of_this_machine_ends_with_its_process(peer: str, far: bool) -> None:
     assert is_far(peer) is far
+
+
+async def test_of_a_spool_and_its_copy_one_is_let_in() -> None:
+    attendance = Attendance(patience=0)
+    await attendance.enter("a", IN_REDIS, life="first")
+    await attendance.enter("a", IN_REDIS, life="first")  # It has lost its line.
+    with pytest.raises(Conflict, match=r"PDP_DATA_DIR: .* same spool, `a`.* copy"):
+        await attendance.enter("a", IN_REDIS, life="second")
+    with pytest.raises(Conflict, match="PDP_DATA_DIR"):
+        await attendance.no_copy("a", "second")
+    await attendance.no_copy("a", "first")
+    await attendance.enter("a", IN_REDIS)  # One of before, which does not say.
+    for _ in range(3):
+        await attendance.leave("a")
+    await attendance.enter("a", IN_REDIS, life="second")
+
+
+async def test_a_process_whose_machine_may_be_gone_is_waited_for_with_its_spool() -> None:
+    clock = Clock()
+    attendance = Attendance(patience=0, monotonic=clock)
+    await attendance.enter("a", IN_MEMORY, life="first", is_far=True)
+    with pytest.raises(Unavailable, match=r"same spool.*let in within 12 s"):
+        await attendance.no_copy("a", "second")
+    clock.now = VANISHED
+    with pytest.raises(Conflict):
+        await attendance.enter("a", IN_MEMORY, life="second", is_far=True)
