@@ -18,5 +18,10 @@ def make_data_dir(path: Path) -> None:
 
 def refusal(path: Path, error: OSError) -> StartRefused:
     """Return what to raise where a file of the data dir cannot be used."""
-    reason = (error.strerror or "cannot be used").lower()
+    if isinstance(error, FileExistsError):
+        reason = "is no folder: name another one"
+    elif isinstance(error, PermissionError):
+        reason = "permission denied: let the user that runs `pdp` write there, or name another one"
+    else:
+        reason = (error.strerror or "cannot be used").lower()
     return StartRefused(f"PDP_DATA_DIR: `{path}`: {reason}")

@@ -4,6 +4,7 @@ Messages are lower case, without a full stop, with user input in backticks and
 what to do next. Library errors are translated to these at the boundary.
 """
 
+import errno
 from typing import Final
 
 from msgspec import Struct
@@ -44,6 +45,22 @@ class SpoolFailed(Unavailable):
 
 class StartRefused(PdpError):
     """The process must not start as configured; the message is one line that says why."""
+
+
+def cannot_listen(setting: str, address: str, error: Exception) -> StartRefused:
+    """Return what to raise where an address cannot be listened on."""
+    reason, todo = "use `host:port` or `unix:/path`", ""
+    if isinstance(error, OSError) and error.strerror:
+        reason = error.strerror.lower()
+        todo = _WHERE_TO_LISTEN.get(error.errno or 0, "")
+    return StartRefused(f"{setting}: cannot listen on `{address}`: {reason}{todo}")
+
+
+_WHERE_TO_LISTEN: Final = {
+    errno.EADDRINUSE: ": stop what listens there, or set another address",
+    errno.EADDRNOTAVAIL: ": use an address of this machine",
+    errno.EACCES: ": use a port above 1023, or a folder that may be written to",
+}
 
 
 class NotFound(PdpError):

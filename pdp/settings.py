@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -150,7 +150,7 @@ class Settings(BaseSettings):
     unreported: Literal["full", "input", "zero"] = "full"
     """What a hold is charged when nobody reports its usage."""
     unknown_price: Literal["deny", "allow"] = "deny"
-    prices_file: Path | None = None
+    prices_file: File | None = None
     """JSON with prices that go before the built-in ones."""
     audit_retention_days: int | None = Field(default=None, ge=1, le=36_500)
     """Entries of the audit log older than this are deleted; unset: all are kept."""
@@ -183,10 +183,30 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = f"{PREFIX}{str(first['loc'][0]).upper()}"
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "literal_error":
-            message = "use " + str(first["ctx"]["expected"]).replace("'", "`")
-        raise StartRefused(f"{name}: {message[:1].lower()}{message[1:]}") from None
+        raise StartRefused(
+            f"{name}: {_fault(first['type'], first['msg'], first.get('ctx', {}))}"
+        ) from None
+
+
+_FAULTS = {
+    "int_parsing": "use a whole number",
+    "int_from_float": "use a whole number",
+    "float_parsing": "use a number",
+    "finite_number": "use a number",
+    "bool_parsing": "use `true` or `false`",
+    "greater_than_equal": "use {ge} or more",
+    "less_than_equal": "use {le} or less",
+    "literal_error": "use {expected}",
+    "string_too_short": "is empty: unset it, or give it a value",
+}
+
+
+def _fault(kind: str, message: str, context: dict[str, Any]) -> str:
+    """Return what is wrong, and what to do, in our words where we have some."""
+    if kind in _FAULTS:
+        return _FAULTS[kind].format(**context).replace("'", "`")
+    message = message.removeprefix("Value error, ")
+    return f"{message[:1].lower()}{message[1:]}"
 
 
 def engine_options(settings: Settings) -> Options:

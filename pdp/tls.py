@@ -14,6 +14,8 @@ from pdp.certificates import Pems, Renewed
 
 _NAME = "grpc.ssl_target_name_override"
 
+OTHER_NAME = "its certificate has another name"
+
 
 def server_credentials(tls: Renewed) -> grpc.ServerCredentials:
     """Return credentials that look before each handshake whether the files have changed.
@@ -59,7 +61,7 @@ def handshake_fault(details: str) -> str:
     A server that refuses our certificate only closes the connection.
     """
     if "Hostname Verification" in details:
-        return "its certificate has another name"
+        return OTHER_NAME
     if "WRONG_VERSION_NUMBER" in details:
         return "it does not speak TLS"
     if found := re.search(r"CERTIFICATE_VERIFY_FAILED: ([\w ,-]+)", details):

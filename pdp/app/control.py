@@ -33,6 +33,7 @@ from pdp.serve.logs import log_defect
 from pdp.serve.transport import bind, make_server
 from pdp.settings import Settings, engine_options
 from pdp.store.database import Database
+from pdp.store.organizations import get_organization
 from pdp.tls import server_credentials
 
 _log = structlog.get_logger(__name__)
@@ -50,6 +51,7 @@ async def run_control_plane(
         make_data_dir(settings.data_dir)  # On PostgreSQL nobody else needs it.
     overrides = load_overrides(settings.prices_file) if settings.prices_file else ()
     async with open_control(settings) as plane:
+        await _warn_if_empty(plane.database)
         server = make_server(
             "grpcio", max_message=control_plane.MAX_MESSAGE, more=keepalive_options()
         )
@@ -72,6 +74,13 @@ async def run_control_plane(
         if registry is not None:
             loops.append(registry.run())
         await control_plane.run(server, rest, feed, prices, stop, ready, *loops)
+
+
+async def _warn_if_empty(database: Database) -> None:
+    async with database.reading() as connection:
+        found = await get_organization(connection, None)
+    if found is None:
+        _log.warning("there is no organization, and so no key: run `pdp init`")
 
 
 def _shell(settings: Settings, prices: PriceFeed, overrides: Sequence[Override]) -> Shell:

@@ -18,7 +18,7 @@ from pdp.model import Resolved
 from pdp.quota.hold import Hold
 from pdp.quota.price import PriceList
 from pdp.spend import Lot, SpendRow
-from pdp.tls import handshake_fault, open_channel
+from pdp.tls import OTHER_NAME, handshake_fault, open_channel
 
 _log = structlog.get_logger(__name__)
 
@@ -240,6 +240,8 @@ class ControlClient:
             return Refused(f"the control plane refuses: {details}")
         self._renew()
         if fault := handshake_fault(details):
+            if fault == OTHER_NAME:
+                fault += ": set PDP_CONTROL_TLS_NAME to one that it has"
             return Unavailable(f"`{self._target}` is not taken for the control plane: {fault}")
         line = f"the control plane does not answer ({error.code().name.lower()})"
         if "errors resolving" in details:

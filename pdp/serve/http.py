@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import uvicorn
 
-from pdp.errors import StartRefused
+from pdp.errors import cannot_listen
 from pdp.serve.connections import bounded_protocol
 from pdp.serve.transport import clear_socket, unix_path
 
@@ -93,6 +93,5 @@ def listen(address: str, setting: str, *, shared: bool = False) -> socket.socket
         bound.listen(1024)
         bound.setblocking(False)
     except (OSError, ValueError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or "use `host:port` or `unix:/path`"
-        raise StartRefused(f"{setting}: cannot listen on `{address}`: {reason.lower()}") from error
+        raise cannot_listen(setting, address, error) from error
     return bound

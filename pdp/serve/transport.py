@@ -10,7 +10,7 @@ from typing import Literal
 
 import grpc
 
-from pdp.errors import StartRefused
+from pdp.errors import StartRefused, cannot_listen
 from pdp.keepalive import SHORTEST
 from pdp.serve.turn import Turn
 
@@ -201,6 +201,5 @@ def claim(
             bound.close()
             raise
     except (OSError, ValueError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or "use `host:port` or `unix:/path`"
-        raise StartRefused(f"{setting}: cannot listen on `{address}`: {reason.lower()}") from error
+        raise cannot_listen(setting, address, error) from error
     return bound

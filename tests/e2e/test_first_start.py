@@ -15,6 +15,7 @@ def test_serve_makes_what_it_needs_and_init_may_come_later(tmp_path: Path) -> No
     stack.launch()
     try:
         stack.wait_ready()
+        assert "there is no organization, and so no key: run `pdp init`" in stack.log()
         assert stack.data_dir.stat().st_mode & 0o777 == 0o700
         assert (stack.data_dir / "pdp.db").stat().st_mode & 0o777 == 0o600
         stack.init()

@@ -89,7 +89,12 @@ async def test_strangers_are_refused_in_the_handshake(planes: Planes, tmp_path: 
         (stranger.issue("other"), authority.ca, "control.test", "maybe our certificate"),
         (authority.issue("old", ends=-DAY), authority.ca, "control.test", "maybe our certificate"),
         (known, stranger.ca, "control.test", "its certificate is not accepted"),
-        (known, authority.ca, "pdp.test", "its certificate has another name"),
+        (
+            known,
+            authority.ca,
+            "pdp.test",
+            "its certificate has another name: set PDP_CONTROL_TLS_NAME",
+        ),
     ):
         async with line(planes, shown, ca, name) as client:
             with pytest.raises(Unavailable, match=words):

@@ -16,7 +16,7 @@ import structlog
 from adapters.nginx.translate import message_of
 from adapters.nginx.usage.channel import Complaint
 from adapters.nginx.usage.intake import Intake
-from pdp.errors import StartRefused
+from pdp.errors import cannot_listen
 
 _log = structlog.get_logger(__name__)
 
@@ -139,8 +139,7 @@ def bind_datagrams(address: str, setting: str, *, shared: bool = False) -> socke
             bound.close()
             raise
     except (OSError, ValueError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or "use `host:port`"
-        raise StartRefused(f"{setting}: cannot listen on `{address}`: {reason.lower()}") from error
+        raise cannot_listen(setting, address, error) from error
     bound.setblocking(False)
     buffer = raise_buffer(bound, WANTED_BUFFER)
     if buffer < WANTED_BUFFER:

@@ -14,7 +14,7 @@ from pdp.quota.gcra import NEVER, admit
 from pdp.quota.hold import Admitted, Refused, Reserve, too_large
 from pdp.quota.limit import Limit, Rate
 from pdp.quota.plan import Plan
-from pdp.wording import shown
+from pdp.wording import named
 
 _MOST_RATES: Final = 100_000
 
@@ -48,8 +48,8 @@ class Alone:
         for limit in _counting(op.plan):
             if not (self._is_lenient if limit.is_lenient is None else limit.is_lenient):
                 raise Unavailable(
-                    f"`{limit.name}` of key {shown(limit.key_name)} cannot be compared with "
-                    f"what was spent: {why}"
+                    f"`{limit.name}` of {named(limit.key_name, limit.key_id)} cannot be compared "
+                    f"with what was spent: {why}"
                 )
         if op.guards and not self._is_lenient:
             raise Unavailable(f"a budget condition cannot be compared with what was spent: {why}")

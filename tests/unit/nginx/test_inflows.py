@@ -79,7 +79,7 @@ async def test_a_port_that_is_taken_stops_the_start(ways: Ways) -> None:
         ("NGINX_USAGE_LISTEN", "9292", "use `host:port`"),
         ("NGINX_USAGE_FILE", " ", "is empty: name a file, or unset it"),
         ("NGINX_USAGE_FILE", "/", "`/` is not a regular file: name one"),
-        ("NGINX_USAGE_TRUST_NETWORK", "perhaps", "input should be a valid boolean"),
+        ("NGINX_USAGE_TRUST_NETWORK", "perhaps", "use `true` or `false`"),
     ],
 )
 async def test_a_wrong_setting_stops_the_start(
