@@ -4,12 +4,18 @@ from typing import Any
 
 import pytest
 
+from pdp.compile import Compiler
 from pdp.control.keys import Once
+from pdp.control.resolve import resolve
+from pdp.counters.memory import MemoryCounters
 from pdp.errors import Conflict, Forbidden, InvalidDocument
+from pdp.ids import IdSource
+from pdp.quota.hold import Admitted, Hold, Reserve
+from pdp.secret import hash_secret
 from pdp.store.changes import current, since
 from pdp.store.key_changes import live_secrets
 from tests.unit.control.callers import actor_of, decided, made_by, manager
-from tests.unit.control.desk import SECOND, Desk
+from tests.unit.control.desk import PEPPER, SECOND, Desk
 
 DAY = 86_400
 
@@ -37,6 +43,24 @@ async def test_a_rotated_key_is_the_same_with_another_secret(desk: Desk) -> None
         "ok",
         "ok",
     ]
+
+
+async def test_the_new_secret_goes_on_in_the_old_ones_budget(desk: Desk) -> None:
+    made = await desk.create(budget_limits={"daily": 1.0})
+    new = await rotated(desk, made["id"], grace_period=60)
+    counters, ids = MemoryCounters(), IdSource("boot")
+    verdicts = []
+    for secret in (made["api_key"], new, made["api_key"], new):
+        _, resolved = await resolve(desk.database, hash_secret(secret, PEPPER), "")
+        assert resolved is not None
+        key, made_up = Compiler().compile(resolved), ids()
+        hold = Hold(
+            f"res_{made_up}", f"dec_{made_up}", key.record.id, made_up, 0, "chat:completions",
+            "gpt-4o", "openai", 400_000_000, 0, 10, 0, key.windows.at(desk.now), desk.now,
+            desk.now + 60 * SECOND,
+        )  # fmt: skip
+        verdicts.append(counters.reserve(Reserve(hold, key.plan, (), desk.now)))
+    assert [isinstance(each, Admitted) for each in verdicts] == [True, True, False, False]
 
 
 async def test_the_old_secret_dies_on_the_instant(desk: Desk) -> None:

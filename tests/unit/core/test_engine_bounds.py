@@ -88,3 +88,12 @@ async def test_choices_multiply_the_output() -> None:
     held = desk.engine.check(Request("", "leaf", "chat:completions", "gpt-4o", dry_run=True))
     assert isinstance(held, Decision)
     assert held.limits[0].held == 3 * 10 * 2000 + 1_000_000
+
+
+async def test_providers_that_callers_make_up_are_one_label_of_the_metrics() -> None:
+    desk = Desk(record("leaf"))
+    for number in range(20):
+        usage = replace(USAGE, request_id=f"r{number}", provider=f"made-up-{number}")
+        assert (await report(desk, usage)).result == "accepted"
+    assert {provider for provider, _ in desk.stats.tokens} == {"other"}
+    assert desk.stats.cost.keys() <= {"other"}

@@ -232,6 +232,19 @@ async def test_flushed_it_begins_with_the_ledger_and_the_spools(fleet: Fleet) ->
     assert await answer(w.counters.locate(open_hold.reservation_id, "", "", NOON)) == "settled"
 
 
+async def test_all_data_planes_that_come_back_at_once_fill_it_once(fleet: Fleet) -> None:
+    planes = [fleet.plane(f"spool{number}") for number in range(4)]
+    worlds = [fleet.world(plane, root={"budget_limits": {"total": 99.0}}) for plane in planes]
+    for plane, w in zip(planes, worlds, strict=True):
+        hold = w.hold(USD)
+        await w.reserve(hold)
+        spooled(plane, hold)
+    fleet.books.rows = [SpendRow("root", "total", 0, 7 * USD, 0, 9)]
+    fleet.server.flush()
+    await asyncio.gather(*(w.money() for w in worlds))
+    assert {(await w.money())[2] for w in worlds} == {(7 * USD, 4 * USD)}
+
+
 async def test_restarted_with_its_data_it_goes_on(fleet: Fleet) -> None:
     plane = fleet.plane(deadline=1.0)
     w = fleet.world(plane, root={"budget_limits": {"total": 9.0}})
