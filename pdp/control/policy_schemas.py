@@ -81,7 +81,7 @@ SIMULATE_BODY: Final[Schema] = {
         "api_key_id": _or_null(
             {**_TEXT, "description": "A key that is there, with its chains and spend."}
         ),
-        "policy": {"$ref": "#/components/schemas/Policy"},
+        "policy": _or_null({"$ref": "#/components/schemas/Policy"}),
         "keys": _or_null(
             {
                 "type": "array",

@@ -69,3 +69,14 @@ def test_every_operation_is_documented(operation: dict[str, Any]) -> None:
 def test_every_code_is_one_of_an_error() -> None:
     schema = DOCUMENT["components"]["schemas"]["Error"]["properties"]["error"]["properties"]
     assert schema["code"]["enum"] == sorted(CODES)
+
+
+@pytest.mark.parametrize("name", ["NewKey", "KeyPatch", "SimulateBody"])
+def test_a_field_that_may_be_left_out_may_be_null(name: str) -> None:
+    schema = DOCUMENT["components"]["schemas"][name]
+    optional = set(schema["properties"]) - set(schema.get("required", ()))
+    assert optional
+    refused = [
+        each for each in optional if not validator(schema["properties"][each]).is_valid(None)
+    ]
+    assert refused == []
