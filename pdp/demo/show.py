@@ -57,12 +57,19 @@ def show_spend(console: Console, usage: list[dict[str, Any]]) -> None:
 def show_where(console: Console, stage: Stage, eager_id: str) -> None:
     """Print where to look."""
     ports = stage.ports
-    console.print("\n[bold]Look around[/] (in another terminal)")
+    console.print("\n[bold]Look around[/] (in another terminal, in this folder)")
+    data = f"PDP_DATA_DIR={stage.data_dir} .venv/bin/pdp"
+    chat = f"curl -i http://127.0.0.1:{ports.envoy}/v1/chat/completions"
     for what, where in (
-        ("through Envoy", f"curl -i http://127.0.0.1:{ports.envoy}/v1/models  # 401: no key"),
+        ("your own key", f"export KEY=$({data} keys create --name me --model gpt-4o --quiet)"),
+        (
+            "ask with it",
+            f"{chat} -H \"Authorization: Bearer $KEY\" -H 'content-type: application/json' "
+            """-d '{"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}'""",
+        ),
         ("metrics", f"curl -s http://127.0.0.1:{ports.ops}/metrics | grep pdp_checks"),
-        ("audit log", f"PDP_DATA_DIR={stage.data_dir} .venv/bin/pdp audit"),
-        ("a key", f"PDP_DATA_DIR={stage.data_dir} .venv/bin/pdp keys get {eager_id}"),
+        ("audit log", f"{data} audit"),
+        ("a key", f"{data} keys get {eager_id}"),
         ("gRPC", f"127.0.0.1:{ports.grpc}"),
     ):
         console.print(f"  {what:<14}{escape(where)}", soft_wrap=True, highlight=False)
