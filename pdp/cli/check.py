@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from pdp.cli import check_options as of
-from pdp.cli.common import Json, run, say_json, say_table
+from pdp.cli.common import Json, run, say_json
+from pdp.cli.decision import say_decision
 from pdp.cli.dial import Dial, Server, TlsCa, TlsCert, TlsKey, TlsName
 from pdp.errors import PdpError
 
@@ -86,7 +87,7 @@ def _tell(answer: "CheckResponse", *, dry_run: bool, json: bool) -> None:
     if json:
         say_json(shown)
     else:
-        _say(shown)
+        say_decision(shown)
     if not allowed:
         raise typer.Exit(1)
 
@@ -183,34 +184,3 @@ def _shown(answer: "CheckResponse", *, allowed: bool, dry_run: bool) -> dict[str
             for each in answer.limits
         ],
     }
-
-
-def _say(shown: dict[str, Any]) -> None:
-    typer.echo(f"decision   {shown['decision']} ({shown['http_status']})")
-    typer.echo(f"reason     {shown['reason']}")
-    for name, label in (
-        ("message", "message"),
-        ("matched_statement", "statement"),
-        ("retry_after", "retry in"),
-        ("reservation_id", "held as"),
-    ):
-        if shown[name]:
-            typer.echo(f"{label:<11}{shown[name]}{' s' if name == 'retry_after' else ''}")
-    if shown["key_id"]:
-        typer.echo(f"key        {shown['key_name']} ({shown['key_id']})")
-    if shown["limits"]:
-        typer.echo()
-        columns = ("limit", "key", "unit", "limit is", "spent", "held", "remaining", "reset")
-        names = ("name", "key_id", "unit", "limit", "spent", "held", "remaining", "reset_at")
-        rows = [
-            tuple("" if each[name] is None else _cell(each, name) for name in names)
-            for each in shown["limits"]
-        ]
-        say_table("Limits of the key and of those above it", columns, rows)
-
-
-def _cell(limit: dict[str, Any], name: str) -> str:
-    value = limit[name]
-    if limit["unit"] == "nano_usd" and isinstance(value, int):
-        return f"{value / 1e9:.6f}"
-    return "USD" if value == "nano_usd" else str(value)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pdp import __version__
-from pdp.cli import key_life, organization, policy, prices, spool
+from pdp.cli import key_life, organization, policy_simulate, prices, spool
 from pdp.cli.check import check
 from pdp.cli.common import ON_DATABASE, Json, control, run, say_json
 from pdp.cli.demo import demo
@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(key_life.app, name="keys")
 app.add_typer(organization.app, name="organization")
-app.add_typer(policy.app, name="policy")
+app.add_typer(policy_simulate.app, name="policy")
 app.add_typer(prices.app, name="prices")
 app.add_typer(spool.app, name="spool")
 app.command()(check)

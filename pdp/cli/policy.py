@@ -1,4 +1,4 @@
-"""`pdp policy`: check documents, test them by tables, print the reference. Needs no database."""
+"""`pdp policy`: check, test, reference; `simulate` is in `policy_simulate`. Needs no database."""
 
 import sys
 import time
@@ -37,7 +37,7 @@ def check(files: Files, json: Json = False) -> None:
     results = []
     for file in files:
         try:
-            found = validate(_one_document(file), time.time_ns())
+            found = validate(one_document(file), time.time_ns())
         except InvalidDocument as error:
             found = {"valid": False, "errors": _located(file, error), "warnings": []}
         results.append({"file": file, **found})
@@ -72,7 +72,7 @@ def run_tables(
     fails.
     """
     cases = [(file, case) for file in files for case in _cases(file)]
-    rules = _rules()
+    rules = rules_here()
     results = [_run(file, case, rules) for file, case in cases]
     failed = [each for each in results if not each["passed"]]
     counts = {"total": len(results), "passed": len(results) - len(failed), "failed": len(failed)}
@@ -104,7 +104,7 @@ def _cases(file: str) -> "list[Case]":
 
     def read_file(name: str, at: str, problems: "Problems") -> object:
         try:
-            return _one_document(str(folder / name))
+            return one_document(str(folder / name))
         except InvalidDocument as error:
             for each in error.problems:
                 problems.add(at, str(each))
@@ -112,17 +112,17 @@ def _cases(file: str) -> "list[Case]":
 
     found: list[Case] = []
     problems = Problems()
-    documents = _in_file(file, lambda: decode_documents(_read(file), file))
+    documents = in_file(file, lambda: decode_documents(_read(file), file))
     if not documents:
         problems.add("checks", "there are none: the file is empty")
     for index, document in enumerate(documents):
         at = "" if len(documents) == 1 else f"tables[{index}]"
         found += read_table(document, at, Path(file).stem, problems, read_file)
-    _in_file(file, problems.raise_if_any)
+    in_file(file, problems.raise_if_any)
     return found
 
 
-def _in_file(file: str, work: Callable[[], T]) -> T:
+def in_file(file: str, work: Callable[[], T]) -> T:
     """Do something with a file; its faults are told, and end the command."""
     try:
         return work()
@@ -141,7 +141,8 @@ def _located(file: str, error: InvalidDocument) -> list[dict[str, str]]:
     return found
 
 
-def _rules() -> "Rules":
+def rules_here() -> "Rules":
+    """Return prices and choices of the environment, for the engine."""
     from pdp.control.current_prices import CurrentPrices
     from pdp.control.price_overrides import load_overrides
     from pdp.control.simulation import Rules
@@ -198,7 +199,8 @@ def _say_check(result: dict[str, Any]) -> None:
         typer.echo(f"      because: {actual['message']}")
 
 
-def _one_document(file: str) -> object:
+def one_document(file: str) -> object:
+    """Return the one document of a file, `-` for stdin. Raises `InvalidDocument`."""
     from pdp.control.yaml_body import decode_documents
 
     documents = decode_documents(_read(file), file)

@@ -13,7 +13,7 @@ BLOCKS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_the_commands_of_the_page_work(tmp_path: Path) -> None:
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
     with running(tmp_path) as stack:
         stack.environment["PATH"] = f"{Path(sys.executable).parent}:{stack.environment['PATH']}"
         for block in BLOCKS:

@@ -193,3 +193,41 @@ def test_of_several_tables_the_wrong_one_is_told(pdp: Pdp) -> None:
 
 def test_reference_prints_the_page(pdp: Pdp) -> None:
     assert pdp("policy", "reference").out == reference_page()
+
+
+def test_simulate_decides_by_a_file(pdp: Pdp) -> None:
+    file = str(EXAMPLES / "office-hours.yaml")
+    ask = ("policy", "simulate", file, "--model", "gpt-4o", "--at")
+    done = pdp(*ask, "2024-06-03T14:00:00Z")
+    assert done.status == 0
+    assert done.out.splitlines()[:2] == ["decision   allow (200)", "reason     ok"]
+    done = pdp(*ask, "2024-06-03T20:00:00Z", "--json")
+    answer = json.loads(done.out)
+    assert (done.status, answer["reason"]) == (1, "condition_not_met")
+    assert answer["at"] == "2024-06-03T20:00:00Z"
+    assert not pdp.data_dir.exists()
+
+
+def test_simulate_takes_the_body_of_rest_whose_request_goes_before_options(pdp: Pdp) -> None:
+    body = {
+        "budget_limits": {"daily": 1.0},
+        "request": {"model": "gpt-4o", "spend": {"daily": 1.0}},
+    }
+    ask = ("policy", "simulate", "-", "--model", "o3", "--json")
+    answer = json.loads(pdp(*ask, stdin=json.dumps(body).encode()).out)
+    assert (answer["reason"], answer["limits"][0]["spent"]) == ("budget_exceeded", 10**9)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("[]", "-:body: not a JSON object"),
+        ('{"request": 3}', "-:request: must be an object, not a number"),
+        ('{"request": {"at": "soon"}}', "-:request.at: `soon` is no time"),
+        ('{"api_key_id": "key_1"}', "pdp: -:api_key_id: no database is read here"),
+    ],
+)
+def test_simulate_says_what_is_wrong_with_a_file(pdp: Pdp, body: str, words: str) -> None:
+    done = pdp("policy", "simulate", "-", "--model", "gpt-4o", stdin=body.encode())
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith(words)
