@@ -59,7 +59,8 @@ async def count_rest(settings: Settings, control: ControlClient, journal: Journa
     """
     roots = _roots_on(settings, control, journal, (), LineStats())
     try:
-        for root in sorted(await roots.line.roots()):
+        # Redis may not know the root again of what is only here, if it has just lost its data.
+        for root in sorted(await roots.line.roots() | await roots.history.roots()):
             await roots.join(roots.lane(root))
         await roots.line.take_leave(journal.spool_id)
     finally:

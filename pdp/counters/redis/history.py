@@ -34,6 +34,15 @@ class History:
                     ops += _ops_of(decode(data), root)
             yield ops, first
 
+    async def roots(self) -> set[str]:
+        """Return the roots of all that is in the spool."""
+        found: set[str] = set()
+        first = 0
+        while lot := await self._read(first, _LOT):
+            first = lot[-1][0] + 1
+            found.update(root_of_record(decode(data)) for _, data in lot)
+        return found - {""}
+
 
 def root_of_record(record: Record) -> str:
     """Return the root of what a record counts; empty if it counts nothing."""

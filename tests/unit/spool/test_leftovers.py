@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from pdp.app.leftovers import ship_rest
 from pdp.app.redis import count_rest
+from pdp.counters.redis.layout import ROOTS
 from pdp.data.control import ControlClient
 from pdp.errors import Unavailable
 from pdp.settings import Settings
@@ -75,6 +76,24 @@ async def test_what_redis_has_not_counted_of_it_is_counted_once(
         assert (total[b"h"], total[b"r"]) == (b"500", b"5")
     assert await plane.line.spools("pdp:{root}:") == {"left": 5}
     assert "left" not in await plane.line.planes()
+    await control.close()
+    await plane.close()
+
+
+async def test_it_is_counted_also_while_redis_is_being_filled_anew(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    redis.flush()
+    plane = Plane(redis.local_url)
+    await plane.roots.join(plane.roots.lane("root"))
+    with redis.client() as client:
+        client.delete(ROOTS)  # It is added when all is there.
+    settings = Settings(data_dir=tmp_path, redis_url=SecretStr(redis.local_url))
+    directory, control = spool_of(tmp_path, 5), ControlClient("unix:/nowhere", "")
+    async with asyncio.timeout(60):
+        await ship_rest(directory, Ledger(following=5), partial(count_rest, settings, control))
+    with redis.client() as client:
+        assert client.hget("pdp:{root}:t:root", "h") == b"500"
     await control.close()
     await plane.close()
 
