@@ -34,7 +34,6 @@ from pdp.serve.transport import bind, make_server
 from pdp.settings import Settings, engine_options
 from pdp.store.database import Database
 from pdp.store.organizations import get_organization
-from pdp.tls import server_credentials
 
 _log = structlog.get_logger(__name__)
 
@@ -55,8 +54,7 @@ async def run_control_plane(
         server = make_server(
             "grpcio", max_message=control_plane.MAX_MESSAGE, more=keepalive_options()
         )
-        credentials = None if tls is None else server_credentials(tls)
-        address = bind(server, settings.control_address, "PDP_CONTROL_LISTEN", credentials)
+        address = bind(server, settings.control_address, "PDP_CONTROL_LISTEN", tls)
         feed = ChangeFeed(plane.database)
         prices = PriceFeed(overrides, partial(datetime.now, UTC), plane.prices, feed)
         await prices.read()

@@ -39,7 +39,6 @@ from pdp.serve.sink import JournalSink
 from pdp.serve.transport import bind, carrier, is_local, make_server, take_turns
 from pdp.settings import Settings
 from pdp.spool.journal import Journal
-from pdp.tls import server_credentials
 from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
 
 _log = structlog.get_logger(__name__)
@@ -77,7 +76,7 @@ def join_data_plane(settings: Settings, seat: Seat = ALONE) -> data_plane.Parts:
     asked = _nginx_service(settings, core)
     nginx = _nginx_server(settings, asked, shared=seat.is_shared)
     inflows = nginx_inflows(settings, core.engine, core.sink.durable, shared=seat.is_shared)
-    carried = carrier(settings.grpc_transport, tls=port is not None)
+    carried = carrier(settings.grpc_transport)
     sources = _sources_of(core, carried, metered.methods, asked, inflows)
     certificates = CertificateCollector({"grpc": port, "control": line})
     ops = _ops_of(settings, seat, [DataPlaneCollector(sources), certificates], core.watch)
@@ -143,10 +142,9 @@ def _grpc_server(
     settings: Settings, tls: Renewed | None, *, shared: bool
 ) -> tuple[grpc.aio.Server, Callable[[], str]]:
     """Return the server of Check and Report, and what binds its port and tells the address."""
-    server = make_server(settings.grpc_transport, tls=tls is not None, shared=shared)
-    credentials = None if tls is None else server_credentials(tls)
+    server = make_server(settings.grpc_transport, shared=shared)
     address = settings.grpc_listen
-    return server, partial(bind, server, address, "PDP_GRPC_LISTEN", credentials, shared=shared)
+    return server, partial(bind, server, address, "PDP_GRPC_LISTEN", tls, shared=shared)
 
 
 def _add_services(server: MeteredServer, settings: Settings, core: Core) -> HealthServicer:

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from pdp.data.quiet import Quiet
+from pdp.data.quiet import Kinds
 
 _log = structlog.get_logger(__name__)
 
@@ -21,7 +21,6 @@ _ABSL: Final = re.compile(r"([IWEF])\d{4} [\d:.]+ +\d+ (\S+:\d+)\] (.*)")
 _HANDSHAKE: Final = re.compile(r"Handshake failed .*OPENSSL_internal:(\w+)(?:: (.*))?")
 
 _LONGEST: Final = 1000
-_MOST_KINDS: Final = 100
 
 
 class ForeignLines:
@@ -29,8 +28,7 @@ class ForeignLines:
 
     def __init__(self, plane: str) -> None:
         self._plane = plane
-        self._kinds: dict[str, Quiet] = {}
-        self._passed_over: dict[str, int] = {}
+        self._kinds = Kinds()
 
     def take(self, line: str) -> None:
         """Tell a line, or count it."""
@@ -44,13 +42,9 @@ class ForeignLines:
             self._tell(found[2], "gRPC says", line=found[3][:_LONGEST])
 
     def _tell(self, kind: str, event: str, **fields: str) -> None:
-        if kind not in self._kinds and len(self._kinds) >= _MOST_KINDS:
-            return
-        if self._kinds.setdefault(kind, Quiet()).over():
-            more = self._passed_over.pop(kind, 0)
-            _log.warning(event, plane=self._plane, **fields, passed_over=more)
-        else:
-            self._passed_over[kind] = self._passed_over.get(kind, 0) + 1
+        passed_over = self._kinds.over(kind)
+        if passed_over is not None:
+            _log.warning(event, plane=self._plane, **fields, passed_over=passed_over)
 
 
 def _reason(name: str, more: str | None) -> str:

@@ -6,13 +6,15 @@ import socket
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import grpc
 
+from pdp.certificates import Renewed
 from pdp.errors import StartRefused, cannot_listen
 from pdp.keepalive import SHORTEST
 from pdp.serve.turn import Turn
+from pdp.tls import server_credentials
 
 Transport = Literal["auto", "native", "grpcio"]
 
@@ -29,22 +31,23 @@ _OPTIONS = (
 )
 
 
-def carrier(transport: Transport, *, tls: bool = False) -> Literal["native", "grpcio"]:
-    """Return what carries the calls: `auto` is native, which has no TLS.
+@runtime_checkable
+class TakesSockets(Protocol):
+    """A server that does TLS itself, on a socket that is bound."""
 
-    Raises `StartRefused` where the two do not go together.
-    """
-    if tls and transport == "native":
-        raise StartRefused(
-            "PDP_GRPC_TRANSPORT: `native` has no TLS: unset it, or unset PDP_TLS_CERT"
-        )
-    return "grpcio" if tls or transport == "grpcio" else "native"
+    def add_tls_port(self, listener: socket.socket, tls: Renewed) -> None:
+        """Take calls of a bound socket; raises `StartRefused`."""
+        ...
+
+
+def carrier(transport: Transport) -> Literal["native", "grpcio"]:
+    """Return what carries the calls: `auto` is native."""
+    return "grpcio" if transport == "grpcio" else "native"
 
 
 def make_server(
     transport: Transport,
     *,
-    tls: bool = False,
     max_message: int = MAX_MESSAGE,
     shared: bool = False,
     more: Sequence[tuple[str, int]] = (),
@@ -60,11 +63,12 @@ def make_server(
         *_OPTIONS,
         *more,
     )
-    if carrier(transport, tls=tls) == "grpcio":
+    if carrier(transport) == "grpcio":
         return grpc.aio.server(options=options)
-    from pdp.serve.fast import FastServer  # noqa: PLC0415  The control plane does without.
+    # The control plane does without.
+    from pdp.serve.secure.server import SecuredServer  # noqa: PLC0415
 
-    return FastServer(options=options, io_threads=1)
+    return SecuredServer(options=options, io_threads=1)
 
 
 def take_turns(server: grpc.aio.Server, turn: Turn) -> None:
@@ -79,21 +83,25 @@ def bind(
     server: grpc.aio.Server,
     address: str,
     setting: str,
-    credentials: grpc.ServerCredentials | None = None,
+    tls: Renewed | None = None,
     *,
     shared: bool = False,
 ) -> str:
-    """Bind `host:port` or `unix:/path`, for TLS with `credentials`; return it with the real port.
+    """Bind `host:port` or `unix:/path`, for TLS with `tls`; return it with the real port.
 
     `shared`: a port that others have bound as well; the server was made for that, too.
     Raises `StartRefused`, naming the setting, when that cannot be done.
     """
     path = unix_path(address)
     if path is not None:
-        return _bind_unix(server, address, path, setting, credentials)
-    claim(address, setting, shared=shared).close()
+        return _bind_unix(server, address, path, setting, tls)
+    claimed = claim(address, setting, shared=shared)
+    if tls is not None and isinstance(server, TakesSockets):
+        server.add_tls_port(claimed, tls)
+        return f"{address.rpartition(':')[0]}:{claimed.getsockname()[1]}"
+    claimed.close()
     try:
-        port = _add_port(server, address, credentials)
+        port = _add_port(server, address, tls)
     except (RuntimeError, ValueError) as error:
         raise StartRefused(f"{setting}: cannot listen on `{address}`: is it in use?") from error
     return f"{address.rpartition(':')[0]}:{port}"
@@ -121,12 +129,10 @@ def reachable(listen: str) -> str:
     return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else listen  # noqa: S104
 
 
-def _add_port(
-    server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None
-) -> int:
-    if credentials is None:
+def _add_port(server: grpc.aio.Server, address: str, tls: Renewed | None) -> int:
+    if tls is None:
         return server.add_insecure_port(address)
-    return server.add_secure_port(address, credentials)
+    return server.add_secure_port(address, server_credentials(tls))
 
 
 def _bind_unix(
@@ -134,17 +140,30 @@ def _bind_unix(
     address: str,
     path: Path,
     setting: str,
-    credentials: grpc.ServerCredentials | None,
+    tls: Renewed | None,
 ) -> str:
     clear_socket(path, setting)
     before = os.umask(0o117)  # From its first moment the socket is mode 0660.
     try:
-        _add_port(server, address, credentials)
-    except (RuntimeError, ValueError) as error:
+        if tls is not None and isinstance(server, TakesSockets):
+            server.add_tls_port(_bound(path), tls)
+        else:
+            _add_port(server, address, tls)
+    except (OSError, RuntimeError, ValueError) as error:
         raise StartRefused(f"{setting}: cannot listen on `{address}`: check the folder") from error
     finally:
         os.umask(before)
     return address
+
+
+def _bound(path: Path) -> socket.socket:
+    bound = socket.socket(socket.AF_UNIX)
+    try:
+        bound.bind(str(path))
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 def clear_socket(path: Path, setting: str) -> None:

@@ -106,14 +106,11 @@ def test_off_loopback_a_caller_token_is_needed(stack: Stack, name: str) -> None:
     assert name in line
 
 
-def test_half_of_tls_and_a_transport_without_it_are_named(stack: Stack, tmp_path: Path) -> None:
+def test_half_of_tls_and_what_it_lacks_are_named(stack: Stack, tmp_path: Path) -> None:
     shown = Authority(tmp_path).issue("server", "127.0.0.1")
     stack.environment["PDP_TLS_CERT"] = str(shown.cert)
     assert "PDP_TLS_KEY: needed because PDP_TLS_CERT is set" in refused(stack)
     given = ("--tls-key", str(shown.key))
-    stack.environment["PDP_GRPC_TRANSPORT"] = "native"
-    assert "PDP_GRPC_TRANSPORT: `native` has no TLS" in refused(stack, *given)
-    del stack.environment["PDP_GRPC_TRANSPORT"]
     stack.environment["PDP_GRPC_LISTEN"] = f"0.0.0.0:{stack.grpc_port}"
     assert "PDP_CALLER_TOKEN: needed because PDP_GRPC_LISTEN" in refused(stack, *given)
 

@@ -24,7 +24,6 @@ from pdp.serve.rpc import MeteredServer, MethodStats
 from pdp.serve.transport import Transport, bind, make_server
 from pdp.settings import Settings
 from pdp.stats import Stats
-from pdp.tls import server_credentials
 from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
 from tests.pki import Shown
 
@@ -174,24 +173,31 @@ async def serving(
 
 
 @asynccontextmanager
-async def secured(shown: Shown, client_ca: Path | None, token: str | None) -> AsyncIterator[str]:
-    """Serve Check and health on loopback with TLS, for the key `root`; give the address."""
+async def secured(
+    transport: Transport,
+    shown: Shown,
+    client_ca: Path | None,
+    token: str | None,
+    listen: str = "127.0.0.1:0",
+    keys: Any = None,
+    grace: float | None = None,
+) -> AsyncIterator[str]:
+    """Serve Check and health with TLS, for the key `root` or others; give the address."""
     files = port_files(Settings(tls_cert=shown.cert, tls_key=shown.key, tls_client_ca=client_ca))
     assert files is not None
-    server = make_server("auto", tls=True)
-    address = bind(
-        server, "127.0.0.1:0", "PDP_GRPC_LISTEN", server_credentials(Renewed(files, wall_clock))
-    )
-    desk = Desk(record("root"))
+    server = make_server(transport)
+    address = bind(server, listen, "PDP_GRPC_LISTEN", Renewed(files, wall_clock))
+    desk = Desk(record("root"), keys=keys)
     metered = MeteredServer(server, token)
     data_plane.add_health(metered)
     service = DecisionService(desk.engine, desk.stats, desk.load)
     pb_grpc.add_PolicyDecisionServiceServicer_to_server(service, metered)
+    metered.offer("pdp.v1.PolicyDecisionService", "Check", service.check_now)
     await server.start()
     try:
         yield address
     finally:
-        await server.stop(None)
+        await server.stop(grace)
 
 
 def record(id_: str, **fields: Any) -> KeyRecord:

@@ -81,7 +81,7 @@ async def test_it_speaks_tls_and_shows_a_certificate(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     shown = authority.issue("operator")
     mine = {"MINE": "root", "PDP_CHECK_TLS_CERT": str(shown.cert)}
-    async with secured(authority.issue("pdp"), authority.ca, None) as address:
+    async with secured("auto", authority.issue("pdp"), authority.ca, None) as address:
         options = ("--model", "gpt-4o", "--api-key-env", "MINE", "--server", address)
         ca, named = ("--tls-ca", str(authority.ca)), ("--tls-name", "pdp")
         key = ("--tls-key", str(shown.key))

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import stat
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,13 +11,13 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from pdp.certificates import Pems
-from pdp.errors import StartRefused
-from pdp.serve.transport import Transport, bind, carrier, make_server
+from pdp.serve.transport import Transport, bind, make_server
 from pdp.tls import handshake_fault, open_channel
 from pdp.v1 import policy_decision_pb2 as pb
 from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
 from tests.pki import Authority, Shown
-from tests.wire.harness import secured
+from tests.wire.harness import record, secured
+from tests.wire.test_trouble import SlowKeys
 
 TOKEN = "a token of some length"
 PAGE = (Path(__file__).parents[2] / "docs" / "grpc.md").read_text("utf-8")
@@ -53,11 +54,11 @@ async def ask(
 
 
 async def test_a_certificate_of_the_ca_is_enough_and_needed(
-    authority: Authority, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    transport: Transport, authority: Authority, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     stranger = Authority(tmp_path, "stranger")
     shown, ca = authority.issue("server", "127.0.0.1"), authority.ca
-    async with secured(shown, ca, None) as address:
+    async with secured(transport, shown, ca, None) as address:
         assert await ask(address, pems(ca, authority.issue("envoy"))) == "ok"
         for shows in (
             pems(ca),
@@ -72,11 +73,11 @@ async def test_a_certificate_of_the_ca_is_enough_and_needed(
 
 
 async def test_the_server_is_known_by_its_ca_and_its_name(
-    authority: Authority, tmp_path: Path
+    transport: Transport, authority: Authority, tmp_path: Path
 ) -> None:
     stranger = Authority(tmp_path, "stranger")
     shown = authority.issue("server", "pdp.test")
-    async with secured(shown, None, None) as address:
+    async with secured(transport, shown, None, None) as address:
         assert await ask(address, pems(authority.ca), server_name="pdp.test") == "ok"
         other_name = await ask(address, pems(authority.ca))
         other_ca = await ask(address, pems(stranger.ca), server_name="pdp.test")
@@ -84,8 +85,10 @@ async def test_the_server_is_known_by_its_ca_and_its_name(
     assert "its certificate is not accepted" in handshake_fault(other_ca)
 
 
-async def test_without_a_client_ca_the_token_is_needed(authority: Authority) -> None:
-    async with secured(authority.issue("server", "127.0.0.1"), None, TOKEN) as address:
+async def test_without_a_client_ca_the_token_is_needed(
+    transport: Transport, authority: Authority
+) -> None:
+    async with secured(transport, authority.issue("server", "127.0.0.1"), None, TOKEN) as address:
         assert await ask(address, pems(authority.ca), token=TOKEN) == "ok"
         assert (await ask(address, pems(authority.ca))).startswith("UNAUTHENTICATED")
         async with open_channel(address, pems(authority.ca)) as channel:
@@ -95,11 +98,11 @@ async def test_without_a_client_ca_the_token_is_needed(authority: Authority) -> 
 
 
 async def test_a_renewed_certificate_is_shown_to_who_comes_next(
-    authority: Authority, tmp_path: Path
+    transport: Transport, authority: Authority, tmp_path: Path
 ) -> None:
     successor = Authority(tmp_path, "successor")
     shown = authority.issue("server", "127.0.0.1")
-    async with secured(shown, None, None) as address:
+    async with secured(transport, shown, None, None) as address:
         assert await ask(address, pems(authority.ca)) == "ok"
         assert successor.issue("server", "127.0.0.1") == shown
         assert await ask(address, pems(successor.ca)) == "ok"
@@ -107,22 +110,26 @@ async def test_a_renewed_certificate_is_shown_to_who_comes_next(
 
 
 async def test_another_client_ca_counts_for_who_comes_next(
-    authority: Authority, tmp_path: Path
+    transport: Transport, authority: Authority, tmp_path: Path
 ) -> None:
     shown, trusted = authority.issue("server", "127.0.0.1"), Authority(tmp_path, "callers")
     before = pems(authority.ca, trusted.issue("envoy"))
-    async with secured(shown, trusted.ca, None) as address:
+    async with secured(transport, shown, trusted.ca, None) as address:
         assert await ask(address, before) == "ok"
         successor = Authority(tmp_path, "callers")
         assert await ask(address, pems(authority.ca, successor.issue("envoy"))) == "ok"
         assert (await ask(address, before)).startswith("UNAVAILABLE")
 
 
-async def test_the_lines_of_the_page_connect(authority: Authority, tmp_path: Path) -> None:
+async def test_the_lines_of_the_page_connect(
+    transport: Transport, authority: Authority, tmp_path: Path
+) -> None:
     (lines,) = re.findall(r"^```python\n(credentials = .*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     caller = authority.issue("caller")
     ready = "grpc.channel_ready_future(channel).result(10)"
-    async with secured(authority.issue("server", "localhost"), authority.ca, None) as address:
+    async with secured(
+        transport, authority.issue("server", "localhost"), authority.ca, None
+    ) as address:
         for there, here in (
             ("pdp.example:9191", f"localhost:{address.rpartition(':')[2]}"),
             ("caller.crt", str(caller.cert)),
@@ -145,8 +152,24 @@ async def test_a_server_without_tls_is_told_from_one_that_is_away(tmp_path: Path
     assert handshake_fault(await ask(address, pems(Authority(tmp_path).ca))) == ""
 
 
-def test_only_grpcio_has_tls() -> None:
-    transports: tuple[Transport, ...] = ("auto", "grpcio")
-    assert [carrier(each, tls=True) for each in transports] == ["grpcio", "grpcio"]
-    with pytest.raises(StartRefused, match="PDP_GRPC_TRANSPORT: `native` has no TLS"):
-        make_server("native", tls=True)
+async def test_a_unix_socket_has_tls_too(
+    transport: Transport, authority: Authority, tmp_path: Path
+) -> None:
+    path = tmp_path / "pdp.sock"
+    shown = authority.issue("server", "pdp.test")
+    async with secured(transport, shown, None, None, f"unix:{path}") as address:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        assert await ask(address, pems(authority.ca), server_name="pdp.test") == "ok"
+        assert (await ask(address, None)).startswith("UNAVAILABLE")
+
+
+async def test_what_is_in_flight_at_the_end_is_answered(
+    transport: Transport, authority: Authority
+) -> None:
+    keys = SlowKeys(record("root"))
+    shown = authority.issue("server", "127.0.0.1")
+    async with secured(transport, shown, None, None, keys=keys, grace=30) as address:
+        asked = asyncio.create_task(ask(address, pems(authority.ca)))
+        await keys.asked.wait()
+        asyncio.get_running_loop().call_later(0.1, keys.gate.set)
+    assert await asked == "ok"

@@ -1,0 +1,1 @@
+"""TLS in front of the native transport, which has none."""

@@ -1,0 +1,186 @@
+"""A port that speaks TLS, and passes on what is said to a server on a unix socket."""
+
+import asyncio
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from pdp.data.quiet import Kinds
+from pdp.serve.secure.contexts import Contexts
+from pdp.serve.secure.line import Inside, Line
+from pdp.serve.secure.session import NoProtocol, Session
+
+_log = structlog.get_logger(__name__)
+
+HANDSHAKE_DEADLINE: Final = 10.0
+"""Seconds from the connection to the end of the handshake."""
+
+_BACKLOG: Final = 4096
+_FLIGHT: Final = 1 << 14
+_PAUSE: Final = 0.1
+"""Seconds before the next try where a connection cannot be taken: files may be free by then."""
+
+_FAREWELL: Final = 1.0
+"""Seconds in which clients take what is left for them at the end."""
+
+_PATIENCE: Final = struct.pack("ll", 5, 0)
+"""Five seconds, as sockets take them: for a place in the queue of the server inside."""
+
+
+class TlsPort:
+    """Takes connections of a bound socket. Handshakes are calculated in a thread of their own.
+
+    Of those that never end there are as many as connect in `HANDSHAKE_DEADLINE`.
+    """
+
+    def __init__(self, listener: socket.socket, inside: Path, contexts: Contexts) -> None:
+        self._listener = listener
+        self._path = str(inside)
+        self._contexts = contexts
+        self._thread = ThreadPoolExecutor(1, "tls-handshake")
+        self._greeting: set[asyncio.Task[None]] = set()
+        self._lines: set[Line] = set()
+        self._none_left = asyncio.Event()
+        self._accepting: asyncio.Task[None] | None = None
+        self._kinds = Kinds()
+
+    def start(self) -> None:
+        """Take connections."""
+        self._listener.setblocking(False)
+        self._listener.listen(_BACKLOG)
+        self._accepting = asyncio.ensure_future(self._accept())
+
+    async def refuse(self) -> None:
+        """Take no more connections, and give up those that have not come through."""
+        ending = (
+            [*self._greeting] if self._accepting is None else [self._accepting, *self._greeting]
+        )
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+        self._listener.close()
+
+    async def finish(self) -> None:
+        """Wait a moment for what clients have not taken yet, and close. Call `refuse` before.
+
+        The server inside must have closed its ends.
+        """
+        try:
+            async with asyncio.timeout(_FAREWELL):
+                while self._lines:
+                    self._none_left.clear()
+                    await self._none_left.wait()
+        except TimeoutError:
+            for line in [*self._lines]:
+                line.transport.abort()
+        self._thread.shutdown(wait=False)
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                client, peer = await loop.sock_accept(self._listener)
+            except OSError as error:
+                if self._kinds.over("accept") is not None:
+                    _log.warning("a connection was not taken", reason=str(error))
+                await asyncio.sleep(_PAUSE)
+                continue
+            task = asyncio.ensure_future(self._take(client, peer))
+            self._greeting.add(task)
+            task.add_done_callback(self._greeting.discard)
+
+    async def _take(self, client: socket.socket, peer: object) -> None:
+        """Shake hands, and join the client to the server."""
+        inside: socket.socket | None = None
+        try:
+            client.setblocking(False)
+            if client.family != socket.AF_UNIX:
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            async with asyncio.timeout(HANDSHAKE_DEADLINE):
+                session = await self._shake_hands(client)
+                inside = await self._run(self._connect)
+            await self._join(client, session, inside)
+        except BaseException as error:
+            client.close()
+            if inside is not None:
+                inside.close()
+            if not isinstance(error, OSError | NoProtocol | TimeoutError):
+                raise
+            self._tell(error, peer)
+
+    async def _shake_hands(self, client: socket.socket) -> Session:
+        loop = asyncio.get_running_loop()
+        done, session, data = False, None, b""
+        while not done:
+            data = await loop.sock_recv(client, _FLIGHT)
+            if not data:
+                raise ConnectionResetError
+            if session is None:  # Who says nothing costs nothing.
+                session = Session(await self._run(self._contexts.current))
+            try:
+                done = await self._run(session.shake, data)
+            finally:
+                if answer := session.unsent():
+                    await loop.sock_sendall(client, answer)
+        assert session is not None
+        return session
+
+    def _connect(self) -> socket.socket:
+        """Connect to the server inside; blocks where many do at once."""
+        inside = socket.socket(socket.AF_UNIX)
+        try:
+            inside.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _PATIENCE)
+            inside.connect(self._path)
+            inside.setblocking(False)
+        except BaseException:
+            inside.close()
+            raise
+        return inside
+
+    async def _join(self, client: socket.socket, session: Session, inside: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        end = Inside()
+        await loop.create_unix_connection(lambda: end, sock=inside)
+        line = Line(session, end, self._gone)
+        self._lines.add(line)
+        try:
+            await loop.connect_accepted_socket(lambda: line, client)
+        except BaseException:
+            end.transport.close()
+            self._gone(line)
+            raise
+
+    def _gone(self, line: Line) -> None:
+        self._lines.discard(line)
+        if not self._lines:
+            self._none_left.set()
+
+    async def _run(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    def _tell(self, error: BaseException, peer: object) -> None:
+        """Log why a handshake failed; who only hangs up, or looks whether we listen, is let go."""
+        if isinstance(error, ssl.SSLError | NoProtocol | TimeoutError):
+            reason = _reason(error)
+            passed_over = self._kinds.over(reason)
+            if passed_over is not None:
+                _log.warning(
+                    "TLS handshake failed", reason=reason, peer=str(peer), passed_over=passed_over
+                )
+
+
+def _reason(error: BaseException) -> str:
+    """Return why a handshake failed, in words of the library."""
+    if isinstance(error, ssl.SSLCertVerificationError) and error.verify_message:
+        return error.verify_message  # `certificate has expired`
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "unknown").lower().replace("_", " ")
+    if isinstance(error, NoProtocol):
+        return "the client did not ask for HTTP/2 (ALPN h2)"
+    return "it took too long"

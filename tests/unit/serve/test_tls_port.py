@@ -1,0 +1,344 @@
+"""A port with TLS in front of a server on a unix socket: real sockets, the product's loop."""
+
+import asyncio
+import functools
+import os
+import socket
+import ssl
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+from structlog.testing import capture_logs
+
+from pdp.certificates import Renewed, TlsFiles, port_files, wall_clock
+from pdp.serve.secure import port as port_module
+from pdp.serve.secure.contexts import Contexts
+from pdp.serve.secure.line import MOST_UNREAD, Inside, Line
+from pdp.serve.secure.port import TlsPort
+from pdp.settings import Settings
+from tests.pki import Authority
+from tests.stack import eventually_async
+
+Behavior = Callable[[StreamReader, StreamWriter], Awaitable[None]]
+
+FAR = 30
+"""Seconds for what takes milliseconds."""
+
+
+def on_uvloop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test on the event loop of the product; tests/wire has them on asyncio's own."""
+
+    @functools.wraps(test)
+    def run(*arguments: Any, **named: Any) -> None:
+        uvloop.run(test(*arguments, **named))
+
+    return run
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+class At:
+    """A port that is open."""
+
+    def __init__(self, folder: Path, authority: Authority, behavior: Behavior) -> None:
+        self._authority = authority
+        self._behavior = behavior
+        self._path = folder / "inside.sock"
+        self._claimed = socket.create_server(("127.0.0.1", 0))
+        self.number = self._claimed.getsockname()[1]
+        self.port = TlsPort(self._claimed, self._path, Contexts(Renewed(self._files(), wall_clock)))
+
+    def _files(self) -> TlsFiles:
+        shown = self._authority.issue("server", "127.0.0.1")
+        files = port_files(Settings(tls_cert=shown.cert, tls_key=shown.key))
+        assert files is not None
+        return files
+
+    async def start(self) -> None:
+        self.inside = await asyncio.start_unix_server(self._behavior, self._path)
+        self.port.start()
+
+    async def connect(self, alpn: str = "h2", **how: Any) -> tuple[StreamReader, StreamWriter]:
+        context = ssl.create_default_context(cafile=str(self._authority.ca))
+        context.set_alpn_protocols([alpn])
+        return await asyncio.open_connection("127.0.0.1", self.number, ssl=context, **how)
+
+
+@asynccontextmanager
+async def opened(folder: Path, authority: Authority, behavior: Behavior) -> AsyncIterator[At]:
+    at = At(folder, authority, behavior)
+    await at.start()
+    try:
+        yield at
+    finally:
+        at.inside.close()
+        await at.port.refuse()
+        await at.port.finish()
+
+
+async def echo(reader: StreamReader, writer: StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+async def say_something(at: At) -> None:
+    """See that whoever comes next is served."""
+    reader, writer = await at.connect()
+    writer.write(b"hello")
+    assert await asyncio.wait_for(reader.readexactly(5), FAR) == b"hello"
+    writer.close()
+
+
+@on_uvloop
+async def test_all_that_is_said_comes_through(tmp_path: Path, authority: Authority) -> None:
+    said = os.urandom(3_000_000)
+    async with opened(tmp_path, authority, echo) as at:
+        reader, writer = await at.connect()
+        assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
+        writer.write(said)
+        assert await asyncio.wait_for(reader.readexactly(len(said)), FAR) == said
+        writer.close()
+
+
+@on_uvloop
+async def test_100_that_come_at_once_are_served(tmp_path: Path, authority: Authority) -> None:
+    async with opened(tmp_path, authority, echo) as at:
+        await asyncio.gather(*(say_something(at) for _ in range(100)))
+
+
+@on_uvloop
+async def test_the_server_says_no_more_than_its_client_reads(
+    tmp_path: Path, authority: Authority
+) -> None:
+    chunk, chunks, said, end = bytes(65536), 1000, 0, asyncio.Event()
+
+    async def talk(reader: StreamReader, writer: StreamWriter) -> None:
+        nonlocal said
+        for _ in range(chunks):
+            writer.write(chunk)
+            await writer.drain()
+            said += 1
+        writer.close()
+        end.set()
+
+    async with opened(tmp_path, authority, talk) as at:
+        reader, writer = await at.connect()
+
+        async def is_stuck() -> bool:
+            before = said
+            for _ in range(10):
+                await say_nothing()
+            return said == before > 0
+
+        await eventually_async(is_stuck, "the server waits for its client", FAR)
+        assert not end.is_set()
+        assert said < chunks // 2
+        whole = await asyncio.wait_for(reader.read(), FAR)
+        assert len(whole) == chunks * len(chunk)
+        assert end.is_set()
+        writer.close()
+
+
+async def say_nothing() -> None:
+    await asyncio.sleep(0.02)
+
+
+@on_uvloop
+async def test_the_client_says_no_more_than_the_server_reads(
+    tmp_path: Path, authority: Authority
+) -> None:
+    read_on, total = asyncio.Event(), 64_000_000
+
+    async def listen(reader: StreamReader, writer: StreamWriter) -> None:
+        await read_on.wait()
+        found = 0
+        while data := await reader.read(1 << 20):
+            found += len(data)
+        writer.write(found.to_bytes(8))
+        writer.close()
+
+    async with opened(tmp_path, authority, listen) as at:
+        _, writer = await at.connect()
+        sent = 0
+
+        async def talk() -> None:
+            nonlocal sent
+            while sent < total:
+                writer.write(bytes(65536))
+                await writer.drain()
+                sent += 65536
+
+        talking = asyncio.ensure_future(talk())
+
+        async def is_stuck() -> bool:
+            before = sent
+            for _ in range(10):
+                await say_nothing()
+            return sent == before > 0
+
+        await eventually_async(is_stuck, "the client waits for the server", FAR)
+        assert sent < total // 2
+        read_on.set()
+        await asyncio.wait_for(talking, FAR)
+        writer.close()
+
+
+@on_uvloop
+async def test_either_end_that_closes_closes_the_other(
+    tmp_path: Path, authority: Authority
+) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def take_one(reader: StreamReader, writer: StreamWriter) -> None:
+        heard.put_nowait(await reader.read(5))
+        writer.write(b"bye")
+        if await heard_all(reader):
+            heard.put_nowait(b"gone")
+        writer.close()
+
+    async def heard_all(reader: StreamReader) -> bool:
+        return await reader.read() == b""
+
+    async def hang_up(reader: StreamReader, writer: StreamWriter) -> None:
+        writer.write(b"bye")
+        writer.close()
+
+    async with opened(tmp_path, authority, take_one) as at:
+        reader, writer = await at.connect()
+        writer.write(b"hello")
+        assert await asyncio.wait_for(reader.readexactly(3), FAR) == b"bye"
+        writer.close()
+        assert await asyncio.wait_for(heard.get(), FAR) == b"hello"
+        assert await asyncio.wait_for(heard.get(), FAR) == b"gone"
+    async with opened(tmp_path, authority, hang_up) as at:
+        reader, writer = await at.connect()
+        assert await asyncio.wait_for(reader.read(), FAR) == b"bye"
+        writer.close()
+
+
+async def refused(at: At, *said: bytes) -> None:
+    """Connect in the clear, say something, and be hung up on."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", at.number)
+    for each in said:
+        writer.write(each)
+    with suppress(ConnectionError):
+        await asyncio.wait_for(reader.read(), FAR)
+    writer.close()
+
+
+@on_uvloop
+async def test_why_a_handshake_failed_is_told_once(tmp_path: Path, authority: Authority) -> None:
+    async with opened(tmp_path, authority, echo) as at:
+        with capture_logs() as log:
+            for _ in range(3):
+                await refused(at, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            reader, writer = await at.connect("http/1.1")
+            assert await asyncio.wait_for(reader.read(), FAR) == b""
+            writer.close()
+            _, gone = await asyncio.open_connection("127.0.0.1", at.number)
+            gone.close()  # As a look whether anybody listens.
+            await say_something(at)
+    assert [each["event"] for each in log] == ["TLS handshake failed"] * 2
+    assert log[0]["reason"] in ("http request", "wrong version number")
+    assert "ALPN" in log[1]["reason"]
+    assert "127.0.0.1" in log[0]["peer"]
+
+
+@on_uvloop
+async def test_who_does_not_come_through_in_time_is_let_go(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(port_module, "HANDSHAKE_DEADLINE", 0.05)
+    async with opened(tmp_path, authority, echo) as at:
+        with capture_logs() as log:
+            await refused(at)
+    assert [each["reason"] for each in log] == ["it took too long"]
+
+
+@on_uvloop
+async def test_without_a_server_inside_the_client_is_hung_up_on(
+    tmp_path: Path, authority: Authority
+) -> None:
+    async with opened(tmp_path, authority, echo) as at:
+        at.inside.close()
+        reader, writer = await at.connect()
+        with suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), FAR) == b""
+        writer.close()
+
+
+@on_uvloop
+async def test_the_end_waits_only_a_moment_for_who_does_not_read(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(port_module, "_FAREWELL", 0.05)
+    there = asyncio.Event()
+
+    async def talk(reader: StreamReader, writer: StreamWriter) -> None:
+        there.set()
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(bytes(65536))
+                await writer.drain()
+
+    async with opened(tmp_path, authority, talk) as at:
+        reader, writer = await at.connect()
+        await asyncio.wait_for(there.wait(), FAR)
+        await at.port.refuse()
+        await asyncio.wait_for(at.port.finish(), FAR)
+        with suppress(ConnectionError):
+            await asyncio.wait_for(reader.read(), FAR)
+        writer.close()
+
+
+class Full:
+    """A transport whose client takes nothing."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.is_aborted = False
+
+    def write(self, data: bytes) -> None:
+        self.waiting += len(data)
+
+    def is_closing(self) -> bool:
+        return self.is_aborted
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+class Chatty:
+    """A session that is made to answer to whatever comes: new keys are agreed on so."""
+
+    ended = False
+
+    def opened(self, _: bytes) -> bytes:
+        return b""
+
+    def unsent(self) -> bytes:
+        return bytes(1024)
+
+
+def test_who_makes_tls_talk_and_does_not_listen_has_to_go() -> None:
+    line = Line(Chatty(), Inside(), lambda _: None)  # type: ignore[arg-type]
+    client = Full()
+    line.connection_made(client)
+    for _ in range(2 * MOST_UNREAD // 1024):
+        line.data_received(b"")
+    assert client.is_aborted
+    assert client.waiting <= MOST_UNREAD + 1024
