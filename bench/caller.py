@@ -5,6 +5,7 @@ of the machine than what is measured.
 """
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -94,10 +95,10 @@ class Caller(asyncio.Protocol):
                 waiting.set_result(self._answers.pop(stream, b"")[_GRPC_HEAD:])
 
 
-async def connect(port: int, path: str) -> Caller:
+async def connect(port: int, path: str, tls: ssl.SSLContext | None = None) -> Caller:
     """Return a connected caller of a method."""
     loop = asyncio.get_running_loop()
-    _, caller = await loop.create_connection(lambda: Caller(path), "127.0.0.1", port)
+    _, caller = await loop.create_connection(lambda: Caller(path), "127.0.0.1", port, ssl=tls)
     return caller
 
 

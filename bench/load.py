@@ -39,14 +39,20 @@ def h2load(*arguments: str) -> str:
 
 
 def grpc_load(
-    port: int, path: str, body: Path, streams: int, seconds: int, connections: int = 1
+    port: int,
+    path: str,
+    body: Path,
+    streams: int,
+    seconds: int,
+    connections: int = 1,
+    scheme: str = "http",
 ) -> float:
     """Call over connections with `streams` in flight on each; return requests a second."""
     text = h2load(
         "-D", str(seconds), "--warm-up-time", "1", "-t", "1",
         "-c", str(connections), "-m", str(streams),
         "-d", str(body), "-H", "content-type: application/grpc", "-H", "te: trailers",
-        f"http://127.0.0.1:{port}{path}",
+        f"{scheme}://127.0.0.1:{port}{path}",
     )  # fmt: skip
     found = re.search(r"finished in .*?, ([\d.]+) req/s", text)
     assert found, text

@@ -2,9 +2,9 @@
 
     .venv/bin/python -m bench.overload [--seconds 60] [--out FILE]
 
-Prints, for each transport: calls answered and refused (503) a second, the time of an
-answer, memory before, during and after, and how soon a light load beside it is answered
-as before.
+Prints, for the native transport, the same with TLS, and grpcio: calls answered and refused
+(503) a second, the time of an answer, memory before, during and after, and how soon a light
+load beside it is answered as before.
 """
 
 import asyncio
@@ -47,6 +47,17 @@ _WELL = 2.0
 Say = Callable[[str, float], None]
 
 
+def load(at: Stand, seconds: int) -> float:
+    """Return Checks a second, 64 in flight."""
+    return grpc_load(at.stack.grpc_port, CHECK, at.check, 64, seconds, scheme=at.scheme)
+
+
+def line_to(at: Stand) -> socket.socket:
+    """Return a connection."""
+    line = socket.create_connection(("127.0.0.1", at.stack.grpc_port))
+    return line if at.tls is None else at.tls.wrap_socket(line, server_hostname="127.0.0.1")
+
+
 def answers(at: Stand) -> dict[str, float]:
     """Return Checks so far by reason."""
     text = at.stack.get("/metrics")[1]
@@ -79,12 +90,12 @@ async def flood(at: Stand, log: Path, seconds: int) -> tuple[dict[int, list[floa
             "-D", str(seconds), "-c", str(_CONNECTIONS), "-m", str(_STREAMS), "-t", "1",
             "-d", str(at.check), f"--log-file={log}",
             "-H", "content-type: application/grpc", "-H", "te: trailers",
-            f"http://127.0.0.1:{at.stack.grpc_port}{CHECK}",
+            f"{at.scheme}://127.0.0.1:{at.stack.grpc_port}{CHECK}",
         )  # fmt: skip
         process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
         outcome((await process.communicate())[0].decode())
 
-    light = await connect(at.stack.grpc_port, CHECK)
+    light = await connect(at.stack.grpc_port, CHECK, at.tls)
     watching = asyncio.create_task(watch())
     message = at.check.read_bytes()[5:]
     await asyncio.gather(
@@ -111,7 +122,7 @@ def recovery(by_second: dict[int, list[float]], end: int) -> float:
 def overload(at: Stand, log: Path, seconds: int, say: Say) -> None:
     """Say what becomes of 5,000 calls in flight."""
     data = at.stack.child_pid("data")
-    say("calm, req/s", grpc_load(at.stack.grpc_port, CHECK, at.check, 64, 5))
+    say("calm, req/s", load(at, 5))
     before = answers(at)
     say("memory before, MB", rss(data))
     by_second, most, early = uvloop.run(flood(at, log, seconds))
@@ -129,18 +140,17 @@ def overload(at: Stand, log: Path, seconds: int, say: Say) -> None:
         found = [each for at_ in range(first, last) for each in by_second[at_]]
         say(f"light load, {what}, p99 ms", quantile(found, 99) * 1000)
     say("light load as before, after s", recovery(by_second, end))
-    say("well again, req/s", grpc_load(at.stack.grpc_port, CHECK, at.check, 64, 3))
+    say("well again, req/s", load(at, 3))
 
 
 def idle(at: Stand, say: Say) -> None:
     """Say what connections cost that say who they are and then nothing."""
     with ExitStack() as lines:
         for _ in range(_IDLE):
-            line = socket.create_connection(("127.0.0.1", at.stack.grpc_port))
-            lines.enter_context(line)
+            line = lines.enter_context(line_to(at))
             line.sendall(hello(0))
         say("5,000 idle connections, MB", rss(at.stack.child_pid("data")))
-        say("beside them, req/s", grpc_load(at.stack.grpc_port, CHECK, at.check, 64, 3))
+        say("beside them, req/s", load(at, 3))
 
 
 def unread(at: Stand, say: Say) -> None:
@@ -149,12 +159,12 @@ def unread(at: Stand, say: Say) -> None:
     calls = b"".join(grpc_call(2 * number + 1, headers, message) for number in range(_UNREAD))
     with ExitStack() as lines:
         for _ in range(_READERS):
-            line = socket.create_connection(("127.0.0.1", at.stack.grpc_port), timeout=5)
-            lines.enter_context(line)
+            line = lines.enter_context(line_to(at))
+            line.settimeout(5)
             line.sendall(hello(0) + frame(SETTINGS, ACK, 0, b"") + calls)
         time.sleep(5)
         say("10,000 unread answers, MB", rss(at.stack.child_pid("data")))
-        say("beside them, req/s", grpc_load(at.stack.grpc_port, CHECK, at.check, 64, 3))
+        say("beside them, req/s", load(at, 3))
     time.sleep(2)
     say("without them again, MB", rss(at.stack.child_pid("data")))
 
@@ -162,15 +172,19 @@ def unread(at: Stand, say: Say) -> None:
 def main() -> None:
     chosen = options(seconds=60, rounds=1)
     figures = Figures("")
-    for transport in ("native", "grpcio"):
+    for title, transport, tls in (
+        ("native", "native", False),
+        ("tls", "native", True),
+        ("grpcio", "grpcio", False),
+    ):
 
-        def say(what: str, value: float, transport: str = transport) -> None:
-            figures.add(f"{transport} {what}", value)
-            print(f"{transport:7} {what:36} {value:12.1f}", flush=True)
+        def say(what: str, value: float, title: str = title) -> None:
+            figures.add(f"{title} {what}", value)
+            print(f"{title:7} {what:36} {value:12.1f}", flush=True)
 
         with (
             tempfile.TemporaryDirectory() as name,
-            stand(Path(name), transport, PDP_HOLD_TTL=_HOLD_TTL) as at,
+            stand(Path(name), transport, tls=tls, PDP_HOLD_TTL=_HOLD_TTL) as at,
         ):
             overload(at, Path(name) / "times", chosen.seconds, say)
             idle(at, say)

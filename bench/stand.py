@@ -1,6 +1,7 @@
 """What is measured: a whole `pdp serve`, with a key three levels deep, and an empty server."""
 
 import json
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 from adapters.envoy.v1 import wire_pb2
 from bench.load import frame
 from pdp.v1 import policy_decision_pb2 as pb
+from tests.pki import Authority
 from tests.stack import Stack
 
 _SHIPPED = 60
@@ -20,7 +22,15 @@ _SHIPPED = 60
 class Stand:
     """A stack, and the bodies of the calls that a key of it makes."""
 
-    def __init__(self, folder: Path, transport: str, **settings: str) -> None:
+    def __init__(self, folder: Path, transport: str, *, tls: bool = False, **settings: str) -> None:
+        self.tls: ssl.SSLContext | None = None
+        """Whom callers believe; None: the port is plaintext."""
+        if tls:
+            authority = Authority(folder)
+            shown = authority.issue("server", "127.0.0.1")
+            settings |= {"PDP_TLS_CERT": str(shown.cert), "PDP_TLS_KEY": str(shown.key)}
+            self.tls = ssl.create_default_context(cafile=str(authority.ca))
+            self.tls.set_alpn_protocols(["h2"])
         self.stack = Stack(folder, PDP_GRPC_TRANSPORT=transport, **settings)
         self.stack.init()
         self.stack.create_key(
@@ -39,15 +49,20 @@ class Stand:
         self.ext_authz = folder / "ext_authz"
         self.ext_authz.write_bytes(ext_authz_body(self.key["api_key"]))
 
+    @property
+    def scheme(self) -> str:
+        """How h2load calls the gRPC port."""
+        return "http" if self.tls is None else "https"
+
     def settle(self) -> None:
         """Wait until the ledger has everything: it ships afterwards, and not into the next one."""
         self.stack.settle(_SHIPPED)
 
 
 @contextmanager
-def stand(folder: Path, transport: str, **settings: str) -> Iterator[Stand]:
+def stand(folder: Path, transport: str, *, tls: bool = False, **settings: str) -> Iterator[Stand]:
     """Give a running stand."""
-    made = Stand(folder, transport, **settings)
+    made = Stand(folder, transport, tls=tls, **settings)
     made.stack.start()
     try:
         yield made
