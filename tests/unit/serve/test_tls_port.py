@@ -51,6 +51,8 @@ class At:
     def __init__(self, folder: Path, authority: Authority, behavior: Behavior) -> None:
         self._authority = authority
         self._behavior = behavior
+        self._behaving: set[asyncio.Task[Any]] = set()
+        self._clients: list[StreamWriter] = []
         self._path = folder / "inside.sock"
         self._claimed = socket.create_server(("127.0.0.1", 0))
         self.number = self._claimed.getsockname()[1]
@@ -62,14 +64,35 @@ class At:
         assert files is not None
         return files
 
+    async def _behave(self, reader: StreamReader, writer: StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._behaving.add(task)
+        task.add_done_callback(self._behaving.discard)
+        await self._behavior(reader, writer)
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
     async def start(self) -> None:
-        self.inside = await asyncio.start_unix_server(self._behavior, self._path)
+        self.inside = await asyncio.start_unix_server(self._behave, self._path)
         self.port.start()
 
-    async def connect(self, alpn: str = "h2", **how: Any) -> tuple[StreamReader, StreamWriter]:
+    async def connect(self, alpn: str = "h2") -> tuple[StreamReader, StreamWriter]:
         context = ssl.create_default_context(cafile=str(self._authority.ca))
         context.set_alpn_protocols([alpn])
-        return await asyncio.open_connection("127.0.0.1", self.number, ssl=context, **how)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.number, ssl=context)
+        self._clients.append(writer)
+        return reader, writer
+
+    async def stop(self) -> None:
+        """Leave nothing behind."""
+        self.inside.close()
+        await self.port.refuse()
+        for client in self._clients:
+            client.transport.abort()
+        await self.port.finish()
+        if self._behaving:
+            await asyncio.wait(self._behaving, timeout=FAR)
 
 
 @asynccontextmanager
@@ -79,9 +102,7 @@ async def opened(folder: Path, authority: Authority, behavior: Behavior) -> Asyn
     try:
         yield at
     finally:
-        at.inside.close()
-        await at.port.refuse()
-        await at.port.finish()
+        await at.stop()
 
 
 async def echo(reader: StreamReader, writer: StreamWriter) -> None:
@@ -291,6 +312,7 @@ async def test_the_end_waits_only_a_moment_for_who_does_not_read(
             while not writer.is_closing():
                 writer.write(bytes(65536))
                 await writer.drain()
+        writer.close()
 
     async with opened(tmp_path, authority, talk) as at:
         reader, writer = await at.connect()
