@@ -4,7 +4,8 @@ import ipaddress
 import os
 import socket
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -97,7 +98,7 @@ def bind(
         return _bind_unix(server, address, path, setting, tls)
     claimed = claim(address, setting, shared=shared)
     if tls is not None and isinstance(server, TakesSockets):
-        server.add_tls_port(claimed, tls)
+        _hand_over(claimed, server, tls)
         return f"{address.rpartition(':')[0]}:{claimed.getsockname()[1]}"
     claimed.close()
     try:
@@ -143,27 +144,45 @@ def _bind_unix(
     tls: Renewed | None,
 ) -> str:
     clear_socket(path, setting)
-    before = os.umask(0o117)  # From its first moment the socket is mode 0660.
     try:
-        if tls is not None and isinstance(server, TakesSockets):
-            server.add_tls_port(_bound(path), tls)
-        else:
-            _add_port(server, address, tls)
+        if tls is None or not isinstance(server, TakesSockets):
+            with _for_the_group():
+                _add_port(server, address, tls)
+            return address
+        bound = _bound(path)
     except (OSError, RuntimeError, ValueError) as error:
         raise StartRefused(f"{setting}: cannot listen on `{address}`: check the folder") from error
+    _hand_over(bound, server, tls)
+    return address
+
+
+@contextmanager
+def _for_the_group() -> Iterator[None]:
+    """Make sockets of mode 0660 from their first moment; folders would lack what opens them."""
+    before = os.umask(0o117)
+    try:
+        yield
     finally:
         os.umask(before)
-    return address
 
 
 def _bound(path: Path) -> socket.socket:
     bound = socket.socket(socket.AF_UNIX)
     try:
-        bound.bind(str(path))
+        with _for_the_group():
+            bound.bind(str(path))
     except OSError:
         bound.close()
         raise
     return bound
+
+
+def _hand_over(bound: socket.socket, server: TakesSockets, tls: Renewed) -> None:
+    try:
+        server.add_tls_port(bound, tls)
+    except BaseException:
+        bound.close()
+        raise
 
 
 def clear_socket(path: Path, setting: str) -> None:

@@ -152,13 +152,20 @@ async def test_a_server_without_tls_is_told_from_one_that_is_away(tmp_path: Path
     assert handshake_fault(await ask(address, pems(Authority(tmp_path).ca))) == ""
 
 
+def modes(folder: Path, pattern: str) -> list[int]:
+    """Return the modes of what a folder has."""
+    return [stat.S_IMODE(each.stat().st_mode) for each in folder.glob(pattern)]
+
+
 async def test_a_unix_socket_has_tls_too(
-    transport: Transport, authority: Authority, tmp_path: Path
+    transport: Transport, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     path = tmp_path / "pdp.sock"
     shown = authority.issue("server", "pdp.test")
     async with secured(transport, shown, None, None, f"unix:{path}") as address:
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        assert modes(tmp_path, "pdp-tls-*") == [0o700] * (transport == "native")
         assert await ask(address, pems(authority.ca), server_name="pdp.test") == "ok"
         assert (await ask(address, None)).startswith("UNAVAILABLE")
 
