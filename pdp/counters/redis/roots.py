@@ -289,6 +289,7 @@ class Roots:
             lane.floor = 0
             answered = await lane.call([asks.beat(self.history.spool_id)], self._time())
             if answered.epoch is not None:
+                self._expect(answered, answered.epoch)
                 return int(answered.answers[0] or 0), answered.epoch
             if not await self._open(lane):
                 await asyncio.sleep(_LOOK_INTERVAL)
@@ -298,6 +299,8 @@ class Roots:
         """Fill a root that Redis knows nothing of from the ledger; False if another does."""
         epoch = secrets.token_hex(8)
         began = await lane.call([asks.begin(epoch)], self._time())
+        if failure := answers.failure_of(began.answers[0]):
+            raise Away(f"Redis failed: {failure}")
         if not began.answers[0]:
             return False
         snapshot = await self._ledger.snapshot(lane.root)

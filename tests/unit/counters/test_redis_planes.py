@@ -232,3 +232,8 @@ async def test_trouble_that_lasts_is_logged_once_and_then_once_a_minute(fleet: F
         client.delete(spools)
         client.set(spools, "no hash")
         assert await tend_for(30) == [], "it comes and goes"
+
+        another = fleet.plane("spool2")
+        with pytest.raises(Away, match=r"Redis failed: .*WRONGTYPE"):
+            await another.roots.join(another.roots.lane("root"))
+        client.delete(spools)
