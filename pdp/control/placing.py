@@ -158,20 +158,24 @@ async def _by_scope(
 async def warnings_of_place(
     connection: AsyncConnection, actor: Actor, row: store.KeyRow, now: int
 ) -> list[str]:
-    """Return what to tell of a new key of a team whose limits do not bind it, if anything."""
+    """Return what to tell of a new key of a team that does not bind it, or is suspended."""
     if not row.team_id or row.key_type not in ("user", "application"):
         return []
     if not actor.operator and actor.key_type not in ("organization", "team"):
         return []  # Nobody learns what there is beyond their reach.
     where = (connection, row.organization_id, row.team_id)
-    if await store.team_key(*where, now) is not None or not await store.had_team_key(*where):
+    team = await store.team_key(*where, now)
+    if team is not None and team.status == "suspended" and row.parent_key_id == team.id:
+        what = named(team.name, team.id)
+        return [f"{what} is suspended: this key is denied until that one is resumed"]
+    if team is not None or not await store.had_team_key(*where):
         return []
     above = await store.chain(connection, row.parent_key_id or "", "parent_key_id")
     found = await store.get_keys(connection, above)
     if any(each.team_id == row.team_id for each in found.values()):
         return []
     return [
-        f"team {shown(row.team_id)} has no team-level key that is active: no limit of the team "
+        f"team {shown(row.team_id)} has no team-level key that lives: no limit of the team "
         "binds this key"
     ]
 

@@ -250,14 +250,17 @@ async def had_team_key(connection: AsyncConnection, organization_id: str, team_i
 async def team_key(
     connection: AsyncConnection, organization_id: str, team_id: str, now: int
 ) -> KeyRow | None:
-    """Return the oldest live team-level key of a team."""
+    """Return the oldest live team-level key of a team: one that is suspended if need be.
+
+    Else to suspend a team would be to let its next keys out of it.
+    """
     query = (
         _team_keys(organization_id, team_id)
         .where(
-            api_keys.c.status == "active",
+            api_keys.c.status != "revoked",
             sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now),
         )
-        .order_by(api_keys.c.created_at, api_keys.c.id)
+        .order_by(api_keys.c.status != "active", api_keys.c.created_at, api_keys.c.id)
         .limit(1)
     )
     row = (await connection.execute(query)).mappings().one_or_none()

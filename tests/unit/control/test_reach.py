@@ -269,18 +269,28 @@ async def test_ids_of_another_organization_are_faults_of_the_body(desk: Desk) ->
     assert [problem.location for problem in caught.value.problems] == ["organization_id"]
 
 
-@pytest.mark.parametrize("end", ["suspend", "revoke", "expire"])
+async def test_a_suspended_team_keeps_its_next_key(desk: Desk) -> None:
+    team = await desk.create(key_type="team", team_id="a", name="Team A")
+    await desk.keys.suspend(desk.actor, team["id"], desk.now)
+    made = await desk.create(team_id="a")
+    assert made["parent_key_id"] == team["id"]
+    assert made["warnings"] == [
+        f"key `Team A` ({team['id']}) is suspended: this key is denied until that one is resumed"
+    ]
+    active = await desk.create(key_type="team", team_id="a")
+    assert (await desk.create(team_id="a"))["parent_key_id"] == active["id"]
+
+
+@pytest.mark.parametrize("end", ["revoke", "expire"])
 async def test_a_key_of_a_team_without_a_live_key_of_its_own_is_told_so(
     desk: Desk, end: str
 ) -> None:
-    told = "team `a` has no team-level key that is active: no limit of the team binds this key"
+    told = "team `a` has no team-level key that lives: no limit of the team binds this key"
     first = await desk.create(team_id="a")
     team = await desk.create(key_type="team", team_id="a")
     below = await desk.create(team_id="a")
     if end == "revoke":
         await desk.keys.revoke(desk.actor, team["id"], desk.now, cascade=False)
-    elif end == "suspend":
-        await desk.keys.suspend(desk.actor, team["id"], desk.now)
     else:
         past = {"expires_at": "2026-01-01T00:00:00Z"}
         await desk.keys.update(desk.actor, team["id"], past, desk.now)
