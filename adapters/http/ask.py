@@ -53,6 +53,12 @@ class Ask(Struct, frozen=True, gc=False):
     force_usage: bool = False
 
 
+_NOT_OPEN: Final = (
+    "this method and path are not open here: use one that is, such as "
+    "`POST /v1/chat/completions` or `GET /v1/models`, spelled exactly"
+)
+
+
 class Refusal(Struct, frozen=True):
     """A request that is denied before any key is looked at. `param` names a body field."""
 
@@ -69,8 +75,7 @@ def ask_of(http: HttpRequest, options: HttpOptions) -> Ask | Refusal:
     path, _, query = http.path.partition("?")
     route = find_route(http.method, path)
     if route is None:
-        message = "this method and path are not open here: spell a listed route exactly"
-        return Refusal("route_not_allowed", message, request_id)
+        return Refusal("route_not_allowed", _NOT_OPEN, request_id)
     try:
         api_key = api_key_of(headers, query)
     except BadCredentials as error:

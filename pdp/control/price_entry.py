@@ -45,7 +45,9 @@ def parse_entry(body: Any, begins: int | None = None) -> Entry:
     refuse_unknown(body, FIELDS, "", problems)
     for name in ("provider", "model"):
         value = body.get(name)
-        if not isinstance(value, str) or not is_model_name(value):
+        if value is None:
+            problems.add(name, "is required: name it as requests do")
+        elif not isinstance(value, str) or not is_model_name(value):
             problems.add(name, "not a name: printable ASCII without spaces, up to 256 characters")
     if isinstance(body.get("provider"), str) and is_pattern(body["provider"]):
         problems.add("provider", "not one provider: only `model` may have `*` and `?`")

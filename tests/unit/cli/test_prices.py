@@ -65,3 +65,8 @@ def test_a_file_says_what_options_do_not(pdp: Pdp) -> None:
 )
 def test_a_fault_is_told_in_a_line(pdp: Pdp, words: tuple[str, ...], fault: str) -> None:
     assert fault in pdp("prices", *words).refusal()
+
+
+def test_a_price_without_a_model_says_that_it_needs_one(pdp: Pdp, root: dict[str, str]) -> None:
+    done = pdp("prices", "set", "openai", "--per-request", "1")
+    assert done.refusal() == "pdp: model: is required: name it as requests do"
