@@ -25,7 +25,7 @@ def load_pepper(settings: Settings) -> bytes:
     Raises `StartRefused`, naming what is missing or wrong.
     """
     if settings.key_pepper is not None:
-        return pepper_of(settings.key_pepper.get_secret_value())
+        return pepper_of(settings.key_pepper.reveal())
     check_has_own(settings)
     return pepper_of(_read(pepper_file(settings)))
 

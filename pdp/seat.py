@@ -7,6 +7,7 @@ a log file one reader, a spool one writer.
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pdp.settings import Settings
 
@@ -26,12 +27,11 @@ class Seat(Struct, frozen=True):
         """Return the settings of all as they are for this one."""
         if self.number == 1:
             return shared
-        return shared.model_copy(
-            update={
-                "grpc_listen": self._own(shared.grpc_listen),
-                "nginx_listen": self._own(shared.nginx_listen),
-                "nginx_usage_file": None,
-            }
+        return replace(
+            shared,
+            grpc_listen=self._own(shared.grpc_listen),
+            nginx_listen=self._own(shared.nginx_listen),
+            nginx_usage_file=None,
         )
 
     def spool_dir(self, settings: Settings) -> Path:

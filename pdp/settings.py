@@ -1,98 +1,55 @@
 """Settings: from the environment, prefix `PDP_`. The one place that says what there is."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Final, Literal, get_args, get_origin, get_type_hints
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from msgspec import Struct
 
-from pdp.counters.redis.address import parse_address
 from pdp.errors import StartRefused
+from pdp.hidden import Hidden
 from pdp.options import Options
 from pdp.secret import MIN_PEPPER
+from pdp.setting_text import (
+    Choice,
+    PathOf,
+    Reader,
+    Seconds,
+    Secret,
+    Whole,
+    address,
+    filled,
+    redis_server,
+    switch,
+    udp_address,
+)
 from pdp.spool.room import MAX_BYTES
 
-PREFIX = "PDP_"
+PREFIX: Final = "PDP_"
+_MONTH: Final = 30 * 86400
+
+Address = Annotated[str, address]
+File = Annotated[Path | None, PathOf("file")]
+Name = Annotated[str | None, filled]
+Hops = Annotated[int, Whole(0, 32)]
 
 
-def _address(text: str) -> str:
-    if text.startswith("unix:"):
-        if len(text) == len("unix:"):
-            raise ValueError("use `unix:/path`")
-        return text
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError("use `host:port` or `unix:/path`")
-    return text
+class Settings(Struct, frozen=True, kw_only=True):
+    """Every setting, with its default. Durations in seconds unless the name says otherwise.
 
+    Each says beside its type how its text is read; of a `Literal` that is clear.
+    """
 
-def _udp_address(text: str) -> str:
-    if text == "off":
-        return text
-    if text.startswith("unix:"):  # Of ten lines four get lost there.
-        raise ValueError("use `host:port`, or `off`")
-    return _address(text)
-
-
-def _folder(path: object) -> object:
-    """An empty name would be the working directory, whatever that is."""
-    if isinstance(path, str) and not path.strip():
-        raise ValueError("is empty: name a folder, or unset it")
-    return path
-
-
-def _file(path: object) -> object:
-    """An empty name would be the working directory."""
-    if isinstance(path, str) and not path.strip():
-        raise ValueError("is empty: name a file, or unset it")
-    return path
-
-
-def _pepper(secret: SecretStr) -> SecretStr:
-    if len(secret.get_secret_value()) < MIN_PEPPER:
-        raise ValueError(f"use {MIN_PEPPER} characters or more")
-    return secret
-
-
-def _redis(url: SecretStr) -> SecretStr:
-    parse_address(url.get_secret_value())
-    return url
-
-
-def _number(text: object) -> object:
-    """A Literal of numbers takes no text, and the environment has nothing else."""
-    return int(text) if isinstance(text, str) and text.isdecimal() else text
-
-
-def _token(secret: SecretStr) -> SecretStr:
-    if len(secret.get_secret_value()) < MIN_TOKEN:
-        raise ValueError(f"use {MIN_TOKEN} characters or more, or unset it")
-    return secret
-
-
-MIN_TOKEN = 16
-MOST_SECONDS = 30 * 86400
-
-Address = Annotated[str, AfterValidator(_address)]
-File = Annotated[Path, BeforeValidator(_file)]
-Seconds = Annotated[float, Field(le=MOST_SECONDS, allow_inf_nan=False)]
-
-
-class Settings(BaseSettings):
-    """Every setting, with its default. Durations in seconds unless the name says otherwise."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
-
-    data_dir: Annotated[Path, BeforeValidator(_folder)] = Path("pdp-data")
+    data_dir: Annotated[Path, PathOf("folder")] = Path("pdp-data")
     """Database, spool, pepper and sockets."""
-    database_url: SecretStr | None = None
+    database_url: Annotated[Hidden | None, Secret()] = None
     """Of SQLite or PostgreSQL; default: SQLite in the data dir. May have a password in it."""
-    redis_url: Annotated[SecretStr, AfterValidator(_redis)] | None = None
+    redis_url: Annotated[Hidden | None, redis_server] = None
     """Counters in Redis (pdp/counters/redis/address.py has the forms); unset: in memory."""
-    redis_deadline: Seconds = Field(default=0.05, ge=0.001)
+    redis_deadline: Annotated[float, Seconds(0.001, _MONTH)] = 0.05
     """How long a call of Redis may take before it counts as away."""
-    redis_connections: int = Field(default=64, ge=1, le=10_000)
+    redis_connections: Annotated[int, Whole(1, 10_000)] = 64
     on_backend_error: Literal["deny", "allow"] = "deny"
     """What budgets and quotas do without Redis that do not say so themselves."""
     reconcile: Literal["check", "correct"] = "check"
@@ -100,70 +57,70 @@ class Settings(BaseSettings):
     grpc_listen: Address = "127.0.0.1:9191"
     http_listen: Address = "127.0.0.1:8080"
     nginx_listen: Address = "127.0.0.1:9292"
-    nginx_max_body: int = Field(default=8_388_608, ge=1024, le=134_217_728)
+    nginx_max_body: Annotated[int, Whole(1024, 134_217_728)] = 8_388_608
     """Bytes of a request's body that NGINX may pass; a longer one is refused."""
-    nginx_usage_listen: Annotated[str, AfterValidator(_udp_address)] = "127.0.0.1:9292"
+    nginx_usage_listen: Annotated[str, udp_address] = "127.0.0.1:9292"
     """UDP: where NGINX sends its usage lines; `off`: nowhere."""
-    nginx_usage_file: File | None = None
+    nginx_usage_file: File = None
     """The file that NGINX writes its usage lines to, which is followed; unset: none."""
-    nginx_usage_trust_network: bool = False
+    nginx_usage_trust_network: Annotated[bool, switch] = False
     """Take usage lines off loopback, where whoever knows a reservation can settle it."""
     ops_listen: Address = "0.0.0.0:9464"
-    control_listen: Address | None = None
+    control_listen: Annotated[str | None, address] = None
     """Where the planes meet; default: `control.sock` in the data dir."""
-    control_url: Address | None = None
+    control_url: Annotated[str | None, address] = None
     """Where a data plane of its own finds the control plane."""
-    key_pepper: Annotated[SecretStr, AfterValidator(_pepper)] | None = None
+    key_pepper: Annotated[Hidden | None, Secret(MIN_PEPPER)] = None
     """Keys the hashes of API keys; the same on every plane."""
-    caller_token: Annotated[SecretStr, AfterValidator(_token)] | None = None
+    caller_token: Annotated[Hidden | None, Secret(16, ", or unset it")] = None
     """What callers of Check and Report, and NGINX, must present off loopback."""
-    tls_cert: File | None = None
+    tls_cert: File = None
     """PEM: the gRPC port's certificate, with those that lead to its CA; unset: plaintext."""
-    tls_key: File | None = None
-    tls_client_ca: File | None = None
+    tls_key: File = None
+    tls_client_ca: File = None
     """PEM: callers of the gRPC port must show a certificate of one of these, and no token."""
-    control_tls_cert: File | None = None
+    control_tls_cert: File = None
     """PEM: what this plane shows the other; with the key and the CA, or none of the three."""
-    control_tls_key: File | None = None
-    control_tls_ca: File | None = None
+    control_tls_key: File = None
+    control_tls_ca: File = None
     """PEM: whose certificates the other plane may show."""
-    control_tls_name: Annotated[str, Field(min_length=1)] | None = None
+    control_tls_name: Name = None
     """The name in the control plane's certificate; default: the host of `control_url`."""
-    check_tls_ca: File | None = None
+    check_tls_ca: File = None
     """PEM: whom `pdp check` believes, over TLS; unset: it speaks plaintext."""
-    check_tls_cert: File | None = None
+    check_tls_cert: File = None
     """PEM: what it shows, with its key."""
-    check_tls_key: File | None = None
-    check_tls_name: Annotated[str, Field(min_length=1)] | None = None
-    workers: int = Field(default=1, ge=1, le=64)
-    max_staleness: Seconds = Field(default=600, ge=0)
+    check_tls_key: File = None
+    check_tls_name: Name = None
+    workers: Annotated[int, Whole(1, 64)] = 1
+    max_staleness: Annotated[float, Seconds(0, _MONTH)] = 600
     """How long cached keys are served without the control plane."""
-    budget_status: Annotated[Literal[403, 402, 429], BeforeValidator(_number)] = 403
-    trusted_hops: int = Field(default=0, ge=0, le=32)
+    budget_status: Literal[403, 402, 429] = 403
+    trusted_hops: Hops = 0
     """How many proxies in front of Envoy or NGINX append to X-Forwarded-For."""
-    http_trusted_hops: int = Field(default=0, ge=0, le=32)
+    http_trusted_hops: Hops = 0
     """How many proxies in front of the admin API append to X-Forwarded-For."""
-    default_output_tokens: int = Field(default=4096, ge=0, le=10_000_000)
+    default_output_tokens: Annotated[int, Whole(0, 10_000_000)] = 4096
     estimate: Literal["normal", "strict"] = "normal"
     """Prompt tokens of a body: a quarter of its bytes, or all of them."""
-    hold_ttl: Seconds = Field(default=600, ge=1)
+    hold_ttl: Annotated[float, Seconds(1, _MONTH)] = 600
     unreported: Literal["full", "input", "zero"] = "full"
     """What a hold is charged when nobody reports its usage."""
     unknown_price: Literal["deny", "allow"] = "deny"
-    prices_file: File | None = None
+    prices_file: File = None
     """JSON with prices that go before the built-in ones."""
-    audit_retention_days: int | None = Field(default=None, ge=1, le=36_500)
+    audit_retention_days: Annotated[int | None, Whole(1, 36_500)] = None
     """Entries of the audit log older than this are deleted; unset: all are kept."""
-    spool_max_bytes: int = Field(default=MAX_BYTES, ge=1 << 20)
+    spool_max_bytes: Annotated[int, Whole(1 << 20)] = MAX_BYTES
     """What the spool may take of the disk while the ledger is away (docs/durability.md)."""
-    key_cache_size: int = Field(default=100_000, ge=1)
+    key_cache_size: Annotated[int, Whole(1)] = 100_000
     grpc_transport: Literal["auto", "native", "grpcio"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
     def is_embedded(self) -> bool:
         """Whether the database is a file of this machine, and so the pepper may be one, too."""
-        return not self.database_url or self.database_url.get_secret_value().startswith("sqlite")
+        return not self.database_url or self.database_url.reveal().startswith("sqlite")
 
     @property
     def control_address(self) -> str:
@@ -178,35 +135,32 @@ class Settings(BaseSettings):
 
 def load_settings() -> Settings:
     """Read the environment. Raises `StartRefused` with one line that names the wrong setting."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = f"{PREFIX}{str(first['loc'][0]).upper()}"
-        raise StartRefused(
-            f"{name}: {_fault(first['type'], first['msg'], first.get('ctx', {}))}"
-        ) from None
+    return read_settings(os.environ)
 
 
-_FAULTS = {
-    "int_parsing": "use a whole number",
-    "int_from_float": "use a whole number",
-    "float_parsing": "use a number",
-    "finite_number": "use a number",
-    "bool_parsing": "use `true` or `false`",
-    "greater_than_equal": "use {ge} or more",
-    "less_than_equal": "use {le} or less",
-    "literal_error": "use {expected}",
-    "string_too_short": "is empty: unset it, or give it a value",
-}
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Return the settings of an environment, whose names may be in lower case, too.
+
+    Raises `StartRefused` with one line that names the first that is wrong.
+    """
+    given = {name.upper(): text for name, text in environment.items()}
+    values: dict[str, object] = {}
+    for field, hint in get_type_hints(Settings, include_extras=True).items():
+        variable = f"{PREFIX}{field.upper()}"
+        if variable in given:
+            try:
+                values[field] = _reader_of(hint)(given[variable])
+            except ValueError as error:
+                message = str(error)  # A library's own begins like a sentence.
+                raise StartRefused(f"{variable}: {message[:1].lower()}{message[1:]}") from None
+    return Settings(**values)  # type: ignore[arg-type]  # Each is what its reader makes.
 
 
-def _fault(kind: str, message: str, context: dict[str, Any]) -> str:
-    """Return what is wrong, and what to do, in our words where we have some."""
-    if kind in _FAULTS:
-        return _FAULTS[kind].format(**context).replace("'", "`")
-    message = message.removeprefix("Value error, ")
-    return f"{message[:1].lower()}{message[1:]}"
+def _reader_of(hint: object) -> Reader:
+    if get_origin(hint) is Literal:
+        return Choice(get_args(hint))
+    reader: Reader = hint.__metadata__[0]  # type: ignore[attr-defined]
+    return reader
 
 
 def engine_options(settings: Settings) -> Options:
@@ -223,5 +177,5 @@ def engine_options(settings: Settings) -> Options:
 
 def unknown_settings() -> list[str]:
     """Return the `PDP_` variables that mean nothing here: probably misspelt."""
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.__struct_fields__}
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)

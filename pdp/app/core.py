@@ -120,4 +120,4 @@ def _line_of(settings: Settings, tls: Renewed | None) -> tuple[ControlClient, Ke
 def _place_of(settings: Settings) -> str:
     """Return the Redis of the counters, without credentials; empty: they are in memory."""
     url = settings.redis_url
-    return "" if url is None else parse_address(url.get_secret_value()).place
+    return "" if url is None else parse_address(url.reveal()).place

@@ -198,7 +198,7 @@ def _grpc_token(settings: Settings) -> str | None:
     if settings.tls_client_ca is not None:
         return None
     if settings.caller_token is not None:
-        return settings.caller_token.get_secret_value()
+        return settings.caller_token.reveal()
     if is_local(settings.grpc_listen):
         return None
     raise StartRefused(
@@ -211,7 +211,7 @@ def _grpc_token(settings: Settings) -> str | None:
 def _nginx_token(settings: Settings) -> str | None:
     """Return what NGINX must present: nothing on loopback."""
     if settings.caller_token is not None:
-        return settings.caller_token.get_secret_value()
+        return settings.caller_token.reveal()
     if is_local(settings.nginx_listen):
         return None
     raise StartRefused(

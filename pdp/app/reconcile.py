@@ -41,7 +41,7 @@ async def line_of(settings: Settings) -> AsyncIterator[Line]:
     """Give a control plane's line to Redis."""
     assert settings.redis_url is not None
     line = Line(
-        parse_address(settings.redis_url.get_secret_value()),
+        parse_address(settings.redis_url.reveal()),
         deadline=_DEADLINE,
         most_connections=_CONNECTIONS,
         stats=LineStats(),

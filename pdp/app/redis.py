@@ -79,7 +79,7 @@ def _roots_on(
     return Roots(
         owner=journal.spool_id,
         line=Line(
-            parse_address(settings.redis_url.get_secret_value()),
+            parse_address(settings.redis_url.reveal()),
             deadline=settings.redis_deadline,
             most_connections=settings.redis_connections,
             stats=stats,

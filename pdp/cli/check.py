@@ -127,7 +127,7 @@ async def _ask(request: "CheckRequest", dial: Dial) -> "CheckResponse":
     settings = load_settings()
     address = dial.address(settings)
     token = settings.caller_token
-    told = [("authorization", f"Bearer {token.get_secret_value()}")] if token else []
+    told = [("authorization", f"Bearer {token.reveal()}")] if token else []
     try:
         async with asyncio.timeout(_TIMEOUT + 1), dial.open(settings) as channel:
             stub = pb_grpc.PolicyDecisionServiceStub(channel)

@@ -6,10 +6,12 @@ import typer
 
 from pdp.settings import PREFIX, Settings
 
+_DEFAULTS: Final = Settings()
+
 
 def _setting(name: str, metavar: str, what: str, default: str = "") -> Any:
     """Return the option of a setting; `default` where it is no value, but in words."""
-    value = Settings.model_fields[name].default
+    value = getattr(_DEFAULTS, name)
     told = default or ("" if value is None else str(value))
     more = f"; default: {told}" if told else ""
     return typer.Option(

@@ -43,7 +43,7 @@ def open_database(settings: Settings, *, make: bool) -> Database:
     no database and it is not to be made.
     """
     if settings.database_url:
-        database = Database(settings.database_url.get_secret_value())
+        database = Database(settings.database_url.reveal())
     else:
         if make:
             make_data_dir(settings.data_dir)

@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from pdp.app.control import loops_of
@@ -15,6 +14,7 @@ from pdp.counters.redis import comparing
 from pdp.counters.redis.layout import PLANES
 from pdp.counters.redis.stats import LineStats
 from pdp.errors import Conflict, Unavailable
+from pdp.hidden import Hidden
 from pdp.reconcile.comparison import Pace
 from pdp.reconcile.reconciler import Outcome, never
 from pdp.reconcile.sums import Place, Sums
@@ -164,7 +164,7 @@ async def test_a_control_plane_tells_what_differs_and_changes_nothing(
     await till.ship()
     place = till.shift(till.root, "total", "spent", 5)
     before = till.counted(place, "spent")
-    settings = Settings(redis_url=SecretStr(till.server.local_url))
+    settings = Settings(redis_url=Hidden(till.server.local_url))
     loops = loops_of(settings, till.desk.database, Attendance())
     assert len(loops) == 2, "it compares, and looks for strangers"
     for loop in loops:
@@ -191,7 +191,7 @@ async def test_a_control_plane_corrects_what_stands_if_it_is_told_to(
     await till.ship()
     place = till.shift(till.root, "total", "spent", 5)
     before = till.counted(place, "spent")
-    settings = Settings(redis_url=SecretStr(till.server.local_url), reconcile="correct")
+    settings = Settings(redis_url=Hidden(till.server.local_url), reconcile="correct")
     with capture_logs() as logs:
         turns = Round(settings, till.desk.database)
         await turns.check()
@@ -221,7 +221,7 @@ async def test_where_redis_goes_away_it_is_not_asked_for_each_organization(
         till.server.freeze()
         return False
 
-    settings = Settings(redis_url=SecretStr(till.server.local_url))
+    settings = Settings(redis_url=Hidden(till.server.local_url))
     try:
         outcomes = await reconcile(settings, till.desk.database, freeze)
         assert [each.state for each in outcomes] == ["compared", *["not compared"] * 5]
@@ -241,7 +241,7 @@ async def test_a_data_plane_that_redis_does_not_hear_of_is_told_once(redis: Redi
     attendance = Attendance()
     for name in ("heard", "apart"):
         await attendance.enter(name, "single 127.0.0.1:6379/0")
-    settings = Settings(redis_url=SecretStr(redis.local_url))
+    settings = Settings(redis_url=Hidden(redis.local_url))
     strangers = Strangers(settings, attendance, lambda: NOON)
     with redis.client() as client, capture_logs() as logs:
         client.zadd(PLANES, {"heard": NOON // SECOND - 5})

@@ -1,5 +1,6 @@
 """`pdp serve` as its operator meets it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,19 @@ async def test_health_and_readiness_follow_the_control_plane_once(stack: Stack) 
     eventually(lambda: "plane died" in stack.log(), "the log says so")
 
 
-def test_reflection_describes_the_service(stack: Stack) -> None:
+def _libraries(pid: int) -> set[str]:
+    """Return the installed packages of which a process has loaded compiled code."""
+    maps = Path(f"/proc/{pid}/maps").read_text()
+    return set(re.findall(r"site-packages/([^/\s]+)/", maps))
+
+
+def test_it_describes_its_service_and_loads_what_a_plane_needs(stack: Stack) -> None:
     stack.start()
+    in_data, in_control = (_libraries(stack.child_pid(each)) for each in ("data", "control"))
+    assert {"msgspec", "grpc"} <= in_data & in_control
+    assert "sqlalchemy" in in_control
+    # Nothing of pydantic in the data plane: 10 MB. In the control plane prices come with it.
+    assert not in_data & {"sqlalchemy", "pydantic_core"}
     with grpc.insecure_channel(f"127.0.0.1:{stack.grpc_port}") as channel:
         database = ProtoReflectionDescriptorDatabase(channel)
         assert "pdp.v1.PolicyDecisionService" in database.get_services()

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from pdp.certificates import Pems, Renewed, TlsFiles, Use, line_files, load, port_files
@@ -195,7 +196,7 @@ def test_it_must_be_for_what_it_is_used_for(tmp_path: Path, use: Use, other: Use
     ],
 )
 def test_half_of_it_is_refused(given: tuple[str, ...], missing: str) -> None:
-    settings = Settings.model_validate(dict.fromkeys(given, Path("x.pem")))
+    settings = replace(Settings(), **dict.fromkeys(given, Path("x.pem")))
     look = line_files if missing.startswith("PDP_CONTROL") else lambda found, _: port_files(found)
     with pytest.raises(StartRefused) as refused:
         look(settings, "server")

@@ -31,10 +31,10 @@ def settings_on(page: str) -> dict[str, str]:
 
 def test_the_page_of_settings_has_all_of_them_with_their_defaults() -> None:
     page = settings_on("docs/settings.md")
-    fields = {f"{PREFIX}{name.upper()}": each for name, each in Settings.model_fields.items()}
+    fields = {f"{PREFIX}{name.upper()}": name for name in Settings.__struct_fields__}
     assert page.keys() == fields.keys()
     for name, default in page.items():
-        value = fields[name].default
+        value = getattr(Settings(), fields[name])
         if value is None:
             assert not default.startswith("`") or " " in default, f"{name} has no default"
         else:

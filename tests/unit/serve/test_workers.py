@@ -5,12 +5,13 @@ import socket
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client.core import CounterMetricFamily, Metric
-from pydantic import SecretStr
 
 from pdp.app.workers import Workers, needed, ports_claimed
 from pdp.cli.serve import Planes, check_settings
 from pdp.errors import StartRefused
+from pdp.hidden import Hidden
 from pdp.seat import Seat, further_spools, spool_dirs
 from pdp.serve.http import listen
 from pdp.serve.supervisor import Child
@@ -25,7 +26,7 @@ def settings_of(tmp_path: Path, **others: object) -> Settings:
         nginx_listen=f"127.0.0.1:{free_port()}",
         nginx_usage_listen=f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}",
     )
-    return made.model_copy(update=others)
+    return replace(made, **others)
 
 
 def test_each_has_its_own_of_what_cannot_be_shared(tmp_path: Path) -> None:
@@ -126,9 +127,9 @@ async def test_counters_do_not_fall_for_two_who_ask_at_once(
 
 @pytest.mark.parametrize("plane", [Planes.ALL, Planes.DATA])
 def test_without_redis_there_is_one(tmp_path: Path, plane: Planes) -> None:
-    url, control = SecretStr("redis://redis.example"), "127.0.0.1:9300"
-    two = settings_of(tmp_path, workers=2, control_url=control, key_pepper=SecretStr("p" * 32))
+    url, control = Hidden("redis://redis.example"), "127.0.0.1:9300"
+    two = settings_of(tmp_path, workers=2, control_url=control, key_pepper=Hidden("p" * 32))
     with pytest.raises(StartRefused, match=r"^PDP_WORKERS: .* needs PDP_REDIS_URL"):
         check_settings(two, plane)
     check_settings(two, Planes.CONTROL)
-    check_settings(two.model_copy(update={"redis_url": url}), plane)
+    check_settings(replace(two, redis_url=url), plane)

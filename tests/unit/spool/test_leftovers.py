@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from pdp.app.leftovers import ship_rest
@@ -13,6 +12,7 @@ from pdp.app.redis import count_rest
 from pdp.counters.redis.layout import ROOTS
 from pdp.data.control import ControlClient
 from pdp.errors import Unavailable
+from pdp.hidden import Hidden
 from pdp.settings import Settings
 from pdp.spool.journal import Journal
 from tests.counting import Plane
@@ -66,7 +66,7 @@ async def test_what_redis_has_not_counted_of_it_is_counted_once(
     plane = Plane(redis.local_url)
     await plane.roots.join(plane.roots.lane("root"))
     await plane.line.count_planes("left", 1, 10)
-    settings = Settings(data_dir=tmp_path, redis_url=SecretStr(redis.local_url))
+    settings = Settings(data_dir=tmp_path, redis_url=Hidden(redis.local_url))
     directory, control = spool_of(tmp_path, 5), ControlClient("unix:/nowhere", "")
     for _ in range(2):
         async with asyncio.timeout(60):
@@ -88,7 +88,7 @@ async def test_it_is_counted_also_while_redis_is_being_filled_anew(
     await plane.roots.join(plane.roots.lane("root"))
     with redis.client() as client:
         client.delete(ROOTS)  # It is added when all is there.
-    settings = Settings(data_dir=tmp_path, redis_url=SecretStr(redis.local_url))
+    settings = Settings(data_dir=tmp_path, redis_url=Hidden(redis.local_url))
     directory, control = spool_of(tmp_path, 5), ControlClient("unix:/nowhere", "")
     async with asyncio.timeout(60):
         await ship_rest(directory, Ledger(following=5), partial(count_rest, settings, control))
