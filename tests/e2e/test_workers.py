@@ -51,6 +51,7 @@ class Hosts(NamedTuple):
 
 @pytest.fixture(scope="module")
 def hosts(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    redis.flush()  # What other tests hold there would run out here, and be shipped.
     folder = tmp_path_factory.mktemp("workers")
     shared = {"PDP_REDIS_URL": redis.url, "PDP_REDIS_DEADLINE": "0.5"}
     with planes_apart(folder, PDP_WORKERS="2", **shared) as planes:
