@@ -1,7 +1,7 @@
 """How the text of a setting is read. Readers raise `ValueError` with what is wrong with it.
 
 By hand: the library that did it took 0.1 s of each start and 10 MB of the data plane
-(docs/adr/0036-settings-are-read-by-hand.md).
+(docs/adr/0038-settings-are-read-by-hand.md).
 """
 
 import math

@@ -1,7 +1,7 @@
 """The data plane's parts, made and joined."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 
@@ -9,7 +9,6 @@ import grpc
 import structlog
 from grpc_health.v1._async import HealthServicer
 from prometheus_client import CollectorRegistry
-from prometheus_client.registry import Collector
 
 from adapters.envoy.service import register as register_envoy
 from adapters.http.ask import HttpOptions
@@ -73,17 +72,13 @@ def join_data_plane(settings: Settings, seat: Seat = ALONE) -> data_plane.Parts:
     metered = MeteredServer(server, token)
     health = _add_services(metered, settings, core)
     data_plane.add_reflection(server)
-    asked = _nginx_service(settings, core)
-    nginx = _nginx_server(settings, asked, shared=seat.is_shared)
+    asked, nginx = _nginx_of(settings, core, shared=seat.is_shared)
     inflows = nginx_inflows(settings, core.engine, core.sink.durable, shared=seat.is_shared)
     carried = carrier(settings.grpc_transport)
     sources = _sources_of(core, carried, metered.methods, asked, inflows)
-    certificates = CertificateCollector({"grpc": port, "control": line})
-    ops = _ops_of(settings, seat, [DataPlaneCollector(sources), certificates], core.watch)
-    spool = core.journal.spool_id
-    _log.info(
-        "data plane starting", grpc=address, nginx=nginx.address, ops=ops.address, spool=spool
-    )
+    ops = _ops_of(settings, seat, sources, {"grpc": port, "control": line}, core.watch)
+    told = {"grpc": address, "nginx": nginx.address, "ops": ops.address}
+    _log.info("data plane starting", **told, spool=core.journal.spool_id)
     return data_plane.Parts(
         server=server,
         nginx=nginx,
@@ -163,21 +158,22 @@ def _http_options(settings: Settings, adapter: str) -> HttpOptions:
     return HttpOptions(adapter, settings.trusted_hops, strict_estimate=strict)
 
 
-def _nginx_service(settings: Settings, core: Core) -> NginxService:
+def _nginx_of(settings: Settings, core: Core, *, shared: bool) -> tuple[NginxService, NginxServer]:
     options = _http_options(settings, "nginx")
     token = _nginx_token(settings)
-    return NginxService(core.engine, options, settings.default_output_tokens, core.load, token)
-
-
-def _nginx_server(settings: Settings, asked: NginxService, *, shared: bool) -> NginxServer:
+    asked = NginxService(core.engine, options, settings.default_output_tokens, core.load, token)
     bounds = Bounds(settings.nginx_max_body)
-    return NginxServer(settings.nginx_listen, asked, bounds, shared=shared)
+    return asked, NginxServer(settings.nginx_listen, asked, bounds, shared=shared)
 
 
 def _ops_of(
-    settings: Settings, seat: Seat, collectors: Sequence[Collector], watch: Watch
+    settings: Settings,
+    seat: Seat,
+    sources: Sources,
+    certificates: Mapping[str, Renewed | None],
+    watch: Watch,
 ) -> HttpServer | FiguresPort:
-    registry = registry_of(collectors)
+    registry = registry_of([DataPlaneCollector(sources), CertificateCollector(certificates)])
     if seat.is_shared:  # The supervisor has the port, and asks here.
         return FiguresPort(registry, seat.figures(settings))
 
