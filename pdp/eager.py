@@ -25,7 +25,7 @@ _TAKEN: Final = object()
 
 
 class Rest(Generator[Any, Any, T]):
-    """A coroutine that waits, and what it waits for.
+    """A coroutine that waits, and what it waits for: to be awaited, or made a task.
 
     Cancellation and exceptions reach the coroutine where it waits; so does the end of a
     rest that nobody awaits: what it has under `finally` is done.
@@ -46,7 +46,8 @@ class Rest(Generator[Any, Any, T]):
         return self._flow.send(value) if first is _TAKEN else first
 
     def throw(self, *error: Any) -> Any:
-        """Raise an exception where the coroutine waits."""
+        """Raise an exception where the coroutine waits: it waits for that no longer."""
+        self._first = _TAKEN
         return self._flow.throw(*error)
 
     def close(self) -> None:

@@ -37,7 +37,7 @@ class Abreast:
         if isinstance(rest, Rest):
             named = set(filter(None, names))
             self._names |= named
-            task = asyncio.create_task(_finish(rest))
+            task = asyncio.create_task(rest)
             self._tasks.add(task)
             task.add_done_callback(partial(self._ended, named))
 
@@ -49,7 +49,3 @@ class Abreast:
     def _ended(self, names: set[str], task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._names -= names
-
-
-async def _finish(rest: Rest[None]) -> None:
-    await rest

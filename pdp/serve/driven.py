@@ -13,7 +13,8 @@ class Driven(asyncio.Future[None]):
 
     To the library it is the call's task: it can be cancelled and waited for. As soon as the
     coroutine waits for anything but a slot, a task takes it over. `ended` is told when it is
-    over whether it was cancelled. What the coroutine raises is a defect, and is the loop's.
+    over whether it was cancelled. What the coroutine raises is a defect, and is the loop's:
+    who has filled the slot has others to wake.
     """
 
     def __init__(self, flow: Coroutine[Any, Any, None], ended: Callable[[bool], None]) -> None:
@@ -24,15 +25,16 @@ class Driven(asyncio.Future[None]):
 
     def start(self) -> None:
         """Run until it waits for the first time."""
-        self._step(self._flow.send, None)
+        self._go_on()
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel the coroutine where it waits; False if it is over."""
-        waits_for, self._waits_for = self._waits_for, None
+        waits_for = self._waits_for
         if isinstance(waits_for, Slot):
             waits_for.wake_with(None)
             waits_for.cancel(msg)
-            self._step(self._flow.throw, asyncio.CancelledError())
+            # The class: an exception that is held here would hold this frame by its traceback.
+            self._step(self._flow.throw, asyncio.CancelledError)
             return True
         return waits_for is not None and waits_for.cancel(msg)
 
@@ -40,12 +42,18 @@ class Driven(asyncio.Future[None]):
         self._step(self._flow.send, None)
 
     def _step(self, move: Callable[[Any], Any], what: Any) -> None:
+        self._waits_for = None
         try:
             waits_for = move(what)
         except StopIteration:
             self._over(is_cancelled=False)
         except asyncio.CancelledError:
             self._over(is_cancelled=True)
+        except BaseException as error:
+            self._over(is_cancelled=False)
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+            self.get_loop().call_exception_handler({"message": "a call failed", "exception": error})
         else:
             self._wait(waits_for)
 
@@ -54,20 +62,15 @@ class Driven(asyncio.Future[None]):
             waits_for.wake_with(self._go_on)
             self._waits_for = waits_for
             return
-        task = self._waits_for = asyncio.ensure_future(_finish(Rest(self._flow, waits_for)))
+        task = self._waits_for = self.get_loop().create_task(Rest(self._flow, waits_for))
         task.add_done_callback(self._task_over)
 
     def _task_over(self, task: asyncio.Task[None]) -> None:
         self._over(is_cancelled=task.cancelled())
 
     def _over(self, *, is_cancelled: bool) -> None:
-        self._waits_for = None
         if is_cancelled:
             super().cancel()
         else:
             self.set_result(None)
         self._ended(is_cancelled)
-
-
-async def _finish(rest: Rest[None]) -> None:
-    await rest

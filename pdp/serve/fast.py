@@ -7,7 +7,7 @@ and no other.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from functools import partial
 from time import perf_counter_ns
 from typing import Any
@@ -89,7 +89,7 @@ class FastServer(NativeServer):
             self._decided.append((call_id, answer, shortcut, start))
         else:
             work = self._later(call_id, answer, shortcut, start)
-            cancelled = partial(_cancelled, answer, shortcut, start)
+            cancelled = partial(shortcut.stats.done, "Canceled", start)
             self.spawn(call_id, method_id, details, work, cancelled)
         return True
 
@@ -138,12 +138,6 @@ class FastServer(NativeServer):
             task = asyncio.ensure_future(_undone(undone))
             self._undoing.add(task)
             task.add_done_callback(self._undoing.discard)
-
-
-def _cancelled(waiting: Awaitable[Answer], shortcut: Shortcut, start: int) -> None:
-    if isinstance(waiting, Coroutine):
-        waiting.close()  # It may not have begun.
-    shortcut.stats.done("Canceled", start)
 
 
 async def _undone(waiting: Awaitable[Any]) -> None:

@@ -23,6 +23,7 @@ _MARKS: Final = 3
 MOST_WAITING: Final = 5_000
 """Beyond this, what is asked would not be answered in time."""
 
+_UNREAD: Final = "what Redis has answered cannot be read: try again"
 
 _NUDGE: Final = 0.1
 """Seconds after which a task that goes on is cancelled again."""
@@ -127,7 +128,6 @@ class Lane:
         if len(self._running) < _MOST_CALLS:
             task = asyncio.create_task(self._run())
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
         return await slot
 
     async def call(self, ops: list[bytes], now: int, *, is_patient: bool = False) -> Answered:
@@ -160,8 +160,12 @@ class Lane:
         self._cancel(self._take_all())
 
     async def _run(self) -> None:
-        while self._waiting:
-            await self._send()
+        try:
+            while self._waiting:
+                await self._send()
+        finally:
+            # At once: who asks before the loop has told of the end would count on this one.
+            self._running.discard(asyncio.current_task())
 
     async def _send(self) -> None:
         batch = self._next_batch()
@@ -169,15 +173,22 @@ class Lane:
             return
         try:
             answered = await self.call([op for op, _, _ in batch], batch[0][1])
+            answers = list(zip(batch, answered.answers, strict=True))
         except Away as error:
             # Nor does anybody wait any longer who has waited for it: a deadline is one.
             self._fail([*batch, *self._take_all()], error, len(batch))
+            return
+        except Exception as error:
+            # A defect, and the loop's to tell: who waits needs an answer, and the next are sent.
+            self._fail(batch, Away(_UNREAD), len(batch))
+            told = {"message": "a call of Redis broke", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(told)
             return
         except BaseException:
             self._cancel(batch)
             raise
         with self._turn:
-            for (_, _, slot), answer in zip(batch, answered.answers, strict=True):
+            for (_, _, slot), answer in answers:
                 if not slot.done():
                     slot.set_result((answer, answered))
                     slot.awaken()

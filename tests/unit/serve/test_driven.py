@@ -1,6 +1,8 @@
 """A call that waits for slots goes on where they are filled, and ends as a task would."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Coroutine
 from typing import Any
 
@@ -128,3 +130,65 @@ async def test_whoever_cancels_the_slot_cancels_its_waiter(call: Call) -> None:
     slot.awaken()
     assert driven.cancelled()
     assert call.ended == [True]
+
+
+async def test_it_is_cancelled_before_its_task_has_begun(call: Call) -> None:
+    async def flow() -> None:
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)
+            call.seen.append("cleared")
+            raise
+
+    driven = call.run(flow())
+    driven.cancel()
+    await asyncio.wait((driven,))
+    assert (call.seen, call.ended) == (["cleared"], [True])
+
+
+async def test_one_that_clears_up_for_long_is_cancelled_again(call: Call) -> None:
+    async def flow() -> None:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            await asyncio.sleep(30)
+
+    driven = call.run(flow())
+    for _ in range(2):
+        await asyncio.sleep(0)
+        assert driven.cancel()
+    await asyncio.wait((driven,), timeout=20)
+    assert driven.cancelled()
+
+
+async def test_a_defect_of_one_is_not_met_by_who_has_others_to_wake(call: Call) -> None:
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    slot, why = Slot[str](), BaseException("a defect")
+
+    async def flow() -> None:
+        await slot
+        raise why
+
+    driven = call.run(flow())
+    fill(slot, "one")
+    assert [context["exception"] for context in told] == [why]
+    assert (driven.done(), call.ended) == (True, [False])
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_nothing_of_it_waits_for_the_collector(call: Call, is_cancelled: bool) -> None:
+    slot = Slot[str]()
+    driven = call.run(call.wait(slot))
+    gone = weakref.ref(driven)
+    gc.disable()
+    try:
+        if is_cancelled:
+            driven.cancel()
+        else:
+            fill(slot, "one")
+        del driven, slot
+        assert gone() is None
+    finally:
+        gc.enable()
