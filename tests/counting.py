@@ -1,6 +1,7 @@
 """Data planes' counters in Redis, without the rest of a data plane."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from pdp.counters.redis.address import parse_address
@@ -67,6 +68,7 @@ class Plane:
         is_lenient: bool = False,
         holds: Sequence[Hold] = (),
         rest: int = 0,
+        turn: AbstractContextManager[object] | None = None,
     ) -> None:
         self.books = books or Books()
         self.spool = self.books.spool(name)
@@ -92,6 +94,7 @@ class Plane:
             monotonic=lambda: self.ticks,
             hold_ttl=TTL,
             time=now or (lambda: 0),
+            turn=turn,
         )
         self.counters = RedisCounters(
             self.roots,

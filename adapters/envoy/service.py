@@ -17,7 +17,7 @@ from adapters.http.denial import denial_of
 from adapters.http.engine import Decider
 from adapters.http.reference import parse_reference, reference_of
 from pdp.model import Decision, Reported, Usage
-from pdp.serve.abreast import Abreast
+from pdp.serve.abreast import Abreast, Room
 from pdp.serve.load import OVERLOADED, Load
 from pdp.serve.logs import log_defect
 from pdp.serve.rpc import Answer, is_gone, settled
@@ -148,12 +148,13 @@ class AccessLog:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._room = Room()
 
     async def stream(
         self, messages: AsyncIterator[pb.StreamAccessLogsMessage], _context: Any
     ) -> pb.StreamAccessLogsResponse:
         """Report every entry; one that fails is logged, and the stream goes on."""
-        abreast = Abreast()
+        abreast = Abreast(self._room)
         async for message in messages:
             for index, entry in enumerate(message.http_logs.log_entry):
                 if index % _BREATH == _BREATH - 1:

@@ -1,7 +1,7 @@
 """PolicyDecisionService: protobuf in, `pdp.model` through, protobuf out."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
@@ -13,7 +13,7 @@ from msgspec.structs import astuple
 from pdp.engine import Engine
 from pdp.model import Decision, LimitStatus, Reported, Request, TokenDetails, Units, Usage
 from pdp.quota.money import parse_cost
-from pdp.serve.abreast import Abreast
+from pdp.serve.abreast import Abreast, Room
 from pdp.serve.load import OVERLOADED, Load
 from pdp.serve.logs import log_defect
 from pdp.serve.permission import permission
@@ -28,6 +28,8 @@ _MAX_USAGES = 10_000
 _BREATH = 100
 """Usages that are settled in one go; then a Check may come in between."""
 
+_BROKE = Reported("error", "unavailable", "the report failed: send it again")
+
 _STATUSES = ("success", "error", "denied", "cancelled")
 _SOURCES = ("", "provider", "estimated", "none")
 _SIZES = ("estimated_prompt_tokens", "max_output_tokens")
@@ -40,6 +42,7 @@ class DecisionService:
         self._engine = engine
         self._stats = stats
         self._load = load
+        self._room = Room()
 
     async def Check(  # noqa: N802
         self, request: pb.CheckRequest, context: Any
@@ -115,12 +118,12 @@ class DecisionService:
                 grpc.StatusCode.INVALID_ARGUMENT,
                 f"usages: {len(request.usages)} at once: send {_MAX_USAGES} or fewer",
             )
-        reported: dict[int, Reported] = {}
+        reported = [_BROKE] * len(request.usages)
 
         async def one(place: int, usage: pb.Usage) -> None:
             reported[place] = await self._report(usage)
 
-        abreast = Abreast()
+        abreast = Abreast(self._room)
         for place, usage in enumerate(request.usages):
             if place % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)
@@ -140,13 +143,12 @@ class DecisionService:
         except Exception as error:
             log_defect(_log, "report failed", error)
             self._stats.reported("error")
-            return Reported("error", "unavailable", "the report failed: send it again")
+            return _BROKE
 
 
-def _summed(usages: Sequence[pb.Usage], reported: Mapping[int, Reported]) -> pb.ReportResponse:
+def _summed(usages: Sequence[pb.Usage], reported: Sequence[Reported]) -> pb.ReportResponse:
     response = pb.ReportResponse()
-    for place, usage in enumerate(usages):
-        each = reported[place]
+    for usage, each in zip(usages, reported, strict=True):
         if each.result == "accepted":
             response.accepted += 1
         elif each.result == "duplicate":

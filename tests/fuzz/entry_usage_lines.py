@@ -71,6 +71,7 @@ def _message(datagram: bytes) -> bytes:
 
 async def _by_file(intake: Intake, pieces: list[bytes | int]) -> list[bytes]:
     """Let a file grow, and take what stands in it; return its lines."""
+    intake.end()  # In earnest it tries again.
     with TemporaryDirectory(dir=_MEMORY) as folder:
         path = Path(folder) / "usage.log"
         follower = Follower(path, None, lambda: 0.0)
@@ -86,9 +87,10 @@ async def _by_file(intake: Intake, pieces: list[bytes | int]) -> list[bytes]:
                     file.write(piece)
                 while lines := follower.read():
                     for line in lines:
-                        if not await intake.take_now(line):  # Later, in earnest.
-                            intake.channel.dropped += 1
+                        await intake.take(line)
         follower.close()
+    await intake.done()
+    intake.channel.dropped += intake.left
     *lines, rest = b"".join(each for each in pieces if isinstance(each, bytes)).split(b"\n")
     return [*lines, b""] if len(rest) > MAX_LINE else lines
 

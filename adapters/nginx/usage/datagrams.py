@@ -85,10 +85,12 @@ class Datagrams:
         for _ in range(self._most // _AT_ONCE):
             if not self._fetch():
                 break
-        await self._intake.give_up()
-        while self._queue and await self._intake.take_now(self._queue[0]):
+        self._intake.end()
+        while self._queue:
+            await self._intake.take(self._queue[0])
             self._pop()
-        self._intake.channel.dropped += len(self._queue)
+        await self._intake.done()
+        self._intake.channel.dropped += self._intake.left
         self._socket.close()
 
     def _fetch(self) -> bool:

@@ -11,7 +11,7 @@ import structlog
 from adapters.nginx.translate import usage_of
 from adapters.nginx.usage.channel import Channel, Complaint
 from pdp.model import Reported, Usage
-from pdp.serve.abreast import Abreast
+from pdp.serve.abreast import Abreast, Room
 from pdp.serve.logs import log_defect
 
 _log = structlog.get_logger(__name__)
@@ -32,13 +32,14 @@ class Engine(Protocol):
 
 
 class Intake:
-    """Takes the lines of one channel."""
+    """Takes the lines of one channel; `left` is how many could not be reported at the end."""
 
     def __init__(self, engine: Engine, channel: Channel) -> None:
         self._engine = engine
         self.channel = channel
         self._in_one_go = 0
-        self._abreast = Abreast()
+        self.left = 0
+        self._abreast = Abreast(Room())
         self._ending = asyncio.Event()
         self._malformed = Complaint(_log, "a line is no usage line: check the log format")
         self._refused = Complaint(_log, "usage not taken")
@@ -51,28 +52,30 @@ class Intake:
         self._malformed.say(channel=channel.name, malformed=channel.malformed)
 
     async def take(self, text: bytes) -> None:
-        """Report a line, beside the next ones where that takes a while; `done` waits for it."""
+        """Report a line, beside the next ones where that takes a while; `done` waits for it.
+
+        Who is cancelled while he waits here has not handed it over.
+        """
+        self._in_one_go += 1
+        if self._in_one_go % _BREATH == 0:
+            await asyncio.sleep(0)
         usage = self._read(text)
         if usage is not None:
             names = usage.reservation_id, usage.request_id
             await self._abreast.begin(partial(self._report_at_last, usage), *names)
-        self._in_one_go += 1
-        if self._in_one_go % _BREATH == 0:
-            await asyncio.sleep(0)
-
-    async def take_now(self, text: bytes) -> bool:
-        """Report a line; False if that cannot be done at the moment."""
-        usage = self._read(text)
-        return usage is None or await self._report(usage)
 
     async def done(self) -> None:
         """Wait until all lines are reported that were taken."""
         await self._abreast.done()
 
-    async def give_up(self) -> None:
-        """Wait as well, and try nothing again: what cannot be reported now is dropped."""
+    def end(self) -> None:
+        """Try nothing again from now on: what cannot be reported is `left`."""
         self._ending.set()
-        await self._abreast.done()
+
+    async def give_up(self) -> None:
+        """Break off what is not reported yet."""
+        self.end()
+        await self._abreast.break_off()
 
     def _read(self, text: bytes) -> Usage | None:
         try:
@@ -90,7 +93,7 @@ class Intake:
         """Report a usage; wait where that cannot be done at the moment."""
         while not await self._report(usage):
             if self._ending.is_set():
-                self.channel.dropped += 1
+                self.left += 1
                 return
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), _RETRY)

@@ -88,6 +88,7 @@ class Tail:
 
     async def finish(self) -> None:
         """Save how far lines were taken, and close everything. Call when `run` has ended."""
+        await self._intake.give_up()  # Those are read again: their place is not saved.
         if self._taken:
             await self._save()
         await self._in_thread(self._follower.close)

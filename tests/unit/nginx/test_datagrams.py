@@ -295,6 +295,18 @@ async def test_what_waits_in_vain_at_the_end_is_dropped() -> None:
     assert counts(port) == {"taken": 0, "malformed": 0, "dropped": 1}
 
 
+async def test_who_is_cancelled_before_a_line_is_taken_has_not_handed_it_over() -> None:
+    engine = Slow(failures=0)
+    intake = Intake(engine, Channel("udp"))
+    for _ in range(10):
+        taking = asyncio.create_task(intake.take(line()))
+        await asyncio.sleep(0)
+    assert not taking.done(), "every tenth lets others go first"
+    taking.cancel()
+    await asyncio.gather(taking, return_exceptions=True)
+    assert len(engine.reports) == intake.channel.taken == 9
+
+
 async def test_a_defect_costs_one_line_and_is_told_without_it() -> None:
     class Broken:
         def report(self, usage: Usage) -> Reported:

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from pdp.serve.abreast import Abreast
+from pdp.serve.abreast import Abreast, Room
 
 
 class Desk:
@@ -37,7 +37,7 @@ async def turns(count: int = 5) -> None:
 
 
 async def test_what_need_not_wait_is_done_at_once(desk: Desk) -> None:
-    abreast = Abreast(1)
+    abreast = Abreast(Room(), 1)
     for name in "abc":
         await abreast.begin(partial(desk.flow, name, waits=False), "same")
     assert desk.ended == ["a", "b", "c"]
@@ -45,7 +45,7 @@ async def test_what_need_not_wait_is_done_at_once(desk: Desk) -> None:
 
 
 async def test_what_waits_goes_side_by_side_as_far_as_there_is_room(desk: Desk) -> None:
-    abreast = Abreast(2)
+    abreast = Abreast(Room(), 2)
     await abreast.begin(lambda: desk.flow("a"), "", "a")
     await abreast.begin(lambda: desk.flow("b"), "", "b")
     third = asyncio.create_task(abreast.begin(lambda: desk.flow("c"), "", "c"))
@@ -64,7 +64,7 @@ async def test_what_waits_goes_side_by_side_as_far_as_there_is_room(desk: Desk) 
 
 
 async def test_those_of_one_name_are_done_one_after_another(desk: Desk) -> None:
-    abreast = Abreast()
+    abreast = Abreast(Room())
     await abreast.begin(lambda: desk.flow("a"), "res", "req")
     second = asyncio.create_task(abreast.begin(lambda: desk.flow("b"), "", "req"))
     await turns()
@@ -79,7 +79,7 @@ async def test_those_of_one_name_are_done_one_after_another(desk: Desk) -> None:
 
 
 async def test_whoever_gives_up_leaves_what_has_begun_to_its_end(desk: Desk) -> None:
-    abreast = Abreast(1)
+    abreast = Abreast(Room(), 1)
     await abreast.begin(lambda: desk.flow("a"))
     waiting = asyncio.create_task(abreast.begin(lambda: desk.flow("b")))
     await turns()
@@ -88,3 +88,32 @@ async def test_whoever_gives_up_leaves_what_has_begun_to_its_end(desk: Desk) -> 
     desk.end("a")
     await abreast.done()
     assert (desk.begun, desk.ended) == (["a"], ["a"])
+
+
+async def test_in_a_full_room_each_has_one_at_a_time(desk: Desk) -> None:
+    room = Room(2)
+    one, other = Abreast(room), Abreast(room)
+    await one.begin(lambda: desk.flow("a"))
+    await one.begin(lambda: desk.flow("b"))
+    third = asyncio.create_task(one.begin(lambda: desk.flow("c")))
+    await other.begin(lambda: desk.flow("d"))
+    await turns()
+    assert desk.begun == ["a", "b", "d"]
+    desk.end("a")
+    desk.end("d")
+    await third
+    assert desk.begun == ["a", "b", "d", "c"]
+    desk.end("b")
+    desk.end("c")
+    await one.done()
+    await other.done()
+    assert room.taken == 0
+
+
+async def test_what_is_broken_off_has_ended(desk: Desk) -> None:
+    room = Room()
+    abreast = Abreast(room)
+    for name in "ab":
+        await abreast.begin(partial(desk.flow, name))
+    await abreast.break_off()
+    assert (desk.begun, desk.ended, room.taken) == (["a", "b"], [], 0)
