@@ -4,8 +4,13 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import structlog
+
 from pdp.eager import Rest
+from pdp.serve.logs import log_defect
 from pdp.slot import Slot
+
+_log = structlog.get_logger(__name__)
 
 
 class Driven(asyncio.Future[None]):
@@ -13,8 +18,8 @@ class Driven(asyncio.Future[None]):
 
     To the library it is the call's task: it can be cancelled and waited for. As soon as the
     coroutine waits for anything but a slot, a task takes it over. `ended` is told when it is
-    over whether it was cancelled. What the coroutine raises is a defect, and is the loop's:
-    who has filled the slot has others to wake.
+    over whether it was cancelled. What the coroutine raises is a defect, and is logged: who has
+    filled the slot has others to wake.
     """
 
     def __init__(self, flow: Coroutine[Any, Any, None], ended: Callable[[bool], None]) -> None:
@@ -53,7 +58,7 @@ class Driven(asyncio.Future[None]):
             self._over(is_cancelled=False)
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
-            self.get_loop().call_exception_handler({"message": "a call failed", "exception": error})
+            log_defect(_log, "a call failed", error)
         else:
             self._wait(waits_for)
 

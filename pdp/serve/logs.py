@@ -46,7 +46,7 @@ def configure_logging(level: str, process: str, worker: int | None = None) -> No
         structlog.contextvars.bind_contextvars(worker=worker)
 
 
-def log_defect(log: Any, event: str, error: Exception) -> None:
+def log_defect(log: Any, event: str, error: BaseException) -> None:
     """Log an error that nobody foresaw: its type and place, no values.
 
     Its message may hold the request, and that an API key.
