@@ -9,8 +9,10 @@ from pathlib import Path
 class Relay:
     """Carries bytes from one unix socket to another."""
 
-    def __init__(self, path: Path, target: Path) -> None:
+    def __init__(self, path: Path, target: Path, *, late: float = 0.0) -> None:
+        """`late`: seconds that a new line takes until it carries."""
         self.path = path
+        self._late = late
         self._target = target
         self._lines: list[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = []
         self._carrying: list[asyncio.Task[None]] = []
@@ -45,6 +47,7 @@ class Relay:
         if self._cut:
             self._lines.append((writer, writer))
             return
+        await asyncio.sleep(self._late)  # A far line, simulated.
         there, back = await asyncio.open_unix_connection(self._target)
         self._lines.append((writer, back))
         for source, sink in ((reader, back), (there, writer)):
