@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import structlog
 from msgspec import Struct
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 Use = Literal["server", "client"]
+
+_RSA_BITS: Final = 2048
+"""What OpenSSL asks for at least, and whoever signs certificates."""
 
 
 class PemFile(Struct, frozen=True):
@@ -131,13 +134,17 @@ def load(files: TlsFiles, now: datetime) -> Pems:
 
 
 class Renewed:
-    """Files that are read again when they have changed; a bad change is told, and passed over."""
+    """Files that are read again when they have changed.
+
+    A bad change is told once, and passed over until the files are in order.
+    """
 
     def __init__(self, files: TlsFiles, clock: Callable[[], datetime]) -> None:
         """Read them; raises `StartRefused`."""
         self.files = files
         self._clock = clock
         self._seen = files.state()
+        self._fault = ""
         self.pems = load(files, clock())
 
     def renew(self) -> None:
@@ -145,12 +152,15 @@ class Renewed:
         seen = self.files.state()
         if seen == self._seen:
             return
-        self._seen = seen
         try:
             self.pems = load(self.files, self._clock())
         except StartRefused as error:
-            _log.warning("certificate not renewed, the one before stays", reason=str(error))
+            # Tried again the next time: rights and the clock change without the file.
+            if str(error) != self._fault:
+                self._fault = str(error)
+                _log.warning("certificate not renewed, the one before stays", reason=self._fault)
             return
+        self._seen, self._fault = seen, ""
         expires = self.pems.expires
         _log.info("certificate renewed", use=self.files.use, expires=expires and str(expires))
 
@@ -224,6 +234,11 @@ def _usable_key(file: PemFile, shown: "Certificate") -> Any:
     with suppress(UnsupportedAlgorithm, ValueError):
         key = shown.public_key()
         if isinstance(key, rsa.RSAPublicKey):
+            if key.key_size < _RSA_BITS:
+                raise file.refuse(
+                    f"is for an RSA key of {key.key_size} bits, which is no longer safe: "
+                    f"make one of {_RSA_BITS} or more"
+                )
             return key
         if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, curves):
             return key

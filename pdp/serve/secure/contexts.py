@@ -31,12 +31,13 @@ class Contexts:
     def current(self) -> ssl.SSLContext:
         """Look at the files; a change for the worse is told, and passed over."""
         self._tls.renew()
-        if self._pems is not self._tls.pems:
-            self._pems = self._tls.pems
+        pems = self._tls.pems
+        if self._pems is not pems:
             try:
-                self._context = _context(self._tls.files, self._pems)
+                self._context = _context(self._tls.files, pems)
             except StartRefused as error:
                 _log.warning("certificate not renewed, the one before stays", reason=str(error))
+            self._pems = pems
         return self._context
 
 

@@ -97,6 +97,14 @@ def test_keys_that_grpc_cannot_use_are_refused(tmp_path: Path, key: Key) -> None
     assert "P-256, P-384 or RSA" in line
 
 
+def test_rsa_keys_that_are_too_short_are_refused(tmp_path: Path) -> None:
+    line = refusal(self_signed(tmp_path, rsa.generate_private_key(65537, 1024)))
+    assert line.startswith(
+        f"PDP_TLS_CERT: `{tmp_path / 'self.crt'}` is for an RSA key of 1024 bits"
+    )
+    assert line.endswith(": make one of 2048 or more")
+
+
 def test_files_that_are_not_there_are_named(authority: Authority, tmp_path: Path) -> None:
     shown = authority.issue("server")
     nowhere = tmp_path / "nowhere.pem"
@@ -263,6 +271,21 @@ def test_a_change_for_the_worse_is_told_once_and_passed_over(authority: Authorit
     authority.issue("server")
     renewed.renew()
     assert renewed.pems is not before
+
+
+def test_a_change_that_is_valid_only_later_is_taken_then(authority: Authority) -> None:
+    now = NOW
+    renewed = Renewed(files_of(authority.issue("server")), lambda: now)
+    before = renewed.pems
+    authority.issue("server", starts=timedelta(minutes=1))
+    with capture_logs() as log:
+        renewed.renew()
+        renewed.renew()
+        assert renewed.pems is before
+        now += timedelta(minutes=2)
+        renewed.renew()
+    assert renewed.pems is not before
+    assert [each["log_level"] for each in log] == ["warning", "info"]
 
 
 def test_files_that_are_just_being_replaced_are_read_again(

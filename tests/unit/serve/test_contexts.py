@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from structlog.testing import capture_logs
 
@@ -18,16 +19,15 @@ from tests.pki import Authority, Shown
 
 
 def weaken(shown: Shown) -> None:
-    """Put a certificate in its place whose key is too short."""
+    """Let a certificate follow, as of who has signed it, whose key is too short."""
     key = rsa.generate_private_key(65537, 1024)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "weak")])
     now = datetime.now(UTC)
     made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
     made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-    pem = serialization.Encoding.PEM
-    shown.cert.write_bytes(made.sign(key, hashes.SHA256()).public_bytes(pem))
-    form, no = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    shown.key.write_bytes(key.private_bytes(pem, form, no))
+    pem = Encoding.PEM
+    with shown.cert.open("ab") as file:
+        file.write(made.sign(key, hashes.SHA256()).public_bytes(pem))
 
 
 def renewed(shown: Shown, ca: Path) -> Renewed:
@@ -40,7 +40,7 @@ def test_a_key_that_is_too_short_is_named(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     shown = authority.issue("server")
     weaken(shown)
-    with pytest.raises(StartRefused, match=r"^PDP_TLS_CERT: `.*server.crt` .*: ee key too small$"):
+    with pytest.raises(StartRefused, match=r"^PDP_TLS_CERT: `.*server.crt` .*: ca key too small$"):
         Contexts(renewed(shown, authority.ca))
 
 
@@ -55,6 +55,6 @@ def test_one_that_comes_later_is_passed_over(tmp_path: Path) -> None:
         assert contexts.current() is first
         assert contexts.current() is first
     told = [each for each in log if each["event"].startswith("certificate not renewed")]
-    assert ["ee key too small" in each["reason"] for each in told] == [True]
+    assert ["ca key too small" in each["reason"] for each in told] == [True]
     authority.issue("server")
     assert contexts.current() is not first
