@@ -117,6 +117,10 @@ class Line(asyncio.Protocol):
             self.transport.write(self._session.farewell())
             _close(self.transport)
 
+    def eof_received(self) -> None:
+        """Close: who says no more, and does not read what is left for him, has to go."""
+        self.end()
+
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Close the other end as well: the server takes back what is in flight."""
         _close(self._inside.transport)

@@ -125,9 +125,10 @@ class TlsPort:
                 session = Session(await self._run(self._contexts.current))
             try:
                 done = await self._run(session.shake, data)
-            finally:
-                if answer := session.unsent():
-                    await loop.sock_sendall(client, answer)
+            except (ssl.SSLError, NoProtocol):  # Else the thread may be at it still.
+                await loop.sock_sendall(client, session.unsent())
+                raise
+            await loop.sock_sendall(client, session.unsent())
         assert session is not None
         return session
 

@@ -5,6 +5,7 @@ import functools
 import os
 import socket
 import ssl
+import threading
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -16,10 +17,12 @@ import uvloop
 from structlog.testing import capture_logs
 
 from pdp.certificates import Renewed, TlsFiles, port_files, wall_clock
+from pdp.serve.secure import line as line_module
 from pdp.serve.secure import port as port_module
 from pdp.serve.secure.contexts import Contexts
 from pdp.serve.secure.line import MOST_UNREAD, Inside, Line
 from pdp.serve.secure.port import TlsPort
+from pdp.serve.secure.session import Session
 from pdp.settings import Settings
 from tests.pki import Authority
 from tests.stack import eventually_async
@@ -156,13 +159,7 @@ async def test_the_server_says_no_more_than_its_client_reads(
     async with opened(tmp_path, authority, talk) as at:
         reader, writer = await at.connect()
 
-        async def is_stuck() -> bool:
-            before = said
-            for _ in range(10):
-                await say_nothing()
-            return said == before > 0
-
-        await eventually_async(is_stuck, "the server waits for its client", FAR)
+        await eventually_async(stuck(lambda: said), "the server waits for its client", FAR)
         assert not end.is_set()
         assert said < chunks // 2
         whole = await asyncio.wait_for(reader.read(), FAR)
@@ -171,8 +168,16 @@ async def test_the_server_says_no_more_than_its_client_reads(
         writer.close()
 
 
-async def say_nothing() -> None:
-    await asyncio.sleep(0.02)
+def stuck(done: Callable[[], int]) -> Callable[[], Awaitable[bool]]:
+    """Return what tells whether something has begun, and goes no further."""
+
+    async def is_stuck() -> bool:
+        before = done()
+        for _ in range(10):
+            await asyncio.sleep(0.02)
+        return done() == before > 0
+
+    return is_stuck
 
 
 @on_uvloop
@@ -202,13 +207,7 @@ async def test_the_client_says_no_more_than_the_server_reads(
 
         talking = asyncio.ensure_future(talk())
 
-        async def is_stuck() -> bool:
-            before = sent
-            for _ in range(10):
-                await say_nothing()
-            return sent == before > 0
-
-        await eventually_async(is_stuck, "the client waits for the server", FAR)
+        await eventually_async(stuck(lambda: sent), "the client waits for the server", FAR)
         assert sent < total // 2
         read_on.set()
         await asyncio.wait_for(talking, FAR)
@@ -285,6 +284,61 @@ async def test_who_does_not_come_through_in_time_is_let_go(
         with capture_logs() as log:
             await refused(at)
     assert [each["reason"] for each in log] == ["it took too long"]
+
+
+@on_uvloop
+async def test_a_session_is_left_to_the_thread_that_is_at_it(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shake, unsent, go_on = Session.shake, Session.unsent, threading.Event()
+    at_it: set[Session] = set()
+    taken: list[bool] = []
+
+    def slowly(session: Session, data: bytes) -> bool:
+        at_it.add(session)
+        go_on.wait(FAR)
+        found = shake(session, data)
+        at_it.discard(session)
+        return found
+
+    def looked(session: Session) -> bytes:
+        taken.append(session in at_it)
+        return unsent(session)
+
+    monkeypatch.setattr(Session, "shake", slowly)
+    monkeypatch.setattr(Session, "unsent", looked)
+    monkeypatch.setattr(port_module, "HANDSHAKE_DEADLINE", 0.05)
+    async with opened(tmp_path, authority, echo) as at:
+        with suppress(ConnectionError):
+            await asyncio.wait_for(at.connect(), FAR)
+        go_on.set()
+        monkeypatch.setattr(port_module, "HANDSHAKE_DEADLINE", FAR)
+        await say_something(at)
+    assert not any(taken)
+
+
+@on_uvloop
+async def test_who_says_no_more_and_does_not_read_is_let_go(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line_module, "CLOSE_DEADLINE", 0.05)
+    said, gone = 0, asyncio.Event()
+
+    async def talk(reader: StreamReader, writer: StreamWriter) -> None:
+        nonlocal said
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(bytes(65536))
+                await writer.drain()
+                said += 1
+        gone.set()
+
+    async with opened(tmp_path, authority, talk) as at:
+        _, writer = await at.connect()
+        await eventually_async(stuck(lambda: said), "the server waits for its client", FAR)
+        with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as client:
+            client.shutdown(socket.SHUT_WR)  # Its end of TCP; TLS is told nothing.
+        await asyncio.wait_for(gone.wait(), FAR)
 
 
 @on_uvloop
