@@ -79,6 +79,15 @@ class TakesShortcuts(Protocol):
         ...
 
 
+@runtime_checkable
+class KnowsCallers(Protocol):
+    """A server with something in front of it, which is its calls' peer."""
+
+    def caller(self, peer: str) -> str:
+        """Return who is behind a call's peer."""
+        ...
+
+
 class MeteredServer:
     """Stands in for a server while services are added, and wraps their handlers.
 
@@ -89,6 +98,7 @@ class MeteredServer:
     def __init__(self, server: Any, caller_token: str | None) -> None:
         self._server = server
         self._token = None if caller_token is None else caller_token.encode()
+        self._caller = server.caller if isinstance(server, KnowsCallers) else str
         self._added: dict[str, tuple[MethodStats, Any]] = {}
         self.methods: list[MethodStats] = []
 
@@ -139,7 +149,8 @@ class MeteredServer:
         if not handler.response_streaming:
             behavior = _metered(behavior, stats)
         if self._token is not None and not service.startswith("grpc.health."):
-            behavior = _guarded(behavior, self._token, streaming=handler.response_streaming)
+            streaming = handler.response_streaming
+            behavior = _guarded(behavior, self._token, self._caller, streaming=streaming)
         return make(
             behavior,
             request_deserializer=handler.request_deserializer,
@@ -176,14 +187,17 @@ def _metered(behavior: Behavior, stats: MethodStats) -> Behavior:
     return metered
 
 
-def _guarded(behavior: Behavior, token: bytes, *, streaming: bool) -> Behavior:
+def _guarded(
+    behavior: Behavior, token: bytes, caller: Callable[[str], str], *, streaming: bool
+) -> Behavior:
     told = 0.0
 
     async def refuse(context: Any) -> None:
         nonlocal told
         if monotonic() - told > _QUIET:
             told = monotonic()
-            _log.warning("caller refused: its token is missing or wrong", peer=context.peer())
+            peer = caller(context.peer())
+            _log.warning("caller refused: its token is missing or wrong", peer=peer)
         await context.abort(
             grpc.StatusCode.UNAUTHENTICATED,
             "caller token missing or wrong: send `authorization: Bearer <PDP_CALLER_TOKEN>`",

@@ -2,20 +2,27 @@
 
 import asyncio
 import re
+import ssl
 import stat
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from pdp.certificates import Pems
+from pdp.serve.secure.port import TlsPort
 from pdp.serve.transport import Transport, bind, make_server
 from pdp.tls import handshake_fault, open_channel
 from pdp.v1 import policy_decision_pb2 as pb
 from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
+from tests.http2 import grpc_call, grpc_headers, hello
 from tests.pki import Authority, Shown
+from tests.stack import eventually_async
 from tests.wire.harness import record, secured
 from tests.wire.test_trouble import SlowKeys
 
@@ -95,6 +102,61 @@ async def test_without_a_client_ca_the_token_is_needed(
             health = health_pb2_grpc.HealthStub(channel)
             answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=10)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def unix_connections(folder: Path) -> int:
+    """Return how many the native transport has had in this process, which counts them."""
+    server: Any = make_server("native")
+    peers: list[str] = []
+
+    async def note(_: object, context: Any) -> bytes:
+        peers.append(context.peer())
+        return b""
+
+    note_it = {"Note": grpc.unary_unary_rpc_method_handler(note)}
+    server.add_registered_method_handlers("test", note_it)
+    address = bind(server, f"unix:{folder}/count.sock", "PDP_GRPC_LISTEN")
+    await server.start()
+    async with grpc.aio.insecure_channel(address) as channel:
+        await channel.unary_unary("/test/Note", None, None)(b"")
+    await server.stop(None)
+    return int(peers[0].removeprefix("unix:"))
+
+
+async def test_the_log_has_the_address_of_who_is_refused(
+    transport: Transport, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    so_far = await unix_connections(tmp_path)  # A data plane has the one server, and none so far.
+    start = TlsPort.start
+
+    def start_there(port: TlsPort) -> None:
+        port._connected = so_far
+        start(port)
+
+    monkeypatch.setattr(TlsPort, "start", start_there)
+    context = ssl.create_default_context(cafile=str(authority.ca))
+    context.set_alpn_protocols(["h2"])
+    shown = authority.issue("server", "127.0.0.1")
+    async with secured(transport, shown, None, TOKEN) as address:
+        _, port = address.split(":")
+        callers = [
+            await asyncio.open_connection("127.0.0.1", int(port), ssl=context) for _ in range(4)
+        ]
+        callers[0][1].transport.abort()
+        assert await ask(address, pems(authority.ca), token=TOKEN) == "ok"
+        writer = callers[2][1]
+        headers = grpc_headers("/pdp.v1.PolicyDecisionService/Check")
+        with capture_logs() as log:
+            writer.write(hello(65535) + grpc_call(1, headers, b""))
+            await eventually_async(lambda: is_told(log), "the caller is refused", 30)
+        mine = writer.get_extra_info("sockname")[1]
+        for _, each in callers:
+            each.transport.abort()
+    assert [each["peer"] for each in log] == [f"ipv4:127.0.0.1:{mine}"]
+
+
+async def is_told(log: list[EventDict]) -> bool:
+    return bool(log)
 
 
 async def test_a_renewed_certificate_is_shown_to_who_comes_next(

@@ -61,18 +61,22 @@ class Inside(asyncio.Protocol):
 
 
 class Line(asyncio.Protocol):
-    """The end at the client, after the handshake. `gone` is called once it is closed."""
+    """The end at the client, after the handshake; `inside` is the other one.
 
-    def __init__(self, session: Session, inside: Inside, gone: Callable[["Line"], None]) -> None:
+    `caller` is the client's address. `gone` is called once it is closed.
+    """
+
+    def __init__(self, session: Session, caller: str, gone: Callable[[], None]) -> None:
         self.transport: Any = None
+        self.inside = Inside()
+        self.caller = caller
         self._session = session
-        self._inside = inside
         self._gone = gone
 
     def connection_made(self, transport: Any) -> None:
         """Join both ends; something may have come together with the end of the handshake."""
         self.transport = transport
-        self._inside.join(self)
+        self.inside.join(self)
         self.data_received(b"")
 
     def data_received(self, data: bytes) -> None:
@@ -83,7 +87,7 @@ class Line(asyncio.Protocol):
             self.transport.abort()
             return
         if plain:
-            _write(self._inside.transport, plain)
+            _write(self.inside.transport, plain)
         if answer := self._session.unsent():
             self._say_of_itself(answer)
         if self._session.ended:
@@ -105,11 +109,11 @@ class Line(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Let answers wait in the server, which has bounds for them."""
-        _pause(self._inside.transport)
+        _pause(self.inside.transport)
 
     def resume_writing(self) -> None:
         """Take answers again."""
-        _resume(self._inside.transport)
+        _resume(self.inside.transport)
 
     def end(self) -> None:
         """Close, once everything is sent."""
@@ -123,8 +127,8 @@ class Line(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Close the other end as well: the server takes back what is in flight."""
-        _close(self._inside.transport)
-        self._gone(self)
+        _close(self.inside.transport)
+        self._gone()
 
 
 def _write(transport: Any, data: bytes) -> None:

@@ -6,6 +6,7 @@ import ssl
 import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import structlog
 
 from pdp.data.quiet import Kinds
 from pdp.serve.secure.contexts import Contexts
-from pdp.serve.secure.line import Inside, Line
+from pdp.serve.secure.line import Line
 from pdp.serve.secure.session import NoProtocol, Session
 
 _log = structlog.get_logger(__name__)
@@ -45,7 +46,9 @@ class TlsPort:
         self._contexts = contexts
         self._thread = ThreadPoolExecutor(1, "tls-handshake")
         self._greeting: set[asyncio.Task[None]] = set()
-        self._lines: set[Line] = set()
+        self._lines: dict[int, Line] = {}
+        """By the number of the connection to the server inside, from 1."""
+        self._connected = 0
         self._none_left = asyncio.Event()
         self._accepting: asyncio.Task[None] | None = None
         self._kinds = Kinds()
@@ -77,9 +80,14 @@ class TlsPort:
                     self._none_left.clear()
                     await self._none_left.wait()
         except TimeoutError:
-            for line in [*self._lines]:
+            for line in [*self._lines.values()]:
                 line.transport.abort()
         self._thread.shutdown(wait=False)
+
+    def caller(self, number: int) -> str | None:
+        """Return the address of whom a connection of the server inside is for; None: nobody."""
+        line = self._lines.get(number)
+        return None if line is None else line.caller
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
@@ -91,28 +99,30 @@ class TlsPort:
                     _log.warning("a connection was not taken", reason=str(error))
                 await asyncio.sleep(_PAUSE)
                 continue
-            task = asyncio.ensure_future(self._take(client, peer))
+            task = asyncio.ensure_future(self._take(client, _shown(client, peer)))
             self._greeting.add(task)
             task.add_done_callback(self._greeting.discard)
 
-    async def _take(self, client: socket.socket, peer: object) -> None:
+    async def _take(self, client: socket.socket, caller: str) -> None:
         """Shake hands, and join the client to the server."""
-        inside: socket.socket | None = None
+        inside, number = None, 0
         try:
             client.setblocking(False)
             if client.family != socket.AF_UNIX:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             async with asyncio.timeout(HANDSHAKE_DEADLINE):
                 session = await self._shake_hands(client)
-                inside = await self._run(self._connect)
-            await self._join(client, session, inside)
+                inside, number = await self._run(self._connect)
+            line = self._lines[number] = Line(session, caller, partial(self._gone, number))
+            await _join(client, line, inside)
         except BaseException as error:
             client.close()
             if inside is not None:
                 inside.close()
+                self._gone(number)
             if not isinstance(error, OSError | NoProtocol | TimeoutError):
                 raise
-            self._tell(error, peer)
+            self._tell(error, caller)
 
     async def _shake_hands(self, client: socket.socket) -> Session:
         loop = asyncio.get_running_loop()
@@ -132,8 +142,8 @@ class TlsPort:
         assert session is not None
         return session
 
-    def _connect(self) -> socket.socket:
-        """Connect to the server inside; blocks where many do at once."""
+    def _connect(self) -> tuple[socket.socket, int]:
+        """Connect to the server inside, and count; blocks where many do at once."""
         inside = socket.socket(socket.AF_UNIX)
         try:
             inside.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _PATIENCE)
@@ -142,38 +152,44 @@ class TlsPort:
         except BaseException:
             inside.close()
             raise
-        return inside
+        self._connected += 1  # All do in the one thread: it takes them in this order.
+        return inside, self._connected
 
-    async def _join(self, client: socket.socket, session: Session, inside: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        end = Inside()
-        await loop.create_unix_connection(lambda: end, sock=inside)
-        line = Line(session, end, self._gone)
-        self._lines.add(line)
-        try:
-            await loop.connect_accepted_socket(lambda: line, client)
-        except BaseException:
-            end.transport.close()
-            self._gone(line)
-            raise
-
-    def _gone(self, line: Line) -> None:
-        self._lines.discard(line)
+    def _gone(self, number: int) -> None:
+        self._lines.pop(number, None)
         if not self._lines:
             self._none_left.set()
 
     async def _run(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
-    def _tell(self, error: BaseException, peer: object) -> None:
+    def _tell(self, error: BaseException, caller: str) -> None:
         """Log why a handshake failed; who only hangs up, or looks whether we listen, is let go."""
         if isinstance(error, ssl.SSLError | NoProtocol | TimeoutError):
             reason = _reason(error)
             passed_over = self._kinds.over(reason)
             if passed_over is not None:
                 _log.warning(
-                    "TLS handshake failed", reason=reason, peer=str(peer), passed_over=passed_over
+                    "TLS handshake failed", reason=reason, peer=caller, passed_over=passed_over
                 )
+
+
+async def _join(client: socket.socket, line: Line, inside: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    await loop.create_unix_connection(lambda: line.inside, sock=inside)
+    try:
+        await loop.connect_accepted_socket(lambda: line, client)
+    except BaseException:
+        line.inside.transport.close()
+        raise
+
+
+def _shown(client: socket.socket, peer: Any) -> str:
+    """Return an address as the native transport writes it."""
+    if client.family == socket.AF_UNIX:
+        return "unix:"
+    host, port = peer[:2]
+    return f"ipv6:[{host}]:{port}" if client.family == socket.AF_INET6 else f"ipv4:{host}:{port}"
 
 
 def _reason(error: BaseException) -> str:

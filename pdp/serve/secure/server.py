@@ -28,6 +28,16 @@ class SecuredServer(FastServer):
         self.add_insecure_port(f"unix:{inside}")
         self._port = TlsPort(listener, inside, contexts)
 
+    def caller(self, peer: str) -> str:
+        """Return who calls over TLS where a call's peer is `unix:N`.
+
+        N counts the unix connections that native servers of this process have taken: so it must
+        have this one alone.
+        """
+        number = peer.removeprefix("unix:")
+        found = self._port and number.isdecimal() and self._port.caller(int(number))
+        return found or peer
+
     async def start(self) -> None:
         """Take calls."""
         await super().start()

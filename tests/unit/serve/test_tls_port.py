@@ -20,7 +20,7 @@ from pdp.certificates import Renewed, TlsFiles, port_files, wall_clock
 from pdp.serve.secure import line as line_module
 from pdp.serve.secure import port as port_module
 from pdp.serve.secure.contexts import Contexts
-from pdp.serve.secure.line import MOST_UNREAD, Inside, Line
+from pdp.serve.secure.line import MOST_UNREAD, Line
 from pdp.serve.secure.port import TlsPort
 from pdp.serve.secure.session import Session
 from pdp.settings import Settings
@@ -272,7 +272,7 @@ async def test_why_a_handshake_failed_is_told_once(tmp_path: Path, authority: Au
     assert [each["event"] for each in log] == ["TLS handshake failed"] * 2
     assert log[0]["reason"] in ("http request", "wrong version number")
     assert "ALPN" in log[1]["reason"]
-    assert "127.0.0.1" in log[0]["peer"]
+    assert log[0]["peer"].startswith("ipv4:127.0.0.1:")
 
 
 @on_uvloop
@@ -411,7 +411,7 @@ class Chatty:
 
 
 def test_who_makes_tls_talk_and_does_not_listen_has_to_go() -> None:
-    line = Line(Chatty(), Inside(), lambda _: None)  # type: ignore[arg-type]
+    line = Line(Chatty(), "ipv4:192.0.2.1:1", lambda: None)  # type: ignore[arg-type]
     client = Full()
     line.connection_made(client)
     for _ in range(2 * MOST_UNREAD // 1024):
