@@ -15,23 +15,10 @@ from typing import IO, Any
 from pdp.demo.envoy import command, configure, example_config, find_envoy
 from pdp.demo.ports import Ports, choose_ports
 from pdp.errors import StartRefused
+from pdp.temporary import short_folder
 
 _DEADLINE = 30.0
 _POLL = 0.05
-_LONGEST = 60
-"""Bytes of a folder for temporary files: the path of a unix socket below it has 107."""
-
-
-def short_folder() -> str:
-    """Return where temporary files go, or another place if its name is too long for sockets."""
-    usual = tempfile.gettempdir()
-    places = (usual, "/tmp", "/var/tmp", "/dev/shm")  # noqa: S108  mkdtemp makes a folder there
-    short = (
-        place
-        for place in places
-        if len(os.fsencode(place)) <= _LONGEST and os.access(place, os.W_OK | os.X_OK)
-    )
-    return next(short, usual)
 
 
 class Stage:

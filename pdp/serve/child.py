@@ -14,6 +14,7 @@ if __name__ == "__main__":
 import asyncio
 import gc
 import os
+import resource
 import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -64,11 +65,18 @@ def calm_collector() -> None:
     gc.set_threshold(_YOUNG, 20, 100)
 
 
+def take_all_files() -> None:
+    """Raise the soft limit of open files to the hard one: the usual 1024 are few connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main(arguments: list[str]) -> int:
     """Run a plane to its end; return the exit status."""
     plane, parent, ready_fd = arguments[0], int(arguments[1]), int(arguments[2])
     seat = Seat(*map(int, arguments[4:6]))
     die_with(parent)
+    take_all_files()
     sys.stderr = os.fdopen(int(arguments[3]), "w", errors="backslashreplace", buffering=1)
     if plane == "control":
         os.nice(_CONTROL_NICENESS)

@@ -9,14 +9,17 @@ import contextlib
 import os
 import signal
 import sys
+from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
+from tempfile import TemporaryDirectory
 from time import monotonic
-from typing import Final, Literal, Protocol
+from typing import IO, Final, Literal, Protocol
 
 import structlog
 
 from pdp.errors import StartRefused
 from pdp.serve.foreign import ForeignLines, hear
+from pdp.temporary import short_folder
 
 _log = structlog.get_logger(__name__)
 
@@ -61,7 +64,7 @@ class Child:
         # The data plane has no SQL, and no credentials to any.
         hidden = ("PDP_DATABASE_URL",) if plane == "data" else ()
         self._environment = {name: environment[name] for name in environment if name not in hidden}
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: Process | None = None
         self.ready = asyncio.Event()
         self.is_ready = False
         """Whether the process that runs now is."""
@@ -74,7 +77,11 @@ class Child:
         """Keep the plane running until `stopping`; raises `StartRefused` if it cannot start."""
         while not stopping.is_set():
             started = monotonic()
-            status = await self._run_once(stopping)
+            status: int | None = None
+            try:
+                status = await self._run_once(stopping)
+            except OSError as error:  # The others go on, and there may be room again soon.
+                self._refusal = f"no process can be made: {error}"
             if stopping.is_set():
                 return
             if status == REFUSED and not self.ready.is_set():
@@ -97,10 +104,22 @@ class Child:
     async def _run_once(self, stopping: asyncio.Event) -> int:
         self._refusal = ""
         self.lives += 1
-        readable, writable = os.pipe()
+        # Libraries keep sockets there, and one that is killed takes nothing away.
+        with TemporaryDirectory("", "pdp-", short_folder(), ignore_cleanup_errors=True) as folder:
+            environment = {**self._environment, "TMPDIR": folder}
+            readable, writable = os.pipe()
+            with os.fdopen(readable, "rb", buffering=0) as said:
+                try:
+                    process = await self._begin(environment, writable)
+                finally:
+                    os.close(writable)
+                return await self._see_through(process, said, stopping)
+
+    async def _begin(self, environment: Mapping[str, str], writable: int) -> Process:
+        """Start a process, which tells us what it has to say by `writable`."""
         log = os.dup(sys.stderr.fileno())
         try:
-            self.process = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "pdp.serve.child",
@@ -110,7 +129,7 @@ class Child:
                 str(log),
                 str(self.worker),
                 str(self._of),
-                env=self._environment,
+                env=environment,
                 pass_fds=(writable, log),
                 stdin=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,  # What is not of its log, but of libraries.
@@ -118,25 +137,28 @@ class Child:
                 start_new_session=True,
             )
         finally:
-            os.close(writable)
             os.close(log)
-        assert self.process.stderr is not None, "it is a pipe"
-        hearing = asyncio.create_task(hear(self.process.stderr, ForeignLines(self.plane)))
-        watching = asyncio.create_task(self._listen(readable))
+
+    async def _see_through(self, process: Process, said: IO[bytes], stopping: asyncio.Event) -> int:
+        """Listen to a process until it ends; return its status."""
+        assert process.stderr is not None, "it is a pipe"
+        self.process = process
+        hearing = asyncio.create_task(hear(process.stderr, ForeignLines(self.plane)))
+        watching = asyncio.create_task(self._listen(said))
         if stopping.is_set():  # It came while the process was made, and found none to stop.
-            self.process.terminate()
-        status = await self.process.wait()
+            process.terminate()
+        status = await process.wait()
         self.is_ready = False
         await asyncio.gather(watching, hearing)
         self.is_ready = False  # It may have said so last of all.
         return status
 
-    async def _listen(self, readable: int) -> None:
+    async def _listen(self, said: IO[bytes]) -> None:
         """Hear from the child that it is ready, or why it must not start."""
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
         transport, _ = await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(readable, "rb", buffering=0)
+            lambda: asyncio.StreamReaderProtocol(reader), said
         )
         try:
             if await reader.read(1) == READY:

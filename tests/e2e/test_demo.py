@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pdp.demo.stage import Stage, short_folder
+from pdp.demo.stage import Stage
+from pdp.temporary import short_folder
 
 
 @pytest.fixture
