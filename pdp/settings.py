@@ -59,8 +59,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     nginx_listen: Address = "127.0.0.1:9292"
     nginx_max_body: Annotated[int, Whole(1024, 134_217_728)] = 8_388_608
     """Bytes of a request's body that NGINX may pass; a longer one is refused."""
-    nginx_usage_listen: Annotated[str, udp_address] = "127.0.0.1:9292"
-    """UDP: where NGINX sends its usage lines; `off`: nowhere."""
+    nginx_usage_listen: Annotated[str | None, udp_address] = None
+    """UDP: where NGINX sends its usage lines; `off`: nowhere; default: `usage_address`."""
     nginx_usage_file: File = None
     """The file that NGINX writes its usage lines to, which is followed; unset: none."""
     nginx_usage_trust_network: Annotated[bool, switch] = False
@@ -126,6 +126,17 @@ class Settings(Struct, frozen=True, kw_only=True):
     def control_address(self) -> str:
         """Where the control plane listens."""
         return self.control_listen or f"unix:{self.data_dir.absolute() / 'control.sock'}"
+
+    @property
+    def usage_address(self) -> str:
+        """Where usage lines come over UDP, or `off`; unset: loopback, at the NGINX port's number.
+
+        So who moves that port, as a second server on the machine must, has moved both.
+        """
+        if self.nginx_usage_listen is not None:
+            return self.nginx_usage_listen
+        port = self.nginx_listen.rpartition(":")[2]
+        return "127.0.0.1:9292" if self.nginx_listen.startswith("unix:") else f"127.0.0.1:{port}"
 
     @property
     def spool_dir(self) -> Path:

@@ -33,14 +33,14 @@ def nginx_inflows(
             raise StartRefused(f"PDP_NGINX_USAGE_FILE: `{path}` is not a regular file: name one")
         saved = settings.data_dir / "nginx-usage.json"
         inflows.append(Tail(path, saved, Intake(engine, Channel("file")), durable))
-    if settings.nginx_usage_listen != "off":
+    if settings.usage_address != "off":
         # Last: nobody would close it when something else stops the start.
         inflows.append(Datagrams(_bound(settings, shared=shared), Intake(engine, Channel("udp"))))
     return inflows
 
 
 def _bound(settings: Settings, *, shared: bool) -> socket.socket:
-    address = settings.nginx_usage_listen
+    address = settings.usage_address
     if not is_local(address) and not settings.nginx_usage_trust_network:
         raise StartRefused(
             f"PDP_NGINX_USAGE_LISTEN: `{address}` is not a loopback address, and UDP carries "

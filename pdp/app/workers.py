@@ -32,7 +32,7 @@ def ports_claimed(settings: Settings) -> Iterator[None]:
         (settings.grpc_listen, "PDP_GRPC_LISTEN"),
         (settings.nginx_listen, "PDP_NGINX_LISTEN"),
     ]
-    usage = settings.nginx_usage_listen
+    usage = settings.usage_address
     with ExitStack() as held:
         for address, setting in shared:
             if address.endswith(":0"):

@@ -21,6 +21,8 @@ def test_each_has_a_reader_that_takes_its_default(field: str) -> None:
     text = "unix:/somewhere/long/enough/to/be/a/secret" if default is None else str(default)
     if field == "redis_url":
         text = "redis://redis.example"
+    elif field == "nginx_usage_listen":
+        text = "off"
     elif default is None and field.endswith("_days"):
         text = "7"
     found = getattr(read_settings({f"{PREFIX}{field.upper()}": text}), field)
@@ -91,6 +93,24 @@ def test_what_is_refused_and_how(name: str, text: str, message: str) -> None:
         read_settings({f"PDP_{name}": text})
     assert str(refused.value).startswith(f"PDP_{name}: {message}")
     assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("nginx", "usage", "address"),
+    [
+        ("127.0.0.1:9292", None, "127.0.0.1:9292"),
+        ("127.0.0.1:7001", None, "127.0.0.1:7001"),
+        ("0.0.0.0:7001", None, "127.0.0.1:7001"),
+        ("[::1]:7001", None, "127.0.0.1:7001"),
+        ("unix:/run/nginx.sock", None, "127.0.0.1:9292"),
+        ("127.0.0.1:7001", "127.0.0.1:7002", "127.0.0.1:7002"),
+        ("127.0.0.1:7001", "off", "off"),
+    ],
+)
+def test_usage_lines_come_where_nginx_asks_unless_it_is_said(
+    nginx: str, usage: str | None, address: str
+) -> None:
+    assert Settings(nginx_listen=nginx, nginx_usage_listen=usage).usage_address == address
 
 
 def test_names_may_be_in_lower_case_and_others_are_no_settings() -> None:
