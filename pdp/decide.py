@@ -52,7 +52,7 @@ def _headers_of(
     denial: Denial, request_id: str, limits: Sequence[LimitStatus], now: int
 ) -> dict[str, str]:
     """Return when to retry, or that it is no use, and the limit that refused."""
-    headers = {"x-request-id": _quoted(request_id)} if request_id else {}
+    headers = {"x-request-id": _quoted(request_id)}
     if denial.retry_after is not None:
         headers["retry-after"] = str(max(1, -(-denial.retry_after // _SECOND)))
     else:

@@ -27,6 +27,7 @@ from pdp.refusal import (
     MISSING_KEY,
     UNKNOWN_KEY,
     Denial,
+    empty_denial,
     key_denial,
     limit_denial,
     price_denial,
@@ -181,7 +182,7 @@ class Engine:
             return _denial_of(evaluation)
         hold = self._hold(case, evaluation)
         if message := size_fault(hold):
-            return Denial("invalid_request", message)
+            return self._outsized(key, evaluation, hold) or Denial("invalid_request", message)
         if hold.cost is None and (denial := self._unpriced(key, evaluation, hold)):
             return denial
         return Reserve(hold, key.plan, evaluation.guards, now, request.dry_run, scope_of)
@@ -254,6 +255,14 @@ class Engine:
             return limit_denial(refused)
         return price_denial(key, evaluation.guards, hold.model, hold.provider)
 
+    def _outsized(self, key: CompiledKey, evaluation: Evaluation, hold: Hold) -> Denial | None:
+        """Return which limit refuses a hold that no counter takes, in the order of reserving."""
+        if refused := too_large(key.plan, hold.tokens):
+            return limit_denial(refused)
+        if hold.cost is None and (denial := self._unpriced(key, evaluation, hold)):
+            return denial
+        return empty_denial(key.plan, hold)
+
     def _concluded(
         self, case: Case, admitted: Admitted | Refused | Open
     ) -> Decision | Awaitable[Decision]:
@@ -296,7 +305,8 @@ class Engine:
 
     def _turned_away(self, denial: Denial, request: Request) -> Decision:
         self._stats.checked("deny", denial.reason, request.adapter)
-        return decide.deny(denial, "dec_" + self._ids(), request.request_id)
+        made = self._ids()
+        return decide.deny(denial, "dec_" + made, request.request_id or "req_" + made)
 
     def _denied(self, case: Case, denial: Denial) -> Decision | Awaitable[Decision]:
         """Deny a request of a known key and write it down; no counter has moved."""
@@ -312,10 +322,12 @@ class Engine:
 
     def _denied_at(self, case: Case, denial: Denial, limits: tuple[LimitStatus, ...]) -> Decision:
         request, key, now = case.request, case.key, case.now
+        made = self._ids()
+        request_id = request.request_id[:256] or "req_" + made
         decision = decide.deny(
             denial,
-            "dec_" + self._ids(),
-            request.request_id,
+            "dec_" + made,
+            request_id,
             key,
             limits,
             http_status=self._options.budget_status if denial.reason == "budget_exceeded" else 0,
@@ -323,7 +335,7 @@ class Engine:
         )
         self._stats.checked("deny", denial.reason, request.adapter)
         if not request.dry_run:
-            facts = facts_of(case, decision.decision_id, request.request_id[:256])
+            facts = facts_of(case, decision.decision_id, request_id)
             self._write(Denied(now, facts, denial.reason, decision.http_status, key.ancestors))
         return decision
 

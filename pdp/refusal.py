@@ -6,12 +6,14 @@ from typing import Final
 from msgspec import Struct
 
 from pdp.key import CompiledKey
-from pdp.quota.hold import BudgetGuard, Refused
+from pdp.quota.hold import BudgetGuard, Hold, Refused
 from pdp.quota.limit import Limit, Rate
 from pdp.quota.money import format_usd
+from pdp.quota.plan import Plan
 from pdp.wording import instant, named, shown
 
 _SECOND: Final = 1_000_000_000
+_SMALLER: Final = "lower max_tokens, shorten the prompt, or ask for a raise: waiting does not help"
 
 
 class Denial(Struct, frozen=True, gc=False):
@@ -75,6 +77,23 @@ def limit_denial(refused: Refused) -> Denial:
     return Denial(reason, message, refused.retry_after, refused=refused)
 
 
+def empty_denial(plan: Plan, hold: Hold) -> Denial | None:
+    """Return the first limit, of budgets and then of tokens, that a hold is beyond even unused."""
+    asked = [(limit, hold.cost or 0) for _, limit in plan.budgets]
+    asked += [(limit, hold.tokens) for _, limit in plan.tokens]
+    for limit, amount in asked:
+        if amount > limit.amount:
+            show = _shower(limit)
+            message = (
+                f"`{limit.name}` of {named(limit.key_name, limit.key_id)} is "
+                f"{show(limit.amount)} {_unit(limit)} and this request may take {show(amount)}: "
+                f"{_SMALLER}"
+            )
+            refused = Refused(limit, amount, 0, 0)
+            return Denial(_QUOTA_REASON[limit.unit], message, refused=refused)
+    return None
+
+
 def _words_of(refused: Refused) -> tuple[str, str]:
     limit = refused.limit
     who = f"`{limit.name}` of {named(limit.key_name, limit.key_id)}"
@@ -119,12 +138,16 @@ def _pace(rate: Rate, retry_after: int | None) -> str:
 
 
 def _fill(limit: Limit, refused: Refused) -> str:
-    show: Callable[[int], str] = format_usd if limit.unit == "nano_usd" else str
+    show = _shower(limit)
     return (
         f"limit {show(limit.amount)} {_unit(limit)}, spent {show(refused.spent)}, "
         f"held {show(refused.held)}, this request may take {show(refused.asked)}; "
         f"{_way_out(limit, refused)}"
     )
+
+
+def _shower(limit: Limit) -> Callable[[int], str]:
+    return format_usd if limit.unit == "nano_usd" else str
 
 
 def _unit(limit: Limit) -> str:
@@ -138,6 +161,6 @@ def _way_out(limit: Limit, refused: Refused) -> str:
     if limit.unit == "requests":
         return "ask for a raise"
     if refused.asked > limit.amount:
-        return "lower max_tokens, shorten the prompt, or ask for a raise: waiting does not help"
+        return _SMALLER
     until = "" if refused.reset_at is None else f"wait until {instant(refused.reset_at)}, "
     return f"{until}lower max_tokens, or ask for a raise"

@@ -154,7 +154,7 @@ async def test_a_rate_limit_says_when_to_come_back(transport: Transport, tmp_pat
         ({"model": "gpt 4o"}, "invalid_request"),
         ({"model": "x" * 257}, "invalid_request"),
         ({"request_id": "x" * 257}, "invalid_request"),
-        ({"max_output_tokens": 2**62}, "invalid_request"),
+        ({"max_output_tokens": 2**62}, "request_too_large"),
         ({"model": "nobodys-model"}, "price_unknown"),
         ({"max_output_tokens": 99_001}, "request_too_large"),
         ({"model": "nobodys-model", "max_output_tokens": 99_001}, "request_too_large"),

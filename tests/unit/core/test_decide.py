@@ -103,8 +103,8 @@ def test_a_denial_says_either_when_to_retry_or_that_it_is_no_use(reason: str) ->
     waits = deny(Denial(reason, "why", retry_after=1), "d", "r").response_headers
     assert waits["retry-after"] == "1"
     assert "x-should-retry" not in waits
-    headers = deny(Denial(reason, "why"), "d", "").response_headers
-    assert headers == {"x-should-retry": "false"}
+    headers = deny(Denial(reason, "why"), "d", "r 1").response_headers
+    assert headers == {"x-request-id": "r%201", "x-should-retry": "false"}
 
 
 def test_a_requests_repr_has_no_key() -> None:

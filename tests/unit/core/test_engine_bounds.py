@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from pdp.model import Decision, Request, Units
+from pdp.records import Denied
 from tests.unit.core.test_engine_waiting import LEAF, USAGE, ask, check, report
 from tests.wire.harness import Desk, record
 
@@ -30,6 +31,37 @@ async def test_what_a_request_may_take_is_bounded(asked: dict[str, Any]) -> None
     desk = Desk(record("leaf"))
     answer = await check(desk, Request("r", "leaf", "chat:completions", "gpt-4o", **asked))
     assert (answer.reason, answer.http_status) == ("invalid_request", 400)
+
+
+@pytest.mark.parametrize(
+    ("limits", "model", "reason", "words"),
+    [
+        (
+            {"token_limits": {"per_request_max": 5}, "budget_limits": {"total": 1}},
+            "gpt-4o",
+            "request_too_large",
+            "allows 5 tokens a request",
+        ),
+        (
+            {"token_limits": {"daily": 5}, "budget_limits": {"total": 1}},
+            "gpt-4o",
+            "budget_exceeded",
+            "is 1 USD and this request may take 2000000000: lower max_tokens",
+        ),
+        ({"budget_limits": {"total": 1}}, "nobodys-model", "price_unknown", "no price is known"),
+        ({"token_limits": {"daily": 5}}, "gpt-4o", "token_quota_exceeded", "is 5 tokens and"),
+        ({"token_limits": {"daily": 10**15}}, "gpt-4o", "invalid_request", "above 1,000,000,000"),
+    ],
+)
+async def test_what_no_counter_takes_is_refused_by_the_limit_it_is_beyond(
+    limits: dict[str, Any], model: str, reason: str, words: str
+) -> None:
+    desk = Desk(record("leaf", max_requests=0, **limits))
+    request = Request("r", "leaf", "chat:completions", model, max_output_tokens=10**15)
+    answer = await check(desk, request)
+    assert (answer.reason, words in answer.message) == (reason, True), answer.message
+    assert answer.response_headers["x-should-retry"] == "false"
+    assert all(limit.held == 0 for limit in answer.limits)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +102,19 @@ async def test_the_names_of_providers_are_counted_within_bounds() -> None:
         usage = replace(USAGE, request_id=f"r{index}", provider=provider)
         await report(desk, usage)
     assert {provider for provider, _ in desk.stats.tokens} == {"openai", "other"}
+
+
+async def test_a_denial_has_a_request_id_too_where_the_caller_gave_none() -> None:
+    desk = Desk(record("leaf", budget_limits={"total": 0}))
+    for key in ("leaf", "nobody", ""):
+        nameless = replace(ask(""), api_key=key)
+        made = {(await check(desk, nameless)).response_headers["x-request-id"] for _ in "ab"}
+        assert len(made) == 2
+        assert all(name.startswith("req_") for name in made)
+    written = [each.facts.request_id for each in desk.sink.records if isinstance(each, Denied)]
+    assert len(set(written) - {""}) == 2
+    given = await check(desk, ask("mine"))
+    assert given.response_headers["x-request-id"] == "mine"
 
 
 async def test_a_denial_without_a_key_is_counted_and_nobodys() -> None:
