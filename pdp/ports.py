@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from pdp.key import CompiledKey
 from pdp.model import LimitStatus
-from pdp.quota.hold import Absent, Hold, Reserve, Settlement, Verdict
+from pdp.quota.hold import Absent, Hold, Outcome, Reserve, Settlement, Verdict
 from pdp.quota.price import Price
 from pdp.quota.scope import Scope
 from pdp.records import Record
@@ -82,8 +82,11 @@ class Counters(Protocol):
         """
         ...
 
-    def settle(self, op: Settlement) -> bool | Awaitable[bool]:
-        """Settle; False if somebody settled it before and nothing moved."""
+    def settle(self, op: Settlement) -> bool | Outcome | Awaitable[bool | Outcome]:
+        """Settle; False if somebody settled it before and nothing moved.
+
+        Where another report was charged another amount, and it is known, that one's outcome.
+        """
         ...
 
     def extend(self, reservation_id: str, expires_at: int) -> bool | Awaitable[bool]:

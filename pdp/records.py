@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from pdp.model import UsageSource, UsageStatus
-from pdp.quota.hold import Hold, Window
+from pdp.quota.hold import Hold, Outcome, Settlement, Window
 
 
 class Facts(Struct, frozen=True, array_like=True, gc=False):
@@ -100,6 +100,21 @@ class Extended(Struct, frozen=True, array_like=True, tag="e", gc=False):
     expires_at: int
 
 
+class Overruled(Struct, frozen=True, array_like=True, tag="o", gc=False):
+    """Of a request that has been written down as settled, at `at`, counters had another report.
+
+    That one is charged: `outcome`. The rest is as in the `Settled` record.
+    """
+
+    at: int
+    decision_id: str
+    reservation_id: str
+    key_id: str
+    request_id: str
+    outcome: Outcome
+    windows: tuple[Window, ...]
+
+
 _DAY: Final = 86_400_000_000_000
 
 
@@ -113,20 +128,55 @@ def unchecked_decision(key_id: str, request_id: str, at: int) -> str:
     return "dec_" + blake2b(name.encode(), digest_size=16).hexdigest()
 
 
-def decisions_beside(settled: Settled) -> tuple[str, ...]:
+def decisions_beside(record: Settled | Overruled) -> tuple[str, ...]:
     """Return under which other names the ledger may have a usage that was never checked.
 
     Of two reports that came at once one may have come before midnight, UTC.
     """
-    if settled.reservation_id:
+    if record.reservation_id:
         return ()
-    facts, at = settled.facts, settled.at
+    whose = record.facts if isinstance(record, Settled) else record
     return tuple(
-        unchecked_decision(facts.key_id, facts.request_id, each) for each in (at - _DAY, at + _DAY)
+        unchecked_decision(whose.key_id, whose.request_id, each)
+        for each in (record.at - _DAY, record.at + _DAY)
     )
 
 
-Record = Held | Denied | Settled | Expired | Extended
+def settlement_of(settled: Settled, request_id: str) -> Settlement:
+    """Return what counters are told; `request_id` is that of the Check."""
+    return Settlement(
+        reservation_id=settled.reservation_id,
+        key_id=settled.facts.key_id,
+        request_id=request_id,
+        cost=settled.cost or 0,
+        tokens=settled.counted_tokens,
+        windows=settled.windows,
+        now=settled.at,
+        outcome=Outcome(
+            settled.cost,
+            settled.counted_tokens,
+            settled.prompt_tokens,
+            settled.completion_tokens,
+            settled.cached_tokens,
+        ),
+    )
+
+
+def overruled(settled: Settled, outcome: Outcome) -> Overruled:
+    """Return that another report than this one was counted."""
+    facts = settled.facts
+    return Overruled(
+        settled.at,
+        facts.decision_id,
+        settled.reservation_id,
+        facts.key_id,
+        facts.request_id,
+        outcome,
+        settled.windows,
+    )
+
+
+Record = Held | Denied | Settled | Expired | Extended | Overruled
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)

@@ -15,9 +15,17 @@ from pdp.model import Reported, Units, Usage, UsageSource
 from pdp.options import Options
 from pdp.ports import Clock, Counters, KeySource, Prices, UsageSink
 from pdp.quota.cost import Price
-from pdp.quota.hold import Absent, Hold, Settlement, Window
+from pdp.quota.hold import Absent, Hold, Outcome, Settlement, Window
 from pdp.quota.money import MOST_USD, NANO
-from pdp.records import Expired, Facts, Settled, unchecked_decision
+from pdp.records import (
+    Expired,
+    Facts,
+    Overruled,
+    Settled,
+    overruled,
+    settlement_of,
+    unchecked_decision,
+)
 from pdp.stats import Stats
 from pdp.untold import has_no_tokens, merged_units, tells_nothing
 from pdp.wording import shown
@@ -32,6 +40,7 @@ _MOST_WITHDRAWN: Final = 10_000
 
 _FOUND: Final = (Hold, str)
 _WITHDRAWN: Final = (Hold, NoneType)
+_SETTLED: Final = (bool, Outcome)
 _ACCEPTED = Reported("accepted")
 _DUPLICATE = Reported("duplicate")
 _NOT_SAFE = Reported(
@@ -154,26 +163,28 @@ class Reporter:
         hold: Hold | None = None,
     ) -> Reported:
         reservation_id = hold.reservation_id if hold else ""
-        safe = self._write(_settled_of(usage, facts, charge, reservation_id, windows, now))
-        settled = self._counters.settle(
-            Settlement(
-                reservation_id=reservation_id,
-                key_id=facts.key_id,
-                request_id=hold.request_id if hold else usage.request_id,
-                cost=charge.cost or 0,
-                tokens=charge.tokens,
-                windows=windows,
-                now=now,
-            )
-        )
-        if not isinstance(settled, bool):
+        record = _settled_of(usage, facts, charge, reservation_id, windows, now)
+        safe = self._write(record)
+        request_id = hold.request_id if hold else usage.request_id
+        settled = self._counters.settle(settlement_of(record, request_id))
+        if not isinstance(settled, _SETTLED):
             settled = await settled
+        if isinstance(settled, Outcome):
+            self._overrule(record, settled)
+            return _DUPLICATE
         if not settled:
             return _DUPLICATE
         self._note_used(usage, facts.provider or (hold.provider if hold else ""), charge)
         return _ACCEPTED if safe else _NOT_SAFE
 
-    def _write(self, record: Settled | Expired) -> bool:
+    def _overrule(self, record: Settled, outcome: Outcome) -> None:
+        """Let the ledger charge what counters have: of two at once they took the other."""
+        try:
+            self._write(overruled(record, outcome))
+        except SpoolFailed:
+            return  # A comparison with the ledger tells of it.
+
+    def _write(self, record: Settled | Expired | Overruled) -> bool:
         """Write a record; False if it is only kept. Raises `SpoolFailed` if it is lost."""
         try:
             self._sink.append(record)
@@ -302,7 +313,9 @@ class Reporter:
                     expired=True,
                 )
             )
-            if settled if isinstance(settled, bool) else await settled:
+            if not isinstance(settled, _SETTLED):
+                settled = await settled
+            if settled is True:
                 self._stats.holds_expired += 1
         return len(due) >= MOST_EXPIRED
 

@@ -86,7 +86,7 @@ class Plane:
             owner=name,
             line=self.line,
             ledger=self.books,
-            history=History(name, read, lambda: len(self.spool)),
+            history=History(name, read, lambda: len(self.spool), self.spool.append),
             own=OwnHolds(holds),
             breaker=Breaker(rest),
             stats=self.stats,

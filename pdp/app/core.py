@@ -65,7 +65,9 @@ def core_of(settings: Settings, line: Renewed | None, seat: Seat) -> Core:
     )
     sink, stats = JournalSink(journal), Stats()
     turn = Turn(sink.begin, sink.end)
-    counters, counting, keeper = counters_of(settings, control, keys, recovered, journal, turn)
+    counters, counting, keeper = counters_of(
+        settings, control, keys, recovered, journal, sink, turn
+    )
     kept = PriceFile(spool_dir / "prices.json")
     watch = Watch(control, keys, journal.spool_id, clock=time.time_ns, kept=kept)
     engine = Engine(

@@ -10,6 +10,7 @@ from pdp.data.control import ControlClient
 from pdp.ports import Counters, KeySource
 from pdp.serve.data_plane import Tended
 from pdp.serve.histogram import Histogram
+from pdp.serve.sink import JournalSink
 from pdp.serve.turn import Turn
 from pdp.settings import Settings
 from pdp.spool.journal import Journal
@@ -31,14 +32,16 @@ def counters_of(
     keys: KeySource,
     recovered: MemoryCounters,
     journal: Journal,
+    sink: JournalSink,
     turn: Turn,
 ) -> tuple[Counters, Counting | None, SpoolKeeper]:
     """Return the counters, what they need where they are in Redis, and who keeps the spool."""
     if settings.redis_url is None:
         return recovered, None, SpoolKeeper(journal, recovered, time.time_ns)
-    from pdp.app.redis import count_in_redis  # noqa: PLC0415  A third of a second, 10 MB.
+    from pdp.app.redis import count_in_redis, history_of  # noqa: PLC0415  A third of a second, 10 MB.
 
-    counting = count_in_redis(settings, control, keys, journal, recovered.live, turn)
+    history = history_of(journal, sink.append)
+    counting = count_in_redis(settings, control, keys, history, recovered.live, turn)
     empty = MemoryCounters(recovered.seen)
     needed = counting.tender.needed
     return counting.counters, counting, SpoolKeeper(journal, empty, time.time_ns, needed=needed)

@@ -60,6 +60,8 @@ async def ship_rest(
             await _done(shipper.drain, "shipped", is_news=shipper.placed.is_set)
             if count is not None:
                 await _done(partial(count, journal), "counted")
+                # To count may have added to it: of two reports another was counted before.
+                await _done(shipper.drain, "shipped")
         finally:
             journal.close()
     except StartRefused as error:

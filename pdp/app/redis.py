@@ -21,6 +21,7 @@ from pdp.data.control import ControlClient
 from pdp.key import CompiledKey
 from pdp.ports import KeySource
 from pdp.quota.hold import Hold
+from pdp.records import Overruled
 from pdp.serve.histogram import Histogram
 from pdp.serve.turn import Turn
 from pdp.settings import Settings
@@ -38,17 +39,17 @@ def count_in_redis(
     settings: Settings,
     control: ControlClient,
     keys: KeySource,
-    journal: Journal,
+    history: History,
     holds: Sequence[Hold],
     turn: Turn,
 ) -> Counting:
     """Return the counters of a data plane; `holds` are the live ones of its spool."""
     latency = Histogram()
     stats = LineStats(latency.observe)
-    roots = _roots_on(settings, control, journal, holds, stats, turn)
+    roots = _roots_on(settings, control, history, holds, stats, turn)
     alone = Alone(is_lenient=settings.on_backend_error == "allow")
     counters = RedisCounters(roots, _roots_of(keys), alone)
-    tender = Tender(counters, roots, journal.spool_id, time.time_ns, time.monotonic_ns)
+    tender = Tender(counters, roots, history.spool_id, time.time_ns, time.monotonic_ns)
     return Counting(counters, tender, stats, latency)
 
 
@@ -57,7 +58,7 @@ async def count_rest(settings: Settings, control: ControlClient, journal: Journa
 
     Then it is nobody's whom others would wait for.
     """
-    roots = _roots_on(settings, control, journal, (), LineStats())
+    roots = _roots_on(settings, control, history_of(journal, journal.append), (), LineStats())
     try:
         # Redis may not know the root again of what is only here, if it has just lost its data.
         for root in sorted(await roots.line.roots() | await roots.history.roots()):
@@ -70,14 +71,14 @@ async def count_rest(settings: Settings, control: ControlClient, journal: Journa
 def _roots_on(
     settings: Settings,
     control: ControlClient,
-    journal: Journal,
+    history: History,
     holds: Sequence[Hold],
     stats: LineStats,
     turn: Turn | None = None,
 ) -> Roots:
     assert settings.redis_url is not None
     return Roots(
-        owner=journal.spool_id,
+        owner=history.spool_id,
         line=Line(
             parse_address(settings.redis_url.reveal()),
             deadline=settings.redis_deadline,
@@ -85,7 +86,7 @@ def _roots_on(
             stats=stats,
         ),
         ledger=Books(control),
-        history=_history_of(journal),
+        history=history,
         own=OwnHolds(holds),
         breaker=Breaker(_PROBE_INTERVAL),
         stats=stats,
@@ -111,7 +112,9 @@ def _root(key: CompiledKey | None) -> str:
     return "" if key is None else key.ancestors[-1]
 
 
-def _history_of(journal: Journal) -> History:
+def history_of(journal: Journal, append: Callable[[Overruled], None]) -> History:
+    """Return a spool as what Redis is to count; `append` adds a record to it."""
+
     def read_now(first: int, most: int) -> Sequence[tuple[int, bytes]]:
         # What is gone from the spool is in the ledger, and was counted long ago.
         first = max(first, list_segments(journal.directory)[0].first)
@@ -124,4 +127,4 @@ def _history_of(journal: Journal) -> History:
     async def read(first: int, most: int) -> Sequence[tuple[int, bytes]]:
         return await asyncio.to_thread(read_now, first, most)
 
-    return History(journal.spool_id, read, lambda: journal.next_sequence)
+    return History(journal.spool_id, read, lambda: journal.next_sequence, append)

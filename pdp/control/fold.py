@@ -11,7 +11,16 @@ import msgspec
 from msgspec import Struct
 
 from pdp.quota.hold import Window
-from pdp.records import Denied, Expired, Facts, Held, Record, Settled, decisions_beside
+from pdp.records import (
+    Denied,
+    Expired,
+    Facts,
+    Held,
+    Overruled,
+    Record,
+    Settled,
+    decisions_beside,
+)
 from pdp.store.schema import audit
 from pdp.store.text import fit, lengths_of
 
@@ -119,6 +128,8 @@ class Fold:
             self._settled(record)
         elif isinstance(record, Expired):
             self._expired(record)
+        elif isinstance(record, Overruled):
+            self._overruled(record)
 
     def _held(self, record: Held) -> None:
         hold = record.hold
@@ -139,11 +150,15 @@ class Fold:
 
     def _complete(self, row: Row, record: Held) -> None:
         """Add what only the hold says: another data plane settled it, whose spool was quicker."""
-        under = _row(record.facts, record.at, [])
+        under, before = _row(record.facts, record.at, []), msgspec.structs.replace(row)
         for name in ("action", "model", "provider", "client_ip", "user_agent"):
             setattr(row, name, getattr(row, name) or getattr(under, name))
         row.metadata = _json({**record.facts.metadata, **msgspec.json.decode(row.metadata)})
         self._keep(row)
+        is_named_anew = (row.model, row.provider) != (before.model, before.provider)
+        if is_named_anew and row.status != "pending":
+            self._use(before, record.hold.windows, -1)
+            self._use(row, record.hold.windows)
 
     def _denied(self, record: Denied) -> None:
         if record.facts.decision_id in self.rows:
@@ -202,6 +217,25 @@ class Fold:
             self._spend_of(record.windows).requests += 1
         self._use(row, record.windows)
 
+    def _overruled(self, record: Overruled) -> None:
+        """Charge what counters have, whichever report was folded first."""
+        names = (record.decision_id, *decisions_beside(record))
+        row = next((self.rows[name] for name in names if name in self.rows), None)
+        outcome = record.outcome
+        charged = outcome.cost or 0, outcome.tokens
+        if row is None or row.status in ("pending", "expired"):
+            return  # What it is about is lost.
+        if (row.charged_cost, row.charged_tokens) == charged:
+            return
+        before = msgspec.structs.replace(row)
+        row.cost = outcome.cost
+        row.prompt_tokens = outcome.prompt_tokens
+        row.completion_tokens = outcome.completion_tokens
+        row.cached_tokens = outcome.cached_tokens
+        self._charge(row, before, *charged, record.windows)
+        self._use(before, record.windows, -1)
+        self._use(row, record.windows)
+
     def _charge(
         self, row: Row, before: Row, cost: int, tokens: int, windows: tuple[Window, ...]
     ) -> None:
@@ -219,15 +253,15 @@ class Fold:
             usage.requests -= 1
             usage.cost -= before.charged_cost
 
-    def _use(self, row: Row, windows: tuple[Window, ...]) -> None:
+    def _use(self, row: Row, windows: tuple[Window, ...], times: int = 1) -> None:
         if not windows:
             return
         usage = self._usage_row(row, windows)
-        usage.requests += 1
-        usage.prompt_tokens += row.prompt_tokens
-        usage.completion_tokens += row.completion_tokens
-        usage.cached_tokens += row.cached_tokens
-        usage.cost += row.charged_cost
+        usage.requests += times
+        usage.prompt_tokens += times * row.prompt_tokens
+        usage.completion_tokens += times * row.completion_tokens
+        usage.cached_tokens += times * row.cached_tokens
+        usage.cost += times * row.charged_cost
 
     def _usage_row(self, row: Row, windows: tuple[Window, ...]) -> Usage:
         used = (row.key_id, windows[0].day, row.model, row.provider)

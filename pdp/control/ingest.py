@@ -7,7 +7,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pdp.control.fold import Fold, Owner, Row
 from pdp.errors import Conflict
-from pdp.records import Denied, Expired, Held, Record, Settled, decisions_beside, decode
+from pdp.records import (
+    Denied,
+    Expired,
+    Held,
+    Overruled,
+    Record,
+    Settled,
+    decisions_beside,
+    decode,
+)
 from pdp.store import key_changes, ledger
 from pdp.store.database import Database
 
@@ -78,18 +87,18 @@ def _root_of(record: Record) -> str:
     """Return the root key of what a record counts; empty: nobody else writes about it."""
     if isinstance(record, Held):
         return record.hold.windows[-1].key_id
-    if isinstance(record, Settled | Expired) and record.windows:
+    if isinstance(record, Settled | Expired | Overruled) and record.windows:
         return record.windows[-1].key_id
     return ""
 
 
 def _decisions_of(record: Record) -> tuple[str, ...]:
     """Return under which names the ledger may have what a record is about."""
-    beside = decisions_beside(record) if isinstance(record, Settled) else ()
+    beside = decisions_beside(record) if isinstance(record, Settled | Overruled) else ()
     return (_decision_of(record), *beside)
 
 
 def _decision_of(record: Record) -> str:
     if isinstance(record, Held | Denied | Settled):
         return record.facts.decision_id
-    return record.decision_id if isinstance(record, Expired) else ""
+    return record.decision_id if isinstance(record, Expired | Overruled) else ""

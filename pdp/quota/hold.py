@@ -136,12 +136,27 @@ Absent = Literal["settled", "unknown", "new"]
 """Why there is no hold: settled before; never issued; or never checked nor reported."""
 
 
+class Outcome(Struct, frozen=True, array_like=True, gc=False):
+    """What became of a request: what it was charged, and the tokens that were told.
+
+    `cost` is None where it is not known, and counts as 0; `tokens` are what token limits were
+    charged. Others are told where they report the same: the counters keep it for 49 hours.
+    """
+
+    cost: int | None
+    tokens: int
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
 class Settlement(Struct, frozen=True, gc=False):
     """Replace a hold by what was used, or charge a usage that was never held.
 
     `expired`: the hold ran out and is charged by policy; one report may still
     correct it. `cost` in nano-USD. Without a `reservation_id` the usage counts
     in `windows`; else in those of the hold. A usage without hold counts one request.
+    `outcome` is that of a report.
     """
 
     reservation_id: str
@@ -152,3 +167,4 @@ class Settlement(Struct, frozen=True, gc=False):
     windows: tuple[Window, ...]
     now: int
     expired: bool = False
+    outcome: Outcome | None = None

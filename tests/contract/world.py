@@ -135,7 +135,7 @@ class World:
         self, hold: Hold, cost: int = 0, tokens: int = 0, *, expired: bool = False
     ) -> bool:
         """Settle a hold."""
-        return await answer(
+        settled = await answer(
             self.counters.settle(
                 Settlement(
                     hold.reservation_id,
@@ -149,15 +149,17 @@ class World:
                 )
             )
         )
+        return settled is True
 
     async def charge(self, request_id: str, cost: int = 0, tokens: int = 0) -> bool:
         """Settle a usage of the leaf that was never checked."""
         windows: tuple[Window, ...] = self.windows.at(self.now)
-        return await answer(
+        settled = await answer(
             self.counters.settle(
                 Settlement("", "leaf", request_id, cost, tokens, windows, self.now)
             )
         )
+        return settled is True
 
     async def fill(self, name: str, key_id: str | None = None) -> tuple[int, int]:
         """Return (spent, held) of the first limit with a name."""

@@ -7,7 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from pdp.counters.account import Account, Bucket, Total
-from pdp.quota.hold import Hold, Window
+from pdp.quota.hold import Hold, Outcome, Window
 from pdp.quota.limit import Period
 from pdp.quota.plan import Plan
 from pdp.quota.scope import Scope
@@ -16,6 +16,7 @@ NOT_OPEN: Final = b"?"
 """Instead of an answer: Redis has lost the root's data, and nobody has opened it since."""
 
 _hold = msgspec.msgpack.Decoder(Hold)
+_outcome = msgspec.msgpack.Decoder(Outcome)
 
 Amounts = Sequence[bytes | None] | None
 State = Sequence[Any]
@@ -27,6 +28,11 @@ def hold_of(packed: bytes, expires_at: bytes, *_: object) -> Hold:
     hold = _hold.decode(packed)
     ends = int(expires_at)
     return hold if hold.expires_at == ends else replace(hold, expires_at=ends)
+
+
+def settled_of(answer: object) -> bool | Outcome:
+    """Return whether a settlement moved anything, or what became of the request before."""
+    return _outcome.decode(answer) if isinstance(answer, bytes) else bool(answer)
 
 
 def is_filled(found: object) -> bool:

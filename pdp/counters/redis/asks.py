@@ -104,6 +104,7 @@ def settle(op: Settlement, *, again: bool = False) -> bytes:
             op.windows,
             again,
             op.now // _SECOND,
+            _text(_pack(op.outcome)) if op.outcome is not None else False,
         )
     )
 

@@ -27,6 +27,7 @@ from pdp.quota.hold import (
     Admitted,
     Hold,
     Open,
+    Outcome,
     Refused,
     Reserve,
     Settlement,
@@ -182,8 +183,11 @@ class RedisCounters:
             return own
         return answers.hold_of(*answer) if isinstance(answer, list) else _ABSENT[answer]
 
-    async def settle(self, op: Settlement) -> bool:
-        """Settle; False if somebody settled it before. Without Redis it is counted later."""
+    async def settle(self, op: Settlement) -> bool | Outcome:
+        """Settle; False, or what was charged then, if somebody settled it before.
+
+        Without Redis it is counted later.
+        """
         root = asks.key_of(op.windows)
         self._view.moved()
         self._roots.own.drop(op.reservation_id)
@@ -198,7 +202,7 @@ class RedisCounters:
             self._roots.owe(root)
             raise
         # To join the root may have counted it, from its record.
-        return bool(answer) or counted_elsewhere
+        return answers.settled_of(answer) or counted_elsewhere
 
     async def extend(self, reservation_id: str, expires_at: int) -> bool:
         """Let a live hold end later, never earlier; False if there is none."""

@@ -1,32 +1,62 @@
 """From what a data plane has spooled to what Redis is to count: done again, each op moves once."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from pdp.counters.redis import asks
 from pdp.counters.redis.layout import root_of
-from pdp.quota.hold import Settlement
-from pdp.records import Expired, Extended, Held, Record, Settled, decode
+from pdp.errors import SpoolFailed
+from pdp.quota.hold import Outcome, Settlement
+from pdp.records import (
+    Expired,
+    Extended,
+    Held,
+    Overruled,
+    Record,
+    Settled,
+    decode,
+    overruled,
+    settlement_of,
+)
 
 _LOT: Final = 500
 
 ReadSpool = Callable[[int, int], Awaitable[Sequence[tuple[int, bytes]]]]
 """(first number, most) -> (number, record) in order; empty: no more."""
 
+Op = tuple[bytes, Settled | None]
+"""What is asked, and the record of a report that it does again."""
+
 
 class History:
-    """A spool as ops. `end` tells the number of the record that comes next."""
+    """A spool as ops. `end` tells the number of the record that comes next.
 
-    def __init__(self, spool_id: str, read: ReadSpool, end: Callable[[], int]) -> None:
+    `append` adds one. It may raise `SpoolFailed`.
+    """
+
+    def __init__(
+        self,
+        spool_id: str,
+        read: ReadSpool,
+        end: Callable[[], int],
+        append: Callable[[Overruled], None],
+    ) -> None:
         self.spool_id = spool_id
         self.end = end
         self._read = read
+        self._append = append
 
-    async def since(self, root: str, first: int) -> AsyncIterator[tuple[list[bytes], int]]:
+    def overrule(self, settled: Settled, outcome: Outcome) -> None:
+        """Write down that another report than this one was counted."""
+        with suppress(SpoolFailed):  # Then the ledger differs, and is told of by a comparison.
+            self._append(overruled(settled, outcome))
+
+    async def since(self, root: str, first: int) -> AsyncIterator[tuple[list[Op], int]]:
         """Yield the ops of a root from a record on, some at a time, and the record after them."""
         name = root.encode()
         while lot := await self._read(first, _LOT):
-            ops: list[bytes] = []
+            ops: list[Op] = []
             for number, data in lot:
                 first = number + 1
                 # Each of many roots reads all that was spooled: most of it is not decoded.
@@ -48,33 +78,22 @@ def root_of_record(record: Record) -> str:
     """Return the root of what a record counts; empty if it counts nothing."""
     if isinstance(record, Held):
         return asks.key_of(record.hold.windows)
-    if isinstance(record, Settled | Expired):
+    if isinstance(record, Settled | Expired | Overruled):
         return asks.key_of(record.windows) if record.windows else ""
     return root_of(record.reservation_id) if isinstance(record, Extended) else ""
 
 
-def _ops_of(record: Record, root: str) -> Iterator[bytes]:
+def _ops_of(record: Record, root: str) -> Iterator[Op]:
     if root_of_record(record) != root:
         return
     if isinstance(record, Held):
-        yield asks.publish(record.hold, record.rates)
+        yield asks.publish(record.hold, record.rates), None
     elif isinstance(record, Extended):
-        yield asks.extend(record.reservation_id, record.expires_at)
+        yield asks.extend(record.reservation_id, record.expires_at), None
     elif isinstance(record, Settled):
-        yield asks.settle(
-            Settlement(
-                record.reservation_id,
-                record.facts.key_id,
-                record.facts.request_id,
-                record.cost or 0,
-                record.counted_tokens,
-                record.windows,
-                record.at,
-            ),
-            again=True,
-        )
+        yield asks.settle(settlement_of(record, record.facts.request_id), again=True), record
     elif isinstance(record, Expired):
-        yield asks.settle(
+        ended = asks.settle(
             Settlement(
                 record.reservation_id,
                 record.key_id,
@@ -87,3 +106,4 @@ def _ops_of(record: Record, root: str) -> Iterator[bytes]:
             ),
             again=True,
         )
+        yield ended, None

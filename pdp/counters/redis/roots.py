@@ -17,7 +17,7 @@ import structlog
 from pdp.counters.redis import answers, asks
 from pdp.counters.redis.away import Away
 from pdp.counters.redis.breaker import Breaker
-from pdp.counters.redis.history import History
+from pdp.counters.redis.history import History, Op
 from pdp.counters.redis.lane import MOST_OPS, Answered, Lane, end
 from pdp.counters.redis.line import Line
 from pdp.counters.redis.own import OwnHolds
@@ -249,11 +249,8 @@ class Roots:
                 lane.behind = end - number
                 async for ops, following in self.history.since(lane.root, number):
                     # Said at once: should a call fail, it is gone on with from there.
-                    ops.append(asks.beat(self.history.spool_id, following))
-                    is_patient = lane.behind > _FEW
-                    for lot in _lots(ops, _CATCH_UP if is_patient else MOST_OPS):
-                        called = lane.call(lot, self._time(), is_patient=is_patient)
-                        self._expect(await called, epoch)
+                    ops.append((asks.beat(self.history.spool_id, following), None))
+                    await self._count(lane, epoch, ops)
                     lane.counted = max(lane.counted, following)
                 if is_new:
                     # Where it has been joined before, it knows all that is older.
@@ -266,6 +263,19 @@ class Roots:
         except Unavailable as error:
             raise Away(f"the counters cannot be opened: {error}") from error
         lane.joined(epoch)
+
+    async def _count(self, lane: Lane, epoch: bytes, ops: Sequence[Op]) -> None:
+        """Do again what was spooled; note where another report was counted meanwhile."""
+        is_patient = lane.behind > _FEW
+        for lot in _lots(ops, _CATCH_UP if is_patient else MOST_OPS):
+            asked = [op for op, _ in lot]
+            called = lane.call(asked, self._time(), is_patient=is_patient)
+            answered = self._expect(await called, epoch)
+            for (_, settled), answer in zip(lot, answered.answers, strict=True):
+                if settled is not None:
+                    outcome = answers.settled_of(answer)
+                    if not isinstance(outcome, bool):
+                        self.history.overrule(settled, outcome)
 
     async def _cancel(self, lane: Lane, epoch: bytes) -> None:
         """Take back what nobody knows of; should it be made only now, it is refused."""

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from pdp.counters.memory import EXPIRED_KEPT
 from pdp.ids import IdSource
-from pdp.quota.hold import Admitted, Hold, Refused, Reserve, Settlement, Window
+from pdp.quota.hold import Admitted, Hold, Outcome, Refused, Reserve, Settlement, Window
 from pdp.quota.limit import Rate
 from pdp.quota.plan import plan_of
 from pdp.quota.scope import Scope
@@ -186,7 +186,7 @@ class Machine(RuleBasedStateMachine):
         assert found == ("settled" if (key, request) in self.settled else "new")
         hold = self._hold(key, cost, tokens, request)
         settlement = Settlement("", key, request, cost, tokens, hold.windows, self.now)
-        assert self.do(self.counters.settle(settlement)) is (found == "new")
+        assert (self.do(self.counters.settle(settlement)) is True) is (found == "new")
         if found == "settled":
             return
         entry = Entry(hold, (key, "root"))
@@ -321,7 +321,7 @@ class Machine(RuleBasedStateMachine):
 
     def _settle(self, entry: Entry, cost: int, tokens: int, *, expired: bool) -> bool:
         hold = entry.hold
-        settled: bool = self.do(
+        answered: bool | Outcome = self.do(
             self.counters.settle(
                 Settlement(
                     hold.reservation_id,
@@ -332,9 +332,13 @@ class Machine(RuleBasedStateMachine):
                     hold.windows,
                     self.now,
                     expired,
+                    None if expired else Outcome(cost, tokens),
                 )
             )
         )
+        settled = answered is True
+        if isinstance(answered, Outcome):
+            assert (answered.cost, answered.tokens) == (entry.cost, entry.tokens)
         if settled and expired:
             self._write(
                 Expired(

@@ -89,6 +89,7 @@ async def test_a_hold_that_comes_after_its_settlement_says_what_was_asked(desk: 
     assert await spend(desk.database) == before
     for name in ("model", "provider", "action", "client_ip", "metadata", "status", "cost"):
         assert row[name] == whole[name], name
+    assert not any((await used(desk.database))["leaf", DAY, "", ""]), "it was the hold's model"
 
 
 # -- Settlements

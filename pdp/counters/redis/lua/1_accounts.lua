@@ -25,7 +25,8 @@
 -- t:KEY        hash  the same ever, and r: requests
 -- r:KEY        hash  slot -> theoretical arrival time of a rate, SECONDS.NANOSECONDS
 -- h:ID         hash  a hold; see `3_holds.lua`
--- q:KEY:ID     string  the hold of a request; empty once it is settled
+-- q:KEY:ID     string  the hold of a request; empty once it is settled, `=` and the outcome
+--              where it was never held
 -- ends         sorted set  live holds by the microsecond in which they end
 -- epoch        string  random; there is one while the counters are whole
 -- spools       hash  spool -> number of the record up to which all are counted here

@@ -9,8 +9,9 @@
 -- u   whom it was made for is gone: only whom it was given to relies on it
 -- w   one whom it was given to has given it up: it is written down, so only a record ends it
 -- x, t, a   it has expired: nano-USD and tokens that were charged, and the second
--- z   it is settled, or taken back: all that is left, for 49 hours. `lost`: it was settled
---     from a spool after Redis had lost it
+-- z   it is settled, or taken back: all that is left, for 49 hours. It is what was charged:
+--     MessagePack of pdp.quota.hold.Outcome, or `1` where nobody reported; behind `lost`, where
+--     it was settled from a spool after Redis had lost it
 --
 -- Places in the hold, as in its Python class.
 local ID, DECISION, KEY, REQUEST, COST, TOKENS, WINDOWS = 1, 2, 3, 4, 9, 11, 13
@@ -40,21 +41,27 @@ local function keep(hold, packed, ends)
   call('SET', request_name(hold[KEY], hold[REQUEST]), hold[ID])
 end
 
--- Leave nothing of a hold but that it is settled.
-local function forget(hold)
+-- Leave nothing of a hold but that it is settled, and the outcome.
+local function forget(hold, outcome)
   local name = hold_name(hold[ID])
   call('DEL', name)
-  call('HSET', name, 'z', '1')
+  call('HSET', name, 'z', outcome or '1')
   call('EXPIRE', name, SETTLED_KEPT)
   call('ZREM', PREFIX .. 'ends', hold[ID])
 end
 
--- Note that a request is settled, unless another hold of it lives.
-local function settle_request(key, request, id)
+-- Whether what is known of a request is a hold.
+local function is_hold(found)
+  return found and found ~= '' and string.sub(found, 1, 1) ~= '='
+end
+
+-- Note that a request is settled, unless another hold of it lives. `outcome` of one that was
+-- never held.
+local function settle_request(key, request, id, outcome)
   local name = request_name(key, request)
   local found = call('GET', name)
-  if not found or found == id or found == '' then
-    call('SET', name, '', 'EX', SETTLED_KEPT)
+  if found == id or not is_hold(found) then
+    call('SET', name, outcome and '=' .. outcome or '', 'EX', SETTLED_KEPT)
   end
 end
 
@@ -83,7 +90,7 @@ end
 -- O key request to -> {packed, ends} of the live hold of a request, or false. It is given out.
 local function open_of(key, request, to)
   local id = call('GET', request_name(key, request))
-  if not id or id == '' then return false end
+  if not is_hold(id) then return false end
   local found = call('HMGET', hold_name(id), 'b', 'e', 'x', 'l')
   if not found[1] or found[3] or found[4] then return false end
   call('HSET', hold_name(id), given_field(to), '')
@@ -113,7 +120,7 @@ local function locate(op)
   local id, indexed = op[2], false
   if id == '' then
     indexed = call('GET', request_name(op[3], op[4]))
-    id = indexed or ''
+    id = is_hold(indexed) and indexed or ''
   end
   local found = {false}
   if id ~= '' then

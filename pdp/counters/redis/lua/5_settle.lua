@@ -5,20 +5,33 @@ local function release(hold, cost, tokens)
   move(hold[WINDOWS], cost, -(hold[COST] or 0), tokens, -hold[TOKENS], 0)
 end
 
-local function charge(key, request, windows, cost, tokens, requests)
+local function charge(key, request, windows, cost, tokens, requests, outcome)
   move(windows, cost, 0, tokens, 0, requests)
-  settle_request(key, request, '')
+  settle_request(key, request, '', requests > 0 and outcome)
 end
 
 -- Note that a hold is settled that Redis has lost. Its request is counted by the ledger, or
 -- when it is published.
-local function settle_lost(id)
-  call('HSET', hold_name(id), 'z', 'lost')
+local function settle_lost(id, outcome)
+  call('HSET', hold_name(id), 'z', 'lost' .. (outcome or ''))
   call('EXPIRE', hold_name(id), SETTLED_KEPT)
 end
 
+-- Whether it was from a spool that a hold was settled.
+local function was_lost(settled)
+  return settled and string.sub(settled, 1, 4) == 'lost'
+end
+
+-- What was charged for another report, where that is known and is another amount; else false.
+local function unlike(outcome, cost, tokens)
+  if was_lost(outcome) then outcome = string.sub(outcome, 5) end
+  if not outcome or #outcome < 2 then return false end
+  local charged = cmsgpack.unpack(outcome)
+  return ((charged[1] or 0) ~= cost or charged[2] ~= tokens) and outcome
+end
+
 -- Settle the hold `id` if it can be; nil: there is none that awaits a report.
-local function settle_hold(id, cost, tokens)
+local function settle_hold(id, cost, tokens, outcome)
   local found = call('HMGET', hold_name(id), 'b', 'x', 't', 'a')
   if not found[1] then return nil end
   local hold = cmsgpack.unpack(found[1])
@@ -29,30 +42,33 @@ local function settle_hold(id, cost, tokens)
   else
     move(hold[WINDOWS], cost - tonumber(found[2]), 0, tokens - tonumber(found[3]), 0, 0)
   end
-  forget(hold)
+  forget(hold, outcome)
   settle_request(hold[KEY], hold[REQUEST], id)
   return true
 end
 
--- S id key request cost tokens windows again -> whether anything moved: the first settles.
+-- S id key request cost tokens windows again second outcome -> whether anything moved: the first
+-- settles. Where that one was charged another amount, its outcome instead of false.
 -- Without an id it is the hold of the request, or a usage that was never held. `again`: it
 -- comes from a spool. Then a hold that Redis has lost is charged all the same, and a request
 -- that is known to be settled, or held anew, is left alone.
 local function settle(op)
-  local id, key, request, again = op[2], op[3], op[4], op[8]
+  local id, key, request, again, outcome = op[2], op[3], op[4], op[8], op[10]
   local known = false
   if id == '' then
     known = call('GET', request_name(key, request))
-    id = not again and known or ''
+    id = not again and is_hold(known) and known or ''
   end
-  if id ~= '' and settle_hold(id, op[5], op[6]) then return true end
-  if known then return false end
+  if id ~= '' and settle_hold(id, op[5], op[6], outcome) then return true end
+  if known then
+    return not is_hold(known) and unlike(string.sub(known, 2), op[5], op[6])
+  end
   if op[2] ~= '' then
     local lost = again and call('EXISTS', hold_name(id)) == 0
-    if not lost then return false end
-    settle_lost(id)
+    if not lost then return unlike(call('HGET', hold_name(id), 'z'), op[5], op[6]) end
+    settle_lost(id, outcome)
   end
-  charge(key, request, op[7], op[5], op[6], op[2] == '' and 1 or 0)
+  charge(key, request, op[7], op[5], op[6], op[2] == '' and 1 or 0, outcome)
   return true
 end
 
@@ -76,7 +92,7 @@ local function expire(op)
   call('ZREM', PREFIX .. 'ends', id)
   local index = request_name(hold[KEY], hold[REQUEST])
   local indexed = call('GET', index)
-  if not indexed or indexed == id or indexed == '' then
+  if indexed == id or not is_hold(indexed) then
     call('SET', index, id, 'EX', SETTLED_KEPT + 3600)
   end
   return true
@@ -128,7 +144,7 @@ local function cancel(op)
   call('HSET', name, 'z', '1')
   call('EXPIRE', name, SETTLED_KEPT)
   local other = call('GET', request_name(op[3], op[4]))
-  if not other or other == '' then return true end
+  if not is_hold(other) then return true end
   name = hold_name(other)
   if call('HDEL', name, given_field(id)) == 0 then return true end
   found = call('HMGET', name, 'b', 'x', 'u', 'w')
@@ -144,9 +160,10 @@ end
 -- A hold that is there already. `hold`: what whoever publishes it knows.
 local function publish_again(name, hold, packed, ends, requests)
   local found = call('HMGET', name, 'b', 'x', 'z', 'o', 'l')
-  if found[3] == 'lost' and requests ~= 0 then
+  if was_lost(found[3]) and requests ~= 0 then
     move(hold[WINDOWS], 0, 0, 0, 0, requests)
-    call('HSET', name, 'z', '1')
+    local outcome = string.sub(found[3], 5)
+    call('HSET', name, 'z', outcome ~= '' and outcome or '1')
   elseif not found[1] or found[2] then
     return
   elseif found[5] then
