@@ -98,7 +98,7 @@ def bind(
         return _bind_unix(server, address, path, setting, tls)
     claimed = claim(address, setting, shared=shared)
     if tls is not None and isinstance(server, TakesSockets):
-        _hand_over(claimed, server, tls)
+        _hand_over(claimed, server, tls, address, setting)
         return f"{address.rpartition(':')[0]}:{claimed.getsockname()[1]}"
     claimed.close()
     try:
@@ -152,7 +152,7 @@ def _bind_unix(
         bound = _bound(path)
     except (OSError, RuntimeError, ValueError) as error:
         raise StartRefused(f"{setting}: cannot listen on `{address}`: check the folder") from error
-    _hand_over(bound, server, tls)
+    _hand_over(bound, server, tls, address, setting)
     return address
 
 
@@ -177,9 +177,15 @@ def _bound(path: Path) -> socket.socket:
     return bound
 
 
-def _hand_over(bound: socket.socket, server: TakesSockets, tls: Renewed) -> None:
+def _hand_over(
+    bound: socket.socket, server: TakesSockets, tls: Renewed, address: str, setting: str
+) -> None:
     try:
+        bound.listen()  # From now on: others may bind, and take, what nobody listens on.
         server.add_tls_port(bound, tls)
+    except OSError as error:
+        bound.close()
+        raise cannot_listen(setting, address, error) from error
     except BaseException:
         bound.close()
         raise

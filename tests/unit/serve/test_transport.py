@@ -1,9 +1,15 @@
 """Addresses: which of them only this machine can reach, and where a server is found."""
 
+from pathlib import Path
+
 import pytest
 
+from pdp.certificates import Renewed, port_files, wall_clock
 from pdp.errors import StartRefused
+from pdp.serve.http import listen
 from pdp.serve.transport import Transport, bind, is_local, make_server, reachable
+from pdp.settings import Settings
+from tests.pki import Authority
 from tests.stack import free_port
 
 
@@ -42,3 +48,18 @@ async def test_a_port_has_several_listeners_where_all_share_it(transport: Transp
         bind(make_server(transport), address, "PDP_GRPC_LISTEN")
     for each in servers:
         await each.stop(None)
+
+
+@pytest.mark.parametrize("transport", ["native", "grpcio"])
+async def test_nobody_else_takes_a_port_with_tls_before_it_is_served(
+    transport: Transport, tmp_path: Path
+) -> None:
+    shown = Authority(tmp_path).issue("server")
+    files = port_files(Settings(tls_cert=shown.cert, tls_key=shown.key))
+    assert files is not None
+    for address in ("127.0.0.1:0", f"unix:{tmp_path}/pdp.sock"):
+        server = make_server(transport)
+        taken = bind(server, address, "PDP_GRPC_LISTEN", Renewed(files, wall_clock))
+        with pytest.raises(StartRefused, match=r"^PDP_OPS_LISTEN: .* in use"):
+            listen(taken, "PDP_OPS_LISTEN")
+        await server.stop(None)
