@@ -15,6 +15,7 @@ from pdp.counters.redis.address import parse_address
 from pdp.hidden import Hidden
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+(_[0-9]+)*(\.0+)?")
+_SHORTEST_TOKEN: Final = 16
 _WORDS: Final = {
     **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
     **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
@@ -84,16 +85,26 @@ class Choice(Struct, frozen=True):
 
 
 class Secret(Struct, frozen=True):
-    """Text of `least` characters or more that is not shown; `otherwise`: what else one may do."""
+    """Text of `least` characters or more that is not shown."""
 
     least: int = 0
-    otherwise: str = ""
 
     def __call__(self, text: str) -> Hidden:
         """Hide it."""
         if len(text) < self.least:
-            raise ValueError(f"use {self.least} characters or more{self.otherwise}")
+            raise ValueError(f"use {self.least} characters or more")
         return Hidden(text)
+
+
+def token(text: str) -> Hidden:
+    """Read a secret that a header can carry, as it is."""
+    if len(text) < _SHORTEST_TOKEN:
+        raise ValueError(f"use {_SHORTEST_TOKEN} characters or more, or unset it")
+    if not (text.isascii() and text.isprintable() and text == text.strip()):
+        raise ValueError(
+            "no header can carry it: use ASCII without a line break, tabs, or spaces at an end"
+        )
+    return Hidden(text)
 
 
 class PathOf(Struct, frozen=True):

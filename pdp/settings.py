@@ -22,6 +22,7 @@ from pdp.setting_text import (
     filled,
     redis_server,
     switch,
+    token,
     udp_address,
 )
 from pdp.spool.room import MAX_BYTES
@@ -72,7 +73,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Where a data plane of its own finds the control plane."""
     key_pepper: Annotated[Hidden | None, Secret(MIN_PEPPER)] = None
     """Keys the hashes of API keys; the same on every plane."""
-    caller_token: Annotated[Hidden | None, Secret(16, ", or unset it")] = None
+    caller_token: Annotated[Hidden | None, token] = None
     """What callers of Check and Report, and NGINX, must present off loopback."""
     tls_cert: File = None
     """PEM: the gRPC port's certificate, with those that lead to its CA; unset: plaintext."""
@@ -150,17 +151,16 @@ def load_settings() -> Settings:
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Return the settings of an environment, whose names may be in lower case, too.
+    """Return the settings of an environment.
 
     Raises `StartRefused` with one line that names the first that is wrong.
     """
-    given = {name.upper(): text for name, text in environment.items()}
     values: dict[str, object] = {}
     for field, hint in get_type_hints(Settings, include_extras=True).items():
         variable = f"{PREFIX}{field.upper()}"
-        if variable in given:
+        if variable in environment:
             try:
-                values[field] = _reader_of(hint)(given[variable])
+                values[field] = _reader_of(hint)(environment[variable])
             except ValueError as error:
                 message = str(error)  # A library's own begins like a sentence.
                 raise StartRefused(f"{variable}: {message[:1].lower()}{message[1:]}") from None

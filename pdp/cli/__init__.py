@@ -9,6 +9,7 @@ from pdp.errors import InvalidDocument, PdpError, StartRefused
 def main() -> None:
     """Run a command; a refusal is status 1 and a line on stderr for each fault, no traceback."""
     try:
+        _put_settings_in_upper_case()
         _refuse_what_is_no_text()
         # The commands are imported late, so that a wrong one fails fast.
         from pdp.cli.commands import app
@@ -23,6 +24,18 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _put_settings_in_upper_case() -> None:
+    """Let names of settings be in lower case here, and have one form for whoever comes after.
+
+    Who is not to have a setting could be given it by its other name. One in upper case goes
+    first.
+    """
+    for name in [*os.environ]:
+        upper = name.upper()
+        if name != upper and upper.startswith("PDP_"):
+            os.environ.setdefault(upper, os.environ.pop(name))
 
 
 def _refuse_what_is_no_text() -> None:

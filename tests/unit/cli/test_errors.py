@@ -1,5 +1,6 @@
 """What cannot be done is said on stderr, without a traceback, and the status is not 0."""
 
+import os
 import sqlite3
 from contextlib import closing
 
@@ -77,6 +78,18 @@ def test_bytes_that_are_no_text_are_refused(
 def test_settings_that_are_no_text_are_refused(pdp: Pdp, name: str) -> None:
     pdp.setting(name, "\udcff" * 40)
     assert pdp("keys", "list").refusal() == f"pdp: {name} is not UTF-8: write it in UTF-8"
+
+
+def test_names_of_settings_in_lower_case_are_put_in_upper_case(
+    pdp: Pdp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a data plane is not given by another name what it is not to have."""
+    given = {"pdp_max_staleness": "-1", "pdp_workers": "x", "PDP_WORKERS": "2", "pdp": "3"}
+    monkeypatch.setattr("os.environ", {**os.environ, **given})
+    assert "PDP_MAX_STALENESS: " in pdp("keys", "list").refusal()
+    found = {name: text for name, text in os.environ.items() if name.upper().startswith("PDP")}
+    del found["PDP_DATA_DIR"]
+    assert found == {"PDP_MAX_STALENESS": "-1", "PDP_WORKERS": "2", "pdp": "3"}
 
 
 @pytest.mark.parametrize("command", [("init",), *COMMANDS, ("migrate",)])

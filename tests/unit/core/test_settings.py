@@ -86,6 +86,9 @@ def test_what_is_taken(name: str, text: str, value: object) -> None:
         ("REDIS_URL", "http://x", "use one of redis://, "),
         ("KEY_PEPPER", "hush", "use 32 characters or more"),
         ("CALLER_TOKEN", "hush", "use 16 characters or more, or unset it"),
+        ("CALLER_TOKEN", "hush" * 4 + "\n", "no header can carry it: use ASCII without a line b"),
+        ("CALLER_TOKEN", " " + "hush" * 4, "no header can carry it"),
+        ("CALLER_TOKEN", "hush" * 4 + "é", "no header can carry it"),
     ],
 )
 def test_what_is_refused_and_how(name: str, text: str, message: str) -> None:
@@ -113,8 +116,8 @@ def test_usage_lines_come_where_nginx_asks_unless_it_is_said(
     assert Settings(nginx_listen=nginx, nginx_usage_listen=usage).usage_address == address
 
 
-def test_names_may_be_in_lower_case_and_others_are_no_settings() -> None:
-    assert read_settings({"pdp_workers": "2", "WORKERS": "x", "PDP_WORKER": "x"}).workers == 2
+def test_other_names_are_no_settings() -> None:
+    assert read_settings({"WORKERS": "x", "PDP_WORKER": "x"}).workers == 1
 
 
 def test_the_misspelt_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
