@@ -1,7 +1,7 @@
 """What happens between two calls, or instead of one, is made good."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,24 +16,15 @@ from pdp.quota.hold import Admitted, Hold
 from pdp.spend import Lot, Snapshot, SpendRow
 from tests.contract.world import NOON, SECOND, TTL, USD, answer
 from tests.counting import Fleet
-from tests.redis import RedisServer, running_redis
+from tests.redis import RedisServer
 from tests.stack import eventually_async
 from tests.unit.counters.test_redis_trouble import spooled
 
 
-@pytest.fixture(scope="module")
-def own_redis() -> Iterator[RedisServer]:
-    with running_redis() as server:
-        yield server
-
-
 @pytest.fixture
-async def fleet(own_redis: RedisServer) -> AsyncIterator[Fleet]:
-    own_redis.flush()
-    fleet = Fleet(own_redis)
-    yield fleet
-    for plane in fleet.planes:
-        await plane.close()
+def server(own_redis: RedisServer) -> RedisServer:
+    """Return one to be mistreated."""
+    return own_redis
 
 
 async def test_a_report_that_redis_has_no_memory_for_is_counted_later(fleet: Fleet) -> None:

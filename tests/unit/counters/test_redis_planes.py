@@ -1,7 +1,6 @@
 """Counters of several data planes in one Redis: shared, handed over, exact."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from msgspec.structs import replace
@@ -12,19 +11,9 @@ from pdp.counters.redis.away import Away
 from pdp.quota.hold import Admitted, BudgetGuard, GuardFailed, Open
 from tests.contract.world import NOON, SECOND, TTL, USD, answer
 from tests.counting import Fleet
-from tests.redis import RedisServer
 
 DAY = 1_795_392_000
 MONTH = 1_793_491_200
-
-
-@pytest.fixture
-async def fleet(redis: RedisServer) -> AsyncIterator[Fleet]:
-    redis.flush()
-    fleet = Fleet(redis)
-    yield fleet
-    for plane in fleet.planes:
-        await plane.close()
 
 
 # -- Several data planes

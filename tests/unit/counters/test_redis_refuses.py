@@ -1,6 +1,5 @@
 """A Redis that answers and writes nothing: no memory, no replicas, a replica, a slot on its way."""
 
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,20 +16,10 @@ from tests.unit.counters.test_redis_trouble import is_away, spooled
 BUDGET = {"budget_limits": {"total": 9.0}}
 
 
-@pytest.fixture(scope="module")
-def own_redis() -> Iterator[RedisServer]:
-    """A server to be mistreated."""
-    with running_redis() as server:
-        yield server
-
-
 @pytest.fixture
-async def fleet(own_redis: RedisServer) -> AsyncIterator[Fleet]:
-    own_redis.flush()
-    fleet = Fleet(own_redis)
-    yield fleet
-    for plane in fleet.planes:
-        await plane.close()
+def server(own_redis: RedisServer) -> RedisServer:
+    """Return one to be mistreated."""
+    return own_redis
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Counters in a Redis that is slow, dead, flushed, restarted, or lagging."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -17,7 +16,7 @@ from pdp.spend import SpendRow
 from tests.contract.world import HOUR, NOON, SECOND, USD, answer
 from tests.counting import Fleet, Plane
 from tests.property.counters.machine import _facts, _settled
-from tests.redis import RedisServer, running_redis
+from tests.redis import RedisServer
 from tests.stack import eventually_async
 
 DAY = 1_795_392_000
@@ -48,20 +47,10 @@ def is_away(plane: Plane) -> bool:
     return plane.stats.is_partitioned
 
 
-@pytest.fixture(scope="module")
-def own_redis() -> Iterator[RedisServer]:
-    """A server to be mistreated."""
-    with running_redis("--appendonly", "yes", "--appendfsync", "always") as server:
-        yield server
-
-
 @pytest.fixture
-async def fleet(own_redis: RedisServer) -> AsyncIterator[Fleet]:
-    own_redis.flush()
-    fleet = Fleet(own_redis)
-    yield fleet
-    for plane in fleet.planes:
-        await plane.close()
+def server(own_redis: RedisServer) -> RedisServer:
+    """Return one to be mistreated."""
+    return own_redis
 
 
 # -- An answer that is lost

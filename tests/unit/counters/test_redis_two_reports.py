@@ -1,7 +1,6 @@
 """Two reports of one request, unlike each other, at two data planes: one is charged everywhere."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from msgspec.structs import replace
@@ -9,7 +8,6 @@ from msgspec.structs import replace
 from pdp.model import Usage
 from pdp.records import Overruled, Settled
 from tests.counting import Fleet
-from tests.redis import RedisServer
 from tests.store import Store
 from tests.unit.control.desk import opened_desk, rows, spend, used
 from tests.unit.counters.sites import Site, counted, meet, ship, site
@@ -19,15 +17,6 @@ USAGES = (
     Usage(cost=90_000, prompt_tokens=50, completion_tokens=40, model="gpt-4o", status="error"),
 )
 CHARGES = [(7_000, 7), (90_000, 90)]
-
-
-@pytest.fixture
-async def fleet(redis: RedisServer) -> AsyncIterator[Fleet]:
-    redis.flush()
-    fleet = Fleet(redis)
-    yield fleet
-    for plane in fleet.planes:
-        await plane.close()
 
 
 async def both_report(
