@@ -360,16 +360,25 @@ class Engine:
         reservation_id = decision.reservation_id
         return run_now(self._reporter.withdraw(reservation_id)) if reservation_id else None
 
-    def extend(self, reservation_id: str) -> Awaitable[None] | None:
-        """Keep a hold alive for another term: its request is still running."""
+    def extend(self, reservation_id: str) -> Awaitable[bool] | bool:
+        """Keep a hold alive for another term: its request is still running.
+
+        False if it has come too late: the hold is charged, or about to be, as by
+        `Options.unreported`, and the report of the request corrects that.
+        """
         return run_now(self._extend(reservation_id))
 
-    async def _extend(self, reservation_id: str) -> None:
+    async def _extend(self, reservation_id: str) -> bool:
         now = self._clock()
         expires_at = now + self._options.hold_ttl
         alive = self._counters.extend(reservation_id, expires_at)
-        if alive if isinstance(alive, bool) else await alive:
+        if not isinstance(alive, bool):
+            alive = await alive
+        if alive:
             self._write(Extended(now, reservation_id, expires_at))
+        else:
+            self._stats.heartbeats_late += 1
+        return alive
 
     async def expire(self) -> bool:
         """Charge holds whose time is over, some at a time; tell whether more may be due."""

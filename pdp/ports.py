@@ -90,7 +90,7 @@ class Counters(Protocol):
         ...
 
     def extend(self, reservation_id: str, expires_at: int) -> bool | Awaitable[bool]:
-        """Let a live hold expire later; False if there is none."""
+        """Let a live hold expire later; False if there is none, or it was `due` already."""
         ...
 
     def due(self, now: int, most: int = 1000) -> Sequence[Hold] | Awaitable[Sequence[Hold]]:

@@ -10,6 +10,7 @@ class Stats:
         self.tokens: dict[tuple[str, str], int] = {}
         self.cost: dict[str, int] = {}
         self.holds_expired = 0
+        self.heartbeats_late = 0
         self.spool_failures = 0
 
     def checked(self, decision: str, reason: str, adapter: str) -> None:

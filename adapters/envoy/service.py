@@ -43,8 +43,8 @@ class Engine(Decider, Protocol):
         """Settle a usage."""
         ...
 
-    def extend(self, reservation_id: str) -> Awaitable[None] | None:
-        """Keep a hold alive."""
+    def extend(self, reservation_id: str) -> Awaitable[bool] | bool:
+        """Keep a hold alive; False if it is no longer."""
         ...
 
 
@@ -198,10 +198,16 @@ class AccessLog:
     async def _extend(self, reservation_id: str) -> None:
         try:
             extending = self._engine.extend(reservation_id)
-            if extending is not None:
-                await extending
+            is_alive = extending if isinstance(extending, bool) else await extending
         except Exception as error:
             log_defect(_log, "a hold was not extended", error)
+            return
+        if not is_alive:
+            _log.warning(
+                "a stream has outlived its hold, which is charged until the end of the stream "
+                "corrects it: let Envoy send intermediate entries sooner than PDP_HOLD_TTL",
+                reservation=reservation_id,
+            )
 
     async def _report(self, usage: Usage) -> None:
         try:

@@ -205,6 +205,11 @@ def _decisions(sources: Sources) -> Iterator[Metric]:
         "pdp_holds_expired", "Holds that ran out unreported.", value=stats.holds_expired
     )
     yield CounterMetricFamily(
+        "pdp_heartbeats_late",
+        "Heartbeats of streams whose hold had run out, or was about to be charged.",
+        value=stats.heartbeats_late,
+    )
+    yield CounterMetricFamily(
         "pdp_spool_failures",
         "Records that could not be written when they came: kept in memory, or lost.",
         value=stats.spool_failures + sources.late_spool_failures(),

@@ -206,15 +206,16 @@ class RedisCounters:
 
     async def extend(self, reservation_id: str, expires_at: int) -> bool:
         """Let a live hold end later, never earlier; False if there is none."""
-        own = self._roots.own.extend(reservation_id, expires_at)
-        root = root_of(reservation_id)
+        root, own = root_of(reservation_id), self._roots.own
         if not root:
-            return own
+            return own.extend(reservation_id, expires_at)
         try:
             answer, _ = await self._roots.ask(root, asks.extend(reservation_id, expires_at))
         except Away:
             self._roots.owe(root)
-            return own
+            return own.extend(reservation_id, expires_at)
+        if answer:
+            own.extend(reservation_id, expires_at)
         return bool(answer)
 
     async def due(self, now: int, most: int = 1000) -> Sequence[Hold]:

@@ -51,6 +51,7 @@ class Entry:
         self.tokens = hold.tokens
         self.expires_at = hold.expires_at
         self.expired_at = 0
+        self.is_claimed = False
         self.relying = Counter(host=1)
 
     def start(self, key_id: str, period: Period) -> int:
@@ -63,6 +64,8 @@ class Machine(RuleBasedStateMachine):
 
     holds: Bundle[Entry] = Bundle("holds")
     suffix = ""
+    claims = False
+    """Whether a hold that was due is put off no more, settled or not."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -199,7 +202,7 @@ class Machine(RuleBasedStateMachine):
     def heartbeat(self, entry: Entry, seconds: int) -> None:
         expires_at = self.now + seconds * SECOND
         alive = self.do(self.counters.extend(entry.hold.reservation_id, expires_at))
-        assert alive is (entry.state == "held")
+        assert alive is (entry.state == "held" and not entry.is_claimed)
         if alive:
             entry.expires_at = max(entry.expires_at, expires_at)
             self._write(Extended(self.now, entry.hold.reservation_id, expires_at))
@@ -214,8 +217,11 @@ class Machine(RuleBasedStateMachine):
             if entry.state == "held" and entry.expires_at <= self.now
         }
         assert {hold.reservation_id for hold in due} == expected
-        for hold in due[: len(due) // part]:
+        for place, hold in enumerate(due):
             entry = next(e for e in self.entries if e.hold.reservation_id == hold.reservation_id)
+            if place >= len(due) // part:
+                entry.is_claimed = self.claims
+                continue
             cost, tokens = entry.cost // 2, entry.tokens // 2
             assert self._settle(entry, cost, tokens, expired=True)
             entry.state, entry.cost, entry.tokens = "expired", cost, tokens
@@ -285,7 +291,6 @@ class Machine(RuleBasedStateMachine):
             *(counters.status(self.scopes[key], self.now) for key in sorted(self.scopes)),
             *(counters.locate(each, "", "", self.now) for each in ids),
             *(counters.locate("", *each, self.now) for each in sorted(requests)),
-            counters.due(self.now + HOUR),
         )
 
     def _retry(self, who: Who, key_id: str, request_id: str) -> bool:

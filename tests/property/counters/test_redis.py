@@ -19,6 +19,7 @@ class RedisMachine(Machine):
     """Data planes take turns; Redis loses its data, and is filled from the spool."""
 
     suffix = ".root"
+    claims = True
     server: RedisServer
 
     def make_counters(self) -> RedisCounters:
@@ -60,6 +61,8 @@ class RedisMachine(Machine):
         self.planes.append(plane)
         self.counters = plane.counters
         self.forget_who_relies(host_has_all=True)
+        for entry in self.entries:
+            entry.is_claimed = False
         for _ in range(2):  # The first call shows that there is something to catch up with.
             self.do(self.guest.counters.recall("", "", self.scopes["leaf"], self.now))
 

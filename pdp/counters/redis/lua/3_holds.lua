@@ -2,7 +2,7 @@
 -- b   MessagePack of pdp.quota.hold.Hold, as it was made
 -- e   when it ends: ns, decimal
 -- o   the owner: the data plane that made it
--- c   who is about to expire it, and cu: the second until which nobody else may
+-- c   who is about to expire it, or was, and cu: the second until which nobody else may
 -- g OWNER NAME   a data plane has given it to a retry, known by that name
 -- l   nobody has published it since it was filled from the ledger, which does not know all of
 --     it: it is given to nobody
@@ -136,11 +136,13 @@ local function locate(op)
   return indexed and 'settled' or 'new'
 end
 
--- E id ends -> whether there is such a live hold; it ends no sooner than before.
+-- E id ends -> whether there is such a live hold; it ends no sooner than before. One that is
+-- over and has been given out by `D` is not put off any more: it may have been written down as
+-- expired, and whoever asks is to know that.
 local function extend(op)
   local name = hold_name(op[2])
-  local found = call('HMGET', name, 'b', 'e', 'x')
-  if not found[1] or found[3] then return false end
+  local found = call('HMGET', name, 'b', 'e', 'x', 'c')
+  if not found[1] or found[3] or found[4] then return false end
   if above(op[3], found[2]) then
     call('HSET', name, 'e', op[3])
     call('ZADD', PREFIX .. 'ends', score(op[3]), op[2])
