@@ -128,6 +128,7 @@ class Line(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Close the other end as well: the server takes back what is in flight."""
         _close(self.inside.transport)
+        self.inside.line = None  # In a circle they would wait long for the collector: 30 kB.
         self._gone()
 
 

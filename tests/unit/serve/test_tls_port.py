@@ -2,10 +2,12 @@
 
 import asyncio
 import functools
+import gc
 import os
 import socket
 import ssl
 import threading
+import weakref
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -245,6 +247,29 @@ async def test_either_end_that_closes_closes_the_other(
         reader, writer = await at.connect()
         assert await asyncio.wait_for(reader.read(), FAR) == b"bye"
         writer.close()
+
+
+@on_uvloop
+async def test_nothing_of_a_connection_waits_for_the_collector(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSL has 30 kB for each, of which the collector knows nothing, and it comes seldom."""
+    monkeypatch.setattr(line_module, "CLOSE_DEADLINE", 0.05)
+    async with opened(tmp_path, authority, echo) as at:
+        gc.disable()
+        try:
+            reader, writer = await at.connect()
+            writer.write(b"hello")
+            assert await asyncio.wait_for(reader.readexactly(5), FAR) == b"hello"
+            (session,) = [weakref.ref(each._session) for each in at.port._lines.values()]
+            writer.close()
+
+            async def is_gone() -> bool:
+                return session() is None
+
+            await eventually_async(is_gone, "nothing of it is left", FAR)
+        finally:
+            gc.enable()
 
 
 async def refused(at: At, *said: bytes) -> None:
