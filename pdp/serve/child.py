@@ -32,6 +32,9 @@ _CONTROL_NICENESS = 10
 """Where both planes want the last core, a Check goes before the ledger."""
 
 
+_FILES = 65_536
+"""A connection has one, with TLS three, and takes some 35 kB of memory: so there is an end."""
+
 _YOUNG = 20_000
 """Objects more than were freed, before the collector looks at those."""
 
@@ -65,10 +68,11 @@ def calm_collector() -> None:
     gc.set_threshold(_YOUNG, 20, 100)
 
 
-def take_all_files() -> None:
-    """Raise the soft limit of open files to the hard one: the usual 1024 are few connections."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def take_files(wanted: int) -> None:
+    """Raise the soft limit of open files, usually 1024, as far as the hard one allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY not in (soft, hard):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, wanted)), hard))
 
 
 def main(arguments: list[str]) -> int:
@@ -76,7 +80,7 @@ def main(arguments: list[str]) -> int:
     plane, parent, ready_fd = arguments[0], int(arguments[1]), int(arguments[2])
     seat = Seat(*map(int, arguments[4:6]))
     die_with(parent)
-    take_all_files()
+    take_files(_FILES)
     sys.stderr = os.fdopen(int(arguments[3]), "w", errors="backslashreplace", buffering=1)
     if plane == "control":
         os.nice(_CONTROL_NICENESS)

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from pdp.errors import StartRefused
-from pdp.serve.child import take_all_files
+from pdp.serve.child import take_files
 from pdp.serve.supervisor import Child
 
 
@@ -43,11 +43,14 @@ async def test_where_no_process_can_be_made_another_is_tried_later(
     assert is_empty(tmp_path)
 
 
-def test_a_plane_may_open_as_many_files_as_it_can() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard - 1, hard))
+def test_a_plane_may_open_more_files_than_is_usual() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1000, before[1]))
     try:
-        take_all_files()
-        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+        take_files(1100)
+        take_files(900)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (1100, before[1])
+        take_files(before[1] + 1)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
     finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
