@@ -1,6 +1,5 @@
 """`pdp keys`: create, list, get, revoke; the rest is in `key_life`."""
 
-import re
 from typing import Annotated, Any
 
 import msgspec
@@ -8,7 +7,9 @@ import typer
 
 from pdp.cli.common import ON_DATABASE, Json, KeyId, Organization, control, run, say_json, say_table
 from pdp.cli.key_body import lay_over, read_body, say_secret
+from pdp.cli.on_database import on_database
 from pdp.errors import InvalidDocument, Problem
+from pdp.wording import shown
 
 app = typer.Typer(help="Keys: make, show, change and end them.", no_args_is_help=True)
 
@@ -27,6 +28,7 @@ Models = Annotated[
 
 
 @app.command(epilog=ON_DATABASE)
+@on_database
 def create(
     file: Body = None,
     name: Annotated[str | None, typer.Option(help="Name of the key, for people.")] = None,
@@ -64,6 +66,7 @@ def create(
 
 
 @app.command("list", epilog=ON_DATABASE)
+@on_database
 def list_keys(
     status: Annotated[
         str, typer.Option(help="active, expired, revoked or suspended; default: all.")
@@ -74,7 +77,7 @@ def list_keys(
         str, typer.Option(help="organization, team, user or application; default: all.")
     ] = "",
     older_than: Annotated[
-        str, typer.Option(help="Keys whose newest secret is older: 90d, 12h, 30m or 45s.")
+        str, typer.Option(help="Keys whose newest secret is older: 90d, 2w, 12h, 30m, or seconds.")
     ] = "",
     organization_id: Organization = None,
     json: Json = False,
@@ -116,6 +119,7 @@ def _say_list(found: list[dict[str, Any]]) -> None:
 
 
 @app.command(epilog=ON_DATABASE)
+@on_database
 def get(key_id: KeyId, organization_id: Organization = None, json: Json = False) -> None:
     """Show one key."""
 
@@ -136,6 +140,7 @@ def get(key_id: KeyId, organization_id: Organization = None, json: Json = False)
 
 
 @app.command(epilog=ON_DATABASE)
+@on_database
 def revoke(
     key_id: KeyId,
     cascade: Annotated[
@@ -160,11 +165,11 @@ def revoke(
     run(work())
 
 
-_UNITS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
-
-
 def _seconds(text: str) -> int:
-    found = re.fullmatch(r"([0-9]{1,9})([dhms])", text)
-    if found is None:
-        raise InvalidDocument([Problem("--older-than", "not an age: use 90d, 12h, 30m or 45s")])
-    return int(found[1]) * _UNITS[found[2]]
+    from pdp.control.listing import seconds_of
+
+    seconds = seconds_of(text)
+    if seconds is None:
+        message = f"{shown(text)} is no length of time: write it like `90d`, `12h`, `3600`"
+        raise InvalidDocument([Problem("--older-than", message)])
+    return seconds

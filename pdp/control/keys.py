@@ -1,6 +1,6 @@
 """Use cases on keys: make, show, change, rotate, suspend, revoke. CLI and REST call these."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -162,9 +162,9 @@ class Keys:
         key_id: str,
         patch: Mapping[str, Any] | object,
         now: int,
-        if_match: int | None = None,
+        if_match: Collection[int] | None = None,
     ) -> Resource:
-        """Change a key by a JSON Merge Patch; `if_match` is the version that the caller has seen.
+        """Change a key by a JSON Merge Patch, if it is at one of the versions `if_match`.
 
         Raises `InvalidDocument` with every fault, `PreconditionFailed` for another version.
         """
@@ -194,7 +194,7 @@ class Keys:
         body: object,
         now: int,
         once: Once | None = None,
-        if_match: int | None = None,
+        if_match: Collection[int] | None = None,
     ) -> Resource:
         """Give a key a new secret; the old ones live on for `grace_period` seconds, default 0.
 
@@ -218,7 +218,7 @@ class Keys:
             return {**resource_of(after, now), "api_key": raw}
 
     async def suspend(
-        self, actor: Actor, key_id: str, now: int, if_match: int | None = None
+        self, actor: Actor, key_id: str, now: int, if_match: Collection[int] | None = None
     ) -> Resource:
         """Stop a key's own secrets until it is resumed. Raises `Conflict` if it is revoked."""
         async with changing(self._database, actor, now) as change:
@@ -226,7 +226,7 @@ class Keys:
             return await lifecycle.suspend(change, key_id, "keys.suspend")
 
     async def resume(
-        self, actor: Actor, key_id: str, now: int, if_match: int | None = None
+        self, actor: Actor, key_id: str, now: int, if_match: Collection[int] | None = None
     ) -> Resource:
         """Let a suspended key go on. Raises `Conflict` if it is revoked."""
         async with changing(self._database, actor, now) as change:
@@ -234,7 +234,12 @@ class Keys:
             return await lifecycle.resume(change, key_id)
 
     async def report_compromised(
-        self, actor: Actor, key_id: str, body: object, now: int, if_match: int | None = None
+        self,
+        actor: Actor,
+        key_id: str,
+        body: object,
+        now: int,
+        if_match: Collection[int] | None = None,
     ) -> Resource:
         """Suspend a key at once, and write down why: `reason`, a text."""
         reason = lifecycle.reason_of(body)
@@ -243,7 +248,13 @@ class Keys:
             return await lifecycle.suspend(change, key_id, "keys.report_compromised", reason)
 
     async def revoke(
-        self, actor: Actor, key_id: str, now: int, *, cascade: bool, if_match: int | None = None
+        self,
+        actor: Actor,
+        key_id: str,
+        now: int,
+        *,
+        cascade: bool,
+        if_match: Collection[int] | None = None,
     ) -> Resource:
         """Kill a key's secrets and its temporary descendants; with `cascade`, all descendants.
 
@@ -255,13 +266,13 @@ class Keys:
             return await lifecycle.revoke(change, key_id, cascade=cascade)
 
 
-async def _check_match(change: Change, key_id: str, if_match: int | None) -> None:
+async def _check_match(change: Change, key_id: str, if_match: Collection[int] | None) -> None:
     if if_match is not None:
         _match(await managed(change.connection, change.actor, key_id), if_match)
 
 
-def _match(row: store.KeyRow, if_match: int | None) -> None:
-    if if_match is not None and if_match != row.version:
+def _match(row: store.KeyRow, if_match: Collection[int] | None) -> None:
+    if if_match is not None and row.version not in if_match:
         raise PreconditionFailed(
             f"{named(row.name, row.id)} has changed meanwhile, to version {row.version}: "
             "get it again and repeat what you want to change"

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -19,6 +20,15 @@ MOST: Final = 1000
 
 _SECOND: Final = 1_000_000_000
 _OLDEST: Final = 100 * 366 * 86_400
+_SPAN: Final = re.compile("([0-9]{1,10})([smhdw]?)")
+_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+
+
+def seconds_of(text: str) -> int | None:
+    """Return a length of time in seconds, `90d`, `12h` or `3600`; None if it is none."""
+    match = _SPAN.fullmatch(text)
+    seconds = int(match[1]) * _UNITS[match[2]] if match else -1
+    return seconds if 0 <= seconds <= _OLDEST else None
 
 
 class KeyFilter(Struct, frozen=True):

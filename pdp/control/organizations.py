@@ -1,6 +1,7 @@
 """An organization's own settings: its name, and where its days and months begin."""
 
 import hashlib
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -34,9 +35,13 @@ def tag_of(settings: dict[str, Any]) -> str:
 
 
 async def update_settings(
-    database: Database, actor: Actor, patch: object, now: int, if_match: str | None = None
+    database: Database,
+    actor: Actor,
+    patch: object,
+    now: int,
+    if_match: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """Change the settings by a JSON Merge Patch; `if_match` is the tag that the caller has seen.
+    """Change the settings by a JSON Merge Patch, if one of the tags `if_match` is theirs.
 
     The day and the month that are open keep their start (docs/adr/0005). Raises
     `InvalidDocument` with every fault, `PreconditionFailed` for other settings.
@@ -45,7 +50,7 @@ async def update_settings(
     async with changing(database, actor, now) as change:
         _check(change.actor)
         before = await store.organization_of(change.connection, actor.organization_id)
-        if if_match is not None and if_match != tag_of(_shown(before)):
+        if if_match is not None and tag_of(_shown(before)) not in if_match:
             raise PreconditionFailed(
                 "the settings have changed meanwhile: get them again and repeat what you want "
                 "to change"

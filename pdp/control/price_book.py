@@ -7,6 +7,7 @@ never change but for their end.
 
 import base64
 import binascii
+from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
@@ -104,7 +105,12 @@ class PriceBook:
         return resource_of(row, now)
 
     async def change(
-        self, actor: Actor, price_id: str, body: Any, now: int, if_match: int | None = None
+        self,
+        actor: Actor,
+        price_id: str,
+        body: Any,
+        now: int,
+        if_match: Collection[int] | None = None,
     ) -> Resource:
         """Replace a price that is to come; of one that has begun, only its end.
 
@@ -139,7 +145,7 @@ class PriceBook:
         return resource_of(after, now)
 
     async def remove(
-        self, actor: Actor, price_id: str, now: int, if_match: int | None = None
+        self, actor: Actor, price_id: str, now: int, if_match: Collection[int] | None = None
     ) -> Resource:
         """End a price now, or take one back that was to come. Again changes nothing.
 
@@ -155,10 +161,12 @@ class PriceBook:
                 after = await self._save(change, "prices.remove", before, after)
         return resource_of(after, now)
 
-    async def _found(self, change: Change, price_id: str, if_match: int | None) -> PriceRow:
+    async def _found(
+        self, change: Change, price_id: str, if_match: Collection[int] | None
+    ) -> PriceRow:
         _check(change.actor)
         found = _there(await store.get_price(change.connection, price_id))
-        if if_match is not None and found.version != if_match:
+        if if_match is not None and found.version not in if_match:
             raise PreconditionFailed(
                 f"the price has changed meanwhile, to version {found.version}: get it again"
             )

@@ -6,7 +6,7 @@ from pdp.control.keys import KeyFilter
 from pdp.problems import Problems
 from pdp.rest.answer import Answer, etag_of
 from pdp.rest.operation import Call
-from pdp.rest.preconditions import version_of
+from pdp.rest.preconditions import versions_of
 from pdp.wording import printable
 
 _FILTERS = ("status", "key_type", "team_id", "user_id", "older_than", "limit")
@@ -38,7 +38,7 @@ async def get(call: Call) -> Answer:
 
 async def update(call: Call) -> Answer:
     """Change a key."""
-    if_match = version_of(call.if_match)
+    if_match = versions_of(call.if_match)
     return _shown(
         await call.plane.keys.update(call.actor, call.key_id, call.body, call.now, if_match)
     )
@@ -46,7 +46,7 @@ async def update(call: Call) -> Answer:
 
 async def revoke(call: Call) -> Answer:
     """Revoke a key."""
-    cascade, if_match = call.query.get("cascade", False), version_of(call.if_match)
+    cascade, if_match = call.query.get("cascade", False), versions_of(call.if_match)
     return _shown(
         await call.plane.keys.revoke(
             call.actor, call.key_id, call.now, cascade=cascade, if_match=if_match
@@ -56,7 +56,7 @@ async def revoke(call: Call) -> Answer:
 
 async def rotate(call: Call) -> Answer:
     """Give a key a new secret."""
-    if_match = version_of(call.if_match)
+    if_match = versions_of(call.if_match)
     return _shown(
         await call.plane.keys.rotate(
             call.actor, call.key_id, call.body, call.now, call.once, if_match
@@ -67,20 +67,20 @@ async def rotate(call: Call) -> Answer:
 async def suspend(call: Call) -> Answer:
     """Stop a key."""
     _refuse_fields(call)
-    if_match = version_of(call.if_match)
+    if_match = versions_of(call.if_match)
     return _shown(await call.plane.keys.suspend(call.actor, call.key_id, call.now, if_match))
 
 
 async def resume(call: Call) -> Answer:
     """Let a key go on."""
     _refuse_fields(call)
-    if_match = version_of(call.if_match)
+    if_match = versions_of(call.if_match)
     return _shown(await call.plane.keys.resume(call.actor, call.key_id, call.now, if_match))
 
 
 async def report_compromised(call: Call) -> Answer:
     """Stop a key that somebody has seen."""
-    if_match = version_of(call.if_match)
+    if_match = versions_of(call.if_match)
     return _shown(
         await call.plane.keys.report_compromised(
             call.actor, call.key_id, call.body, call.now, if_match

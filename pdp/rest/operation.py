@@ -1,6 +1,6 @@
 """What the API can do: one table of these makes the routes, the checks and OpenAPI."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -22,7 +22,7 @@ class Call(Struct, frozen=True):
 
     `rules` is what simulations decide by; `query` has the parameters that were given,
     parsed; `body` the JSON object, if the operation takes one; `key_id` comes from the
-    path; `if_match` is the entity tag that the request is bound to; `now` in ns.
+    path; `if_match` are the entity tags that the request is bound to; `now` in ns.
     """
 
     plane: ControlPlane
@@ -34,7 +34,7 @@ class Call(Struct, frozen=True):
     body: dict[str, Any]
     key_id: str
     once: Once | None
-    if_match: str | None
+    if_match: Collection[str] | None
     file_prices: tuple[Override, ...] = ()
 
     def __repr__(self) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Collection
 from typing import Final
 
 from starlette.requests import Request
@@ -11,6 +12,7 @@ from pdp.errors import InvalidDocument, PreconditionFailed, Problem
 
 _VERSION: Final = re.compile("[0-9]{1,18}")
 _TAG: Final = re.compile(r'(W/)?"([!#-~\x80-\xff]*)"')
+_TAGS: Final = re.compile(rf"{_TAG.pattern}([ \t]*,[ \t]*{_TAG.pattern})*")
 _NAME: Final = re.compile("[!-~]{1,255}")
 
 
@@ -33,34 +35,35 @@ def once_of(request: Request, content: bytes) -> Once | None:
     return Once(name, told.digest())
 
 
-def if_match_of(request: Request) -> str | None:
-    """Return the tag that `If-Match` names, without its quotes; None for any.
+def if_match_of(request: Request) -> Collection[str] | None:
+    """Return the tags that `If-Match` names, without their quotes; None for any.
 
-    Raises `PreconditionFailed` for a weak one, which ours are not, `InvalidDocument` for
-    what is no tag, and for more than one.
+    Raises `PreconditionFailed` where all are weak, which ours are not, and
+    `InvalidDocument` for what is no tag.
     """
-    tag = _single(request, "If-Match")
-    if tag is None or tag == "*":
+    told = ", ".join(request.headers.getlist("If-Match")).strip()
+    if told == "*" or "If-Match" not in request.headers:
         return None
-    match = _TAG.fullmatch(tag)
-    if match is None:
-        message = 'not one entity tag: send the ETag of a GET as it was, `"7"`, or `*`'
+    if not _TAGS.fullmatch(told):
+        message = 'not an entity tag: send the ETag of a GET as it was, `"7"`, or `*`'
         raise InvalidDocument([Problem("If-Match", message)])
-    if match[1]:
+    strong = frozenset(match[2] for match in _TAG.finditer(told) if not match[1])
+    if not strong:
         raise _never_ours()
-    return match[2]
+    return strong
 
 
-def version_of(tag: str | None) -> int | None:
-    """Return the version of a key that a tag names, None for any.
+def versions_of(tags: Collection[str] | None) -> Collection[int] | None:
+    """Return the versions of a key that tags name, None for any.
 
-    Raises `PreconditionFailed` for a tag that no key ever had.
+    Raises `PreconditionFailed` where no key ever had one of them.
     """
-    if tag is None:
+    if tags is None:
         return None
-    if not _VERSION.fullmatch(tag):
+    versions = frozenset(int(tag) for tag in tags if _VERSION.fullmatch(tag))
+    if not versions:
         raise _never_ours()
-    return int(tag)
+    return versions
 
 
 def _never_ours() -> PreconditionFailed:

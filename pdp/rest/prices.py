@@ -8,7 +8,7 @@ from pdp.control.price_lookup import look_up
 from pdp.errors import InvalidDocument, Problem
 from pdp.rest.answer import Answer, etag_of
 from pdp.rest.operation import Call
-from pdp.rest.preconditions import version_of
+from pdp.rest.preconditions import versions_of
 
 
 async def list_prices(call: Call) -> Answer:
@@ -34,7 +34,7 @@ async def replace(call: Call) -> Answer:
     """Change a price that is to come, or the end of one that has begun."""
     return _shown(
         await call.plane.prices.change(
-            call.actor, call.key_id, call.body, call.now, version_of(call.if_match)
+            call.actor, call.key_id, call.body, call.now, versions_of(call.if_match)
         )
     )
 
@@ -42,7 +42,9 @@ async def replace(call: Call) -> Answer:
 async def remove(call: Call) -> Answer:
     """End a price."""
     return _shown(
-        await call.plane.prices.remove(call.actor, call.key_id, call.now, version_of(call.if_match))
+        await call.plane.prices.remove(
+            call.actor, call.key_id, call.now, versions_of(call.if_match)
+        )
     )
 
 

@@ -7,16 +7,14 @@ from urllib.parse import parse_qsl
 
 from msgspec import Struct
 
+from pdp.control.listing import seconds_of
 from pdp.policy.moment import parse_instant
 from pdp.problems import Problems
 from pdp.wording import printable, shown
 
 _MOST: Final = 64
 _LONGEST: Final = 512
-_DURATION: Final = re.compile(r"([0-9]{1,9})([smhdw]?)")
-_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _LATEST: Final = 2**63 - 1
-_LONGEST_SPAN: Final = 100 * 366 * 86_400
 
 
 class Wrong(Exception):
@@ -110,9 +108,10 @@ def flag(name: str, description: str) -> Parameter:
     """Return a parameter that is `true` or `false`."""
 
     def parse(value: str) -> bool:
-        if value not in ("true", "false"):
+        # Python's clients write `True`.
+        if value.lower() not in ("true", "false"):
             raise Wrong(f"{shown(value)} is neither true nor false")
-        return value == "true"
+        return value.lower() == "true"
 
     schema = {"type": "boolean", "default": False}
     return Parameter(name, description, schema, parse, example=True)
@@ -163,9 +162,8 @@ def span(name: str, description: str) -> Parameter:
     """Return a parameter that is a length of time, such as `90d`; parsed: seconds."""
 
     def parse(value: str) -> int:
-        match = _DURATION.fullmatch(value)
-        seconds = int(match[1]) * _UNITS[match[2]] if match else -1
-        if not 0 <= seconds <= _LONGEST_SPAN:
+        seconds = seconds_of(value)
+        if seconds is None:
             raise Wrong(f"{shown(value)} is no length of time: write it like `90d`, `12h`, `3600`")
         return seconds
 

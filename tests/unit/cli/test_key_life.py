@@ -117,15 +117,16 @@ def test_list_filters(pdp: Pdp) -> None:
     assert listed() == listed("--team-id", "a") == [team["id"], user["id"]]
     assert listed("--status", "suspended") == listed("--user-id", "u") == [user["id"]]
     assert listed("--key-type", "team", "--status", "active") == [team["id"]]
-    assert listed("--older-than", "90d") == []
+    assert listed("--older-than", "90d") == listed("--older-than", "2w") == []
+    assert listed("--older-than", "7776000") == []
     assert listed("--older-than", "0s") == [team["id"], user["id"]]
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--older-than", "90"), "--older-than: not an age: use 90d"),
-        (("--older-than", "-1d"), "--older-than: not an age"),
+        (("--older-than", "90y"), "--older-than: `90y` is no length of time"),
+        (("--older-than", "-1d"), "--older-than: `-1d` is no length of time"),
         (("--status", "dead"), "status: use one of active"),
     ],
 )

@@ -201,12 +201,12 @@ async def test_an_end_in_the_past_is_taken_and_told(desk: Desk) -> None:
 
 async def test_two_editors_do_not_overwrite_each_other(desk: Desk) -> None:
     made = await desk.create()
-    seen = made["version"]
+    seen = {made["version"]}
     first = await desk.keys.update(desk.actor, made["id"], {"name": "a"}, desk.now, seen)
     with pytest.raises(PreconditionFailed, match=f"to version {first['version']}"):
         await desk.keys.update(desk.actor, made["id"], {"name": "b"}, desk.now, seen)
     last = await desk.keys.update(
-        desk.actor, made["id"], {"description": "c"}, desk.now, first["version"]
+        desk.actor, made["id"], {"description": "c"}, desk.now, {first["version"]}
     )
     assert (last["name"], last["description"]) == ("a", "c")
 

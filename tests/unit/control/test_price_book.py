@@ -153,9 +153,9 @@ async def test_what_is_to_come_can_be_another(book: PriceBook, desk: Desk) -> No
             desk.actor, made["id"], price(effective_from=instant(NOON)), NOON + SECOND
         )
     with pytest.raises(PreconditionFailed):
-        await book.change(desk.actor, made["id"], price(), NOON + SECOND, made["version"])
+        await book.change(desk.actor, made["id"], price(), NOON + SECOND, {made["version"]})
     same = await book.change(
-        desk.actor, made["id"], price("7", model="gpt-5"), NOON, again["version"]
+        desk.actor, made["id"], price("7", model="gpt-5"), NOON, {again["version"]}
     )
     assert same == again
 

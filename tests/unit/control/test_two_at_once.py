@@ -61,7 +61,7 @@ async def test_of_those_who_saw_one_version_one_changes_it(desk: Desk, others: l
     made = await desk.create()
     answers = await at_once(
         *(
-            keys.update(desk.actor, made["id"], {"name": str(n)}, desk.now, made["version"])
+            keys.update(desk.actor, made["id"], {"name": str(n)}, desk.now, {made["version"]})
             for n, keys in enumerate(others * 2)
         )
     )
@@ -80,7 +80,7 @@ async def test_a_key_that_changed_meanwhile_is_not_revoked_unseen(
         seen, key_id = made["version"], made["id"]
         answers = await at_once(
             others[0].update(desk.actor, key_id, {"name": "needed"}, desk.now),
-            others[1].revoke(desk.actor, key_id, desk.now, cascade=False, if_match=seen),
+            others[1].revoke(desk.actor, key_id, desk.now, cascade=False, if_match={seen}),
         )
         shown = await desk.keys.get(desk.actor, key_id, desk.now)
         if isinstance(answers[1], PreconditionFailed):
@@ -89,7 +89,7 @@ async def test_a_key_that_changed_meanwhile_is_not_revoked_unseen(
             assert isinstance(answers[0], Conflict)
             assert (shown["name"], shown["status"]) == ("key", "revoked")
         last = shown["version"]
-        await desk.keys.revoke(desk.actor, key_id, desk.now, cascade=False, if_match=last)
+        await desk.keys.revoke(desk.actor, key_id, desk.now, cascade=False, if_match={last})
 
 
 async def test_a_revoked_key_keeps_no_living_secret_whoever_rotates_it_meanwhile(

@@ -27,6 +27,7 @@ KNOWN = (
         ("older_than=3600", {"older_than": 3600}),
         ("older_than=2w", {"older_than": 14 * 86_400}),
         ("cascade=true", {"cascade": True}),
+        ("cascade=False", {"cascade": False}),
         ("start=1970-01-01T00:00:01Z", {"start": 1_000_000_000}),
         ("start=1970-01-01T02:00:00+02:00", {"start": 0}),
         (f"team_id={quote('Zoë & Söhne')}", {"team_id": "Zoë & Söhne"}),

@@ -10,7 +10,7 @@ from pdp.errors import InvalidDocument, PreconditionFailed
 from pdp.rest.caller import origin_of, raw_key_of
 from pdp.rest.faults import HttpFault
 from pdp.rest.operation import Table
-from pdp.rest.preconditions import if_match_of, once_of, version_of
+from pdp.rest.preconditions import if_match_of, once_of, versions_of
 from pdp.rest.routes import OPERATIONS
 
 
@@ -77,21 +77,25 @@ def test_who_asks_is_told_without_a_key_by_mistake() -> None:
 def test_if_match() -> None:
     assert if_match_of(request()) is None
     assert if_match_of(request(("if-match", "*"))) is None
-    assert if_match_of(request(("if-match", '"7"'))) == "7"
-    assert if_match_of(request(("if-match", '"0f3a"'))) == "0f3a"
-    with pytest.raises(PreconditionFailed):
-        if_match_of(request(("if-match", 'W/"7"')))
-    for wrong in ("7", '"7", "8"', "", '"7'):
+    assert if_match_of(request(("if-match", '"7"'))) == {"7"}
+    assert if_match_of(request(("if-match", '"0f3a"'))) == {"0f3a"}
+    assert if_match_of(request(("if-match", '"7", W/"8" ,"9,5"'))) == {"7", "9,5"}
+    assert if_match_of(request(("if-match", '"7"'), ("if-match", '"8"'))) == {"7", "8"}
+    for weak in ('W/"7"', 'W/"7", W/"8"'):
+        with pytest.raises(PreconditionFailed):
+            if_match_of(request(("if-match", weak)))
+    for wrong in ("7", '"7", 8', "", '"7', '"7",', '*, "7"', '"7" "8"'):
         with pytest.raises(InvalidDocument):
             if_match_of(request(("if-match", wrong)))
 
 
 def test_the_tag_of_a_key_is_its_version() -> None:
-    assert version_of(None) is None
-    assert version_of("7") == 7
+    assert versions_of(None) is None
+    assert versions_of({"7"}) == {7}
+    assert versions_of({"7", "x", "8"}) == {7, 8}
     for foreign in ("x", "", "9999999999999999999", "-7", "0f3a"):
         with pytest.raises(PreconditionFailed):
-            version_of(foreign)
+            versions_of({foreign})
 
 
 def test_an_idempotency_key_names_method_path_and_body() -> None:
