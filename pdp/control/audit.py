@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from pdp.actions import ACTIONS
+from pdp.control.admin_log import ADMIN_ACTIONS
 from pdp.control.audit_query import checked, cursor_of, position_of
 from pdp.control.sight import check_asked, check_known
 from pdp.quota.money import number_of_usd
@@ -15,6 +16,9 @@ from pdp.store.database import Database
 from pdp.store.sight import Sight
 
 __all__ = ["AuditFilter", "audit_log", "entry_of"]
+
+_UNCHARGED = ("pending", "denied")
+"""States in which a request has cost nothing, or nothing yet."""
 
 _EVERYTHING = AuditFilter()
 
@@ -46,9 +50,11 @@ async def audit_log(
 
 
 def entry_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one entry."""
+    """Return one entry; its cost is None where it is known to nobody."""
     action = ACTIONS.get(row["action"])
     cost = row["cost"]
+    if cost is None and (row["status"] in _UNCHARGED or row["action"] in ADMIN_ACTIONS):
+        cost = 0
     return {
         "timestamp": _instant(row["at"]),
         "api_key_id": row["key_id"],

@@ -43,7 +43,7 @@ async def test_a_new_key_is_told_with_all_it_has_but_secrets(desk: Desk) -> None
     found = await audit_log(desk.database, Sight("org"), AuditFilter(action="keys.create"))
     (entry,) = found["logs"]
     assert (entry["api_key_id"], entry["api_key_name"]) == (desk.root.key_id, "root")
-    assert (entry["status"], entry["cost_usd"], entry["team_id"]) == ("success", None, "a")
+    assert (entry["status"], entry["cost_usd"], entry["team_id"]) == ("success", 0.0, "a")
     metadata = entry["metadata"]
     after = metadata.pop("after")
     assert metadata == {

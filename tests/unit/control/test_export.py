@@ -92,9 +92,11 @@ async def test_what_a_spreadsheet_would_run_is_text(desk: Desk, first: str) -> N
 
 
 async def test_a_cost_that_nobody_knows_is_an_empty_cell(desk: Desk) -> None:
-    await desk.take(held("d1", cost=None))
-    (row,) = read_csv(b"".join(await chunks_of(desk, "csv")))
-    assert row["cost_usd"] == row["usage_source"] == ""
+    hold = held("d1", cost=None)
+    await desk.take(hold, settled(hold, None), held("d2", at=NOON + 1))
+    pending, unknown = read_csv(b"".join(await chunks_of(desk, "csv")))
+    assert unknown["cost_usd"] == pending["usage_source"] == ""
+    assert pending["cost_usd"] == "0.000000000"
 
 
 @pytest.mark.parametrize("form", ["ndjson", "csv"])
