@@ -9,6 +9,7 @@ from msgspec import Struct
 from pdp.control.key_document import parse_key_document
 from pdp.cursor import Cursor
 from pdp.model import KeyRecord, Resolved
+from pdp.policy.daytime import is_timezone
 from pdp.policy.node import compile_node
 from pdp.problems import Problems
 from pdp.quota.calendar import Calendar
@@ -125,9 +126,7 @@ def read_zone(cursor: Cursor) -> str:
     name = cursor.text()
     if name is None:
         return "UTC"
-    try:
-        Calendar(name)
-    except (ValueError, OSError, KeyError):  # `ZoneInfoNotFoundError` is a `KeyError`.
+    if not is_timezone(name):
         cursor.fault(f"{shown(name)} is no timezone: write an IANA name like `Europe/Berlin`")
         return "UTC"
     return name

@@ -92,7 +92,7 @@ def _read_zone(cursor: Cursor) -> ZoneInfo | None:
     name = cursor.text()
     if name is None:
         return None
-    if name not in _zone_names():
+    if not is_timezone(name):
         cursor.fault(f"{shown(name)} is no IANA timezone: write one like `America/New_York`")
         return None
     return ZoneInfo(name)
@@ -104,6 +104,11 @@ def _read_days(cursor: Cursor) -> frozenset[int] | None:
         return None
     words = [item.one_of(WEEKDAYS) for item in items]
     return frozenset(WEEKDAYS.index(word) for word in words if word in WEEKDAYS)
+
+
+def is_timezone(name: str) -> bool:
+    """Tell whether IANA has a timezone of this name."""
+    return name in _zone_names()
 
 
 @cache
