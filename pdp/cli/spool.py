@@ -24,6 +24,7 @@ _WORDS = {
     "other ledger": "lacks records that are gone here: it is another ledger, or an old copy",
 }
 _WRONG = ("old copy", "other ledger")
+_LOOKS = 3
 
 
 @app.callback()
@@ -50,18 +51,13 @@ def status(
     if data_dir is not None:
         os.environ["PDP_DATA_DIR"] = str(data_dir)
     settings = load_settings()
-    spools = [look(path) for path in (settings.spool_dir, *further_spools(settings, 1))]
+    folders = (settings.spool_dir, *further_spools(settings, 1))
+    for folder in folders:
+        look(folder)  # One that is not there is said before the ledger is asked.
     found: list[dict[str, Any]] = []
 
     async def work() -> None:
-        for files in spools:
-            ledger, trouble = None, ""
-            try:
-                ledger = await _ledger_has(settings, files.spool_id)
-            except PdpError as error:
-                trouble = str(error)
-            told = _told(files, ledger, trouble, settings.spool_max_bytes, time.time_ns())
-            found.append(told)
+        found.extend([await _both(settings, folder) for folder in folders])
 
     run(work())
     if json:
@@ -71,6 +67,26 @@ def status(
             _say(each)
     if any(each["pairing"] in _WRONG for each in found):
         raise typer.Exit(1)
+
+
+async def _both(settings: "Settings", folder: Path) -> dict[str, Any]:
+    """Return what a spool and the ledger say of each other.
+
+    A data plane goes on meanwhile: what looks wrong beside one is looked at again.
+    """
+    from pdp.spool.status import look
+
+    for _ in range(_LOOKS):
+        ledger, trouble = None, ""
+        try:
+            ledger = await _ledger_has(settings, look(folder).spool_id)
+        except PdpError as error:
+            trouble = str(error)
+        files = look(folder)  # After the ledger, or it could have more by then.
+        told = _told(files, ledger, trouble, settings.spool_max_bytes, time.time_ns())
+        if told["pairing"] not in _WRONG or not files.in_use:
+            break
+    return told
 
 
 async def _ledger_has(settings: "Settings", spool_id: str) -> int:
