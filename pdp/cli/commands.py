@@ -10,6 +10,7 @@ from pdp.cli.check import check
 from pdp.cli.common import ON_DATABASE, Json, control, run, say_json
 from pdp.cli.demo import demo
 from pdp.cli.logs import audit
+from pdp.cli.on_database import on_database
 from pdp.cli.reconcile import reconcile
 from pdp.cli.serve import serve
 from pdp.cli.usage import usage
@@ -31,9 +32,9 @@ app.add_typer(spool.app, name="spool")
 app.command()(check)
 app.command()(serve)
 app.command()(demo)
-app.command(epilog=ON_DATABASE)(usage)
-app.command(epilog=ON_DATABASE)(audit)
-app.command(epilog=ON_DATABASE)(reconcile)
+app.command(epilog=ON_DATABASE)(on_database(usage))
+app.command(epilog=ON_DATABASE)(on_database(audit))
+app.command(epilog=ON_DATABASE)(on_database(reconcile))
 
 
 def _version(wanted: bool) -> None:
@@ -52,6 +53,7 @@ def _main(
 
 
 @app.command(epilog=ON_DATABASE)
+@on_database
 def init(
     organization_id: Annotated[
         str | None, typer.Option(help="Id of the organization; default: a new one.")
@@ -88,6 +90,7 @@ def init(
 
 
 @app.command("migrate", epilog=ON_DATABASE)
+@on_database
 def migrate_command(
     to: Annotated[
         str | None, typer.Option(help="A revision, also an older one; default: the newest.")

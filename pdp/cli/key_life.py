@@ -7,6 +7,7 @@ import typer
 from pdp.cli.common import ON_DATABASE, Json, KeyId, Organization, control, run, say_json
 from pdp.cli.key_body import lay_over, read_body, say_secret, say_warnings
 from pdp.cli.keys import app
+from pdp.cli.on_database import on_database
 
 __all__ = ["app"]
 
@@ -16,6 +17,7 @@ Quiet = Annotated[
 
 
 @app.command(epilog=ON_DATABASE)
+@on_database
 def update(
     key_id: KeyId,
     file: Annotated[
@@ -41,6 +43,7 @@ def update(
 
 
 @app.command(epilog=ON_DATABASE)
+@on_database
 def rotate(
     key_id: KeyId,
     grace_period: Annotated[
@@ -63,6 +66,7 @@ def rotate(
 
 
 @app.command(epilog=ON_DATABASE)
+@on_database
 def suspend(key_id: KeyId, organization_id: Organization = None, json: Json = False) -> None:
     """Stop a key's own secrets until it is resumed."""
 
@@ -75,6 +79,7 @@ def suspend(key_id: KeyId, organization_id: Organization = None, json: Json = Fa
 
 
 @app.command(epilog=ON_DATABASE)
+@on_database
 def resume(key_id: KeyId, organization_id: Organization = None, json: Json = False) -> None:
     """Let a suspended key go on."""
 
@@ -87,6 +92,7 @@ def resume(key_id: KeyId, organization_id: Organization = None, json: Json = Fal
 
 
 @app.command(epilog=ON_DATABASE)
+@on_database
 def report_compromised(
     key_id: KeyId,
     reason: Annotated[str, typer.Option(help="Why, for the audit log.")] = "",
@@ -106,6 +112,7 @@ def report_compromised(
 
 
 @app.command(epilog=ON_DATABASE)
+@on_database
 def temporary(
     expires_in: Annotated[
         int | None, typer.Option(help="Seconds that it lives, up to 30 days.")

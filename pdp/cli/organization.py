@@ -5,11 +5,13 @@ from typing import Annotated, Any
 import typer
 
 from pdp.cli.common import ON_DATABASE, Json, Organization, control, run, say_json, say_table
+from pdp.cli.on_database import on_database
 
 app = typer.Typer(help="The organization: its name and its timezone.", no_args_is_help=True)
 
 
 @app.command(epilog=ON_DATABASE)
+@on_database
 def get(organization_id: Organization = None, json: Json = False) -> None:
     """Show the settings."""
     from pdp.control.organizations import get_settings
@@ -23,6 +25,7 @@ def get(organization_id: Organization = None, json: Json = False) -> None:
 
 
 @app.command(epilog=ON_DATABASE)
+@on_database
 def update(
     name: Annotated[str | None, typer.Option(help="Its name.")] = None,
     timezone: Annotated[

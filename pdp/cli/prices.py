@@ -6,6 +6,7 @@ import typer
 
 from pdp.cli.common import ON_DATABASE, Json, Organization, control, run, say_json, say_table
 from pdp.cli.key_body import read_body
+from pdp.cli.on_database import on_database
 
 app = typer.Typer(
     help="What models cost: your prices, before the built-in ones.", no_args_is_help=True
@@ -15,6 +16,7 @@ _SHOWN = ("prompt", "completion", "cached", "per_request", "per_image", "per_min
 
 
 @app.command("list", epilog=ON_DATABASE)
+@on_database
 def list_prices(
     provider: Annotated[str, typer.Option(help="Prices at this provider.")] = "",
     model: Annotated[str, typer.Option(help="Prices of this model or pattern.")] = "",
@@ -77,6 +79,7 @@ Body = Annotated[str | None, typer.Option("--file", "-f", help="A REST body as J
 
 
 @app.command("set", epilog=ON_DATABASE)
+@on_database
 def set_price(
     provider: Annotated[str, typer.Argument(help="As requests or routes name it.")] = "",
     model: Annotated[str, typer.Argument(help="A name, or a pattern with * and ?.")] = "",
@@ -119,6 +122,7 @@ def set_price(
 
 
 @app.command(epilog=ON_DATABASE)
+@on_database
 def show(
     model: Annotated[str, typer.Argument(help="As a request names it.")],
     provider: Annotated[str, typer.Option(help="Default: the one that the name implies.")] = "",
@@ -156,6 +160,7 @@ def show(
 
 
 @app.command(epilog=ON_DATABASE)
+@on_database
 def remove(
     price_id: Annotated[
         str, typer.Argument(metavar="PRICE_ID", help="As `pdp prices list` shows it.")

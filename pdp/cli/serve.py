@@ -54,6 +54,8 @@ def serve(
     max_staleness: of.MaxStaleness = None,
     budget_status: of.BudgetStatus = None,
     trusted_hops: of.TrustedHops = None,
+    http_trusted_hops: of.HttpTrustedHops = None,
+    key_pepper: of.KeyPepper = None,
 ) -> None:
     """Serve Check and Report until SIGTERM or Ctrl-C.
 

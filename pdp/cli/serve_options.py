@@ -50,7 +50,7 @@ NginxListen = Annotated[
     Text, _setting("nginx_listen", _ADDRESS, "What NGINX asks: host:port or unix:/path.")
 ]
 OpsListen = Annotated[
-    Text, _setting("ops_listen", _ADDRESS, "/metrics, /livez and /readyz: host:port.")
+    Text, _setting("ops_listen", _ADDRESS, "/metrics, /livez, /readyz: host:port or unix:/path.")
 ]
 ControlListen = Annotated[
     Text,
@@ -106,5 +106,22 @@ TrustedHops = Annotated[
         "trusted_hops",
         "NUMBER",
         "Proxies in front of Envoy or NGINX that append to X-Forwarded-For.",
+    ),
+]
+HttpTrustedHops = Annotated[
+    int | None,
+    _setting(
+        "http_trusted_hops",
+        "NUMBER",
+        "Proxies in front of the admin API that append to X-Forwarded-For.",
+    ),
+]
+KeyPepper = Annotated[
+    Text,
+    _setting(
+        "key_pepper",
+        "TEXT",
+        "Keys the hashes of API keys. Others can read a command line: the variable is better.",
+        "made by `pdp init`, kept in the data dir",
     ),
 ]

@@ -101,3 +101,16 @@ def test_a_database_of_its_own_that_is_not_there_is_named(pdp: Pdp, root: dict[s
     pdp.setting("PDP_DATABASE_URL", f"sqlite:///{elsewhere}")
     assert f"there is no database `{elsewhere}`" in pdp("keys", "list").refusal()
     assert not elsewhere.exists()
+
+
+def test_options_say_where_the_database_is_before_variables_do(pdp: Pdp) -> None:
+    elsewhere = str(pdp.data_dir.with_name("elsewhere"))
+    made = pdp("init", "--json", "--data-dir", elsewhere).json()
+    (key,) = pdp("keys", "list", "--json", "--data-dir", elsewhere).json()["keys"]
+    assert key["id"] == made["key_id"]
+    assert not pdp.data_dir.exists()
+    pdp.setting("PDP_DATABASE_URL", f"sqlite:///{pdp.data_dir}/none.db")
+    url = f"sqlite:///{elsewhere}/pdp.db"
+    assert pdp("audit", "--data-dir", elsewhere).status == 1
+    found = pdp("audit", "--json", "--data-dir", elsewhere, "--database-url", url).json()
+    assert len(found["logs"]) == 1
