@@ -129,7 +129,7 @@ class Fleet:
         """Return a world that asks a data plane."""
         return World(plane.counters, self.ids, suffix=".root", **limits)
 
-    def tender(self, plane: Plane) -> Tender:
+    def tender(self, plane: Plane, reached: Callable[[], None] = lambda: None) -> Tender:
         """Return who keeps house for a data plane."""
         return Tender(
             plane.counters,
@@ -137,4 +137,5 @@ class Fleet:
             plane.roots.history.spool_id,
             lambda: self.now,
             lambda: plane.ticks,
+            reached,
         )

@@ -24,6 +24,8 @@ class Counting(Struct, frozen=True):
     tender: Tended
     stats: LineStats
     latency: Histogram
+    was_reached: bool = False
+    """Whether Redis was, by this data plane or one beside it, before."""
 
 
 def counters_of(

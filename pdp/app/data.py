@@ -91,12 +91,18 @@ def join_data_plane(settings: Settings, seat: Seat = ALONE) -> data_plane.Parts:
         shipper=core.shipper,
         keeper=core.keeper,
         tender=None if core.counting is None else core.counting.tender,
-        has_worked=core.journal.next_sequence > 0,
+        has_worked=_has_worked(core),
         load=core.load,
         inflows=inflows,
         leftovers=leftovers_of(settings, seat, core.control),
         open_port=opened if seat.is_shared else None,
     )
+
+
+def _has_worked(core: Core) -> bool:
+    """Tell whether the counters are known to be right: where they are away, they come back."""
+    was_reached = core.counting is not None and core.counting.was_reached
+    return was_reached or core.journal.next_sequence > 0
 
 
 def _sources_of(

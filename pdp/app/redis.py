@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from pdp.app.counters import Counting
+from pdp.app.reached import Reached
 from pdp.counters.redis.address import parse_address
 from pdp.counters.redis.alone import Alone
 from pdp.counters.redis.breaker import Breaker
@@ -49,8 +50,17 @@ def count_in_redis(
     roots = _roots_on(settings, control, history, holds, stats, turn)
     alone = Alone(is_lenient=settings.on_backend_error == "allow")
     counters = RedisCounters(roots, _roots_of(keys), alone)
-    tender = Tender(counters, roots, history.spool_id, time.time_ns, time.monotonic_ns)
-    return Counting(counters, tender, stats, latency)
+    reached = reached_of(settings)
+    tender = Tender(
+        counters, roots, history.spool_id, time.time_ns, time.monotonic_ns, reached.note
+    )
+    return Counting(counters, tender, stats, latency, was_reached=reached.before())
+
+
+def reached_of(settings: Settings) -> Reached:
+    """Return what is known of the Redis of the settings from before."""
+    assert settings.redis_url is not None
+    return Reached(settings.data_dir, parse_address(settings.redis_url.reveal()).place)
 
 
 async def count_rest(settings: Settings, control: ControlClient, journal: Journal) -> None:

@@ -49,7 +49,10 @@ class Tended(Protocol):
     """House-keeping of counters that are elsewhere."""
 
     async def start(self, patience: float, *, has_worked: bool) -> None:
-        """See within `patience` seconds that they are there; raises `StartRefused`."""
+        """See within `patience` seconds that they are there; raises `StartRefused`.
+
+        Not where it `has_worked`: they come back.
+        """
         ...
 
     async def tend(self) -> None:
@@ -123,7 +126,7 @@ class Parts(Struct, frozen=True):
     tender: Tended | None = None
     """Of counters that are elsewhere."""
     has_worked: bool = False
-    """Whether the spool has records of before."""
+    """Whether it has counted before where it counts now, or one beside it has."""
     leftovers: Sequence[Callable[[], Awaitable[None]]] = ()
     """What is to be done once, for others that are no more."""
     open_port: Callable[[], str] | None = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -205,3 +206,27 @@ async def test_it_is_reconciled_with_the_ledger_beside_traffic(
     await asyncio.gather(*running)
     done = await asyncio.to_thread(first.run, "reconcile", "--check")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+async def test_redis_may_be_away_where_it_was_reached_before_though_the_spool_is_empty(
+    pair: tuple[Stack, Stack], server: RedisServer
+) -> None:
+    first, second = pair
+    strict = first.create_key(budget_limits={"total": 5.0})
+    free = first.create_key()
+    second.stop()
+    shutil.rmtree(second.data_dir / "spool")  # As that of one worker more is.
+    server.stop()
+    try:
+        second.start()
+        async with second.channel() as channel:
+            assert (await check(channel, free["api_key"], **ASKED)).reason == "ok"
+            assert (await check(channel, strict["api_key"], **ASKED)).reason == "unavailable"
+    finally:
+        server.start()
+    async with second.channel() as channel:
+
+        async def healed() -> bool:
+            return (await check(channel, strict["api_key"], **ASKED)).reason == "ok"
+
+        await eventually_async(healed, "it is back")

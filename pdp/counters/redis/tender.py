@@ -1,6 +1,7 @@
 """House-keeping of the counters in Redis, beside the Check path. Times in ns, unless named."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -40,16 +41,26 @@ _ALL: Final = ""
 
 
 class Tender:
-    """Probes a Redis that is away, joins roots, says how far the spool is counted."""
+    """Probes a Redis that is away, joins roots, says how far the spool is counted.
+
+    `reached` is called once it was there, and fit to count in.
+    """
 
     def __init__(
-        self, counters: RedisCounters, roots: Roots, name: str, clock: Clock, monotonic: Clock
+        self,
+        counters: RedisCounters,
+        roots: Roots,
+        name: str,
+        clock: Clock,
+        monotonic: Clock,
+        reached: Callable[[], None] = lambda: None,
     ) -> None:
         self._counters = counters
         self._roots = roots
         self._name = name
         self._clock = clock
         self._monotonic = monotonic
+        self._reached = reached
         self._seconds = 0
         self._next = 0
         self._has_looked = False
@@ -61,11 +72,12 @@ class Tender:
     async def start(self, patience: float, *, has_worked: bool) -> None:
         """See that Redis is there and can be counted on; raises `StartRefused`.
 
-        A data plane that `has_worked` before starts without it: an outage must not keep it
-        down. `patience` in seconds.
+        Where it `has_worked` before, the start goes on without it: an outage must not keep a
+        data plane down. `patience` in seconds.
         """
         try:
             await self._check_within(patience)
+            self._reached()
         except Away as error:
             if not has_worked:
                 raise StartRefused(f"PDP_REDIS_URL: {error}") from error
@@ -121,6 +133,7 @@ class Tender:
             self._roots.breaker.failed(now)
             return
         self._unfit = ""
+        self._reached()
         self._roots.back()
 
     def _is_unfit(self, error: StartRefused) -> None:
