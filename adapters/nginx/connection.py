@@ -126,7 +126,11 @@ class Connection(asyncio.Protocol):
         """Give up the place; what is being decided is taken back when it is."""
         self._house.leave(self)
         self._waiting.clear()
+        self._begin()
         self._let_go()
+        # It holds us. In a circle both would wait for the collector, which does not see how large
+        # we are, and comes seldom.
+        del self._parser
 
     def pause_writing(self) -> None:
         """Read no more from who does not read."""

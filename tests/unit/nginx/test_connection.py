@@ -1,6 +1,8 @@
 """What the port does with hostile, slow and too many connections."""
 
 import asyncio
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,26 @@ async def test_bodies_have_a_bound_together(desk: Desk, tmp_path: Path) -> None:
 
 async def _buffers(nginx: Any, size: int) -> bool:
     return bool(nginx.server._house.buffered == size)
+
+
+async def test_a_body_that_breaks_off_does_not_wait_for_the_collector(
+    desk: Desk, tmp_path: Path
+) -> None:
+    async with port(desk, tmp_path) as nginx:
+        line = await nginx.line()
+        line.send(request(b" " * 80, framing="content-length: 81"))
+        await eventually_async(lambda: _buffers(nginx, 80), "a body is on its way")
+        connection = weakref.ref(only(nginx))
+
+        async def is_gone() -> bool:
+            return connection() is None
+
+        gc.disable()
+        try:
+            await line.close()
+            await eventually_async(is_gone, "nothing of it is left")
+        finally:
+            gc.enable()
 
 
 async def test_who_idles_longest_goes_when_there_are_too_many(desk: Desk, tmp_path: Path) -> None:
