@@ -13,6 +13,7 @@ from prometheus_client.core import Metric
 GAUGES: Final[Mapping[str, Callable[[Sequence[float]], float]]] = {
     "pdp_revocation_age_seconds": max,
     "pdp_datastore_partitioned": max,
+    "pdp_datastore_clock_skew_seconds": max,
     "pdp_spool_refusals": max,
     "pdp_build_info": max,
     # Redis tells all of them the same.

@@ -104,6 +104,12 @@ def _datastore(sources: Sources) -> Iterator[Metric]:
         seconds.add_metric((), list(latency.buckets()), latency.sum_ns / 1e9)
     yield calls
     yield seconds
+    if stats is not None:
+        yield GaugeMetricFamily(
+            "pdp_datastore_clock_skew_seconds",
+            "Seconds by which Redis' clock differs from this machine's, either way.",
+            value=stats.skew / 1e9,
+        )
     if stats is not None and stats.drift is not None:
         yield from drift_metrics(stats.drift)
 

@@ -125,8 +125,8 @@ def extend(reservation_id: str, expires_at: int) -> bytes:
 
 
 def due(now: int, most: int, patience: int, lease: int) -> bytes:
-    """Claim holds that are over at `now` (ns; 0: by Redis' clock); the others in seconds."""
-    return _pack(("D", now // 1000 if now else -1, most, patience * 1_000_000, lease))
+    """Claim holds that are over at `now` (ns), and by Redis' clock; the others in seconds."""
+    return _pack(("D", now // 1000, most, patience * 1_000_000, lease))
 
 
 def withdraw(reservation_id: str, given: Sequence[str]) -> bytes:

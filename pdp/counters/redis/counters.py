@@ -220,7 +220,7 @@ class RedisCounters:
 
     async def due(self, now: int, most: int = 1000) -> Sequence[Hold]:
         """Claim up to `most` live holds whose time is over; those of the dead, too."""
-        asked = asks.due(self._time(now), most, _PATIENCE, _LEASE)
+        asked = asks.due(now, most, _PATIENCE, _LEASE)
         found: list[Hold] = []
 
         async def claim(lane: Lane) -> None:

@@ -15,6 +15,8 @@ class LineStats:
         """Redis does not answer."""
         self.refusing = 0
         """Roots where it answers, and writes nothing."""
+        self.skew = 0
+        """ns by which Redis' clock differs from this machine's, either way."""
         self.drift: Told | None = None
         """What the last comparison of counters and ledger has found; None: there was none."""
         self._observe = observe

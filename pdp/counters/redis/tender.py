@@ -11,6 +11,7 @@ from pdp.counters.redis.away import Away
 from pdp.counters.redis.counters import RedisCounters
 from pdp.counters.redis.lane import Lane
 from pdp.counters.redis.roots import Roots
+from pdp.counters.redis.skew import Skew
 from pdp.errors import StartRefused
 from pdp.ports import Clock
 from pdp.reconcile.told import told_in
@@ -61,6 +62,7 @@ class Tender:
         self._clock = clock
         self._monotonic = monotonic
         self._reached = reached
+        self._skew = Skew()
         self._seconds = 0
         self._next = 0
         self._has_looked = False
@@ -179,7 +181,24 @@ class Tender:
             self._name, second, _PLANE_PATIENCE
         )
         await self._roots.each(self._beat)
+        self._compare_clocks()
         await self._forget_settled()
+
+    def _compare_clocks(self) -> None:
+        parted = self._skew.news()
+        self._roots.stats.skew = abs(self._skew.ns)
+        if parted is None:
+            return
+        ahead = round(self._skew.ns / _SECOND, 3)
+        if parted:
+            _log.error(
+                "the clocks of redis and of this machine are apart: windows, rates and what "
+                "ends by itself are wrong by that: set both by NTP, then look with "
+                "`pdp reconcile --check`",
+                redis_ahead_seconds=ahead,
+            )
+        else:
+            _log.warning("the clocks of redis and of this machine agree again")
 
     async def _beat(self, lane: Lane) -> None:
         try:
@@ -194,7 +213,9 @@ class Tender:
             await self._roots.join(lane)
         number = lane.mark(self._roots.history.end())
         counted = -1 if number is None else number
-        await self._roots.ask(lane.root, asks.beat(self._name, counted))
+        began = self._clock()
+        _, told = await self._roots.ask(lane.root, asks.beat(self._name, counted))
+        self._skew.note(began, told, self._clock())
         lane.counted = max(lane.counted, counted)
 
     def _say_of(self, root: str, error: Away, behind: int = 0) -> None:

@@ -152,11 +152,10 @@ end
 
 -- D microsecond most patience lease -> {{packed, ends}, ...} of holds that are over by then,
 -- the earliest first. Those of others are given out only once they are `patience` us over:
--- their owner is gone. What is given out is nobody else's for `lease` seconds. Microsecond
--- -1 is now.
+-- their owner is gone. What is given out is nobody else's for `lease` seconds. It has to be
+-- over by Redis' clock, too: where one of the two has jumped ahead, none is.
 local function due(op)
-  local given, now = {}, op[2]
-  if now < 0 then now = SECOND * 1e6 + math.floor(NANO / 1000) end
+  local given, now = {}, math.min(op[2], SECOND * 1e6 + math.floor(NANO / 1000))
   local ids = call('ZRANGEBYSCORE', PREFIX .. 'ends', '-inf', text(now), 'LIMIT', 0, 4 * op[3])
   for _, id in ipairs(ids) do
     local name = hold_name(id)
