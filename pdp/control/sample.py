@@ -57,8 +57,11 @@ class Sample(Struct, frozen=True):
 
 
 def is_policy(body: object) -> bool:
-    """Tell a policy document by itself from the body of a key, which may have one."""
-    return isinstance(body, Mapping) and ("statements" in body or "version" in body)
+    """Tell a policy document by itself from the body of a key, which may have one.
+
+    With nothing in it a document is a policy that lacks everything: it is not to pass for right.
+    """
+    return isinstance(body, Mapping) and (not body or "statements" in body or "version" in body)
 
 
 def read_record(body: object, problems: Problems, key_id: str = DEFAULT_ID) -> KeyRecord | None:

@@ -62,6 +62,7 @@ def test_check_takes_the_body_of_a_key_from_stdin(pdp: Pdp) -> None:
         (b"- " * 100_000, "-: nested too deeply"),
         (b"\xff", "-: not YAML: "),
         (b"[1]", "-:body: not a JSON object"),
+        (b"{}", "-:version: is required"),
         (b"policy: {}\npolicy: {}\n", "-:policy: is there twice"),
     ],
 )
