@@ -1,4 +1,7 @@
-"""What a key asks for that its granters cannot give: allowed to be written, of no effect. Pure."""
+"""What a key asks for that its granters cannot give: allowed to be written, of no effect. Pure.
+
+Names alone are looked at, not globs and not conditions: what is told here is certain.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -13,17 +16,29 @@ _READ_ONLY: Final = ("models:list", "usage:read")
 
 
 def warnings_of(row: KeyRow, granters: Sequence[KeyRow]) -> list[str]:
-    """Return a sentence for each model, action and right that no granter chain has.
-
-    Names alone are looked at, not globs and not conditions: what is told here is certain.
-    """
+    """Return a sentence for each model, action and right that a granter has not."""
     found = []
     for granter in granters:
         who = named(granter.name, granter.id)
-        for what, name in _asked(row):
-            if not _can_give(granter, what, name):
-                found.append(f"{what} {shown(name)}: {who}, which grants this key, has it not")
+        for what, name in _lacking(row, granter):
+            found.append(f"{what} {shown(name)}: {who}, which grants this key, has it not")
     return found
+
+
+def is_for_who_changes(
+    before: KeyRow, after: KeyRow, below: Sequence[KeyRow], above: Sequence[KeyRow]
+) -> bool:
+    """Tell whether a change asks for what granters `below` who makes it lack and `above` have.
+
+    `above` begins with who makes the change.
+    """
+    had = {each for granter in below for each in _lacking(before, granter)}
+    asked = {each for granter in below for each in _lacking(after, granter)} - had
+    return bool(asked.difference(*(_lacking(after, granter) for granter in above)))
+
+
+def _lacking(row: KeyRow, granter: KeyRow) -> list[tuple[str, str]]:
+    return [(what, name) for what, name in _asked(row) if not _can_give(granter, what, name)]
 
 
 def _asked(row: KeyRow) -> Iterable[tuple[str, str]]:

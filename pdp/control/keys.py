@@ -8,13 +8,13 @@ import msgspec
 from pdp.control import access, lifecycle, listing
 from pdp.control.access import Actor
 from pdp.control.change import Change, changing
-from pdp.control.grants import warnings_of
+from pdp.control.grants import is_for_who_changes, warnings_of
 from pdp.control.idempotency import Once, begun, done
 from pdp.control.key_document import KeyDocument, parse_key_document
 from pdp.control.listing import KeyFilter
 from pdp.control.patching import patched
 from pdp.control.placing import check_compiles, place, warnings_of_place
-from pdp.control.reach import has_granted, is_bound_alike, managed, reach_of, seen
+from pdp.control.reach import is_bound_alike, managed, reach_of, seen
 from pdp.control.resource import resource_of
 from pdp.control.rotation import end_old_secrets, grace_of, new_secret
 from pdp.control.temporary import check_end, expires_in, parse_temporary
@@ -292,17 +292,16 @@ async def _check_end(
 async def _granted(change: Change, before: store.KeyRow, after: store.KeyRow) -> store.KeyRow:
     """Have who gives a key more answer for it with its own rights.
 
-    A key does not widen itself. Who widens another one that others granted takes the grant
-    over, so that its own guards bind it from now on.
+    A key does not widen itself. Who widens another one that others granted, or names in it
+    what those below him who granted it have not, takes the grant over: his own guards bind it
+    from now on, and theirs no more.
     """
     actor = change.actor
-    widening = widening_of(before, after)
-    if actor.operator:
-        return after
     if before.id == actor.key_id:
-        check_narrower(before, after)
+        if not actor.operator:
+            check_narrower(before, after)
         return after
-    if widening.rights and not await has_granted(change.connection, actor, after):
+    if await _is_to_answer(change, before, after):
         after = msgspec.structs.replace(after, granted_by=actor.key_id)
     taken = after.granted_by != before.granted_by
     if taken and not await is_bound_alike(change.connection, actor, after.id):
@@ -311,6 +310,16 @@ async def _granted(change: Change, before: store.KeyRow, after: store.KeyRow) ->
             "cannot answer for it: use a key above both"
         )
     return after
+
+
+async def _is_to_answer(change: Change, before: store.KeyRow, after: store.KeyRow) -> bool:
+    chain = (await store.chain(change.connection, after.id, "granted_by"))[1:]
+    if change.actor.key_id not in chain:
+        return not change.actor.operator and bool(widening_of(before, after).rights)
+    place = chain.index(change.actor.key_id)
+    found = await store.get_keys(change.connection, chain)
+    granters = [found[key_id] for key_id in chain]
+    return is_for_who_changes(before, after, granters[:place], granters[place:])
 
 
 async def _warned(

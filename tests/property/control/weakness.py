@@ -20,6 +20,10 @@ async def _yes(*_: object) -> bool:
     return True
 
 
+async def _no(*_: object) -> bool:
+    return False
+
+
 def _without_denies_of_granters(parents: Any, granters: Any) -> Any:
     found = chain.build_chain(parents, granters)
     found._deniers = tuple(node for node in parents if node.denies is not None)
@@ -32,7 +36,7 @@ def _below_nothing(resolved: Any, real: Callable[[Any], Actor] = access.actor_of
 
 WEAKNESSES: Final[dict[str, list[tuple[object, str, Any]]]] = {
     "bounds are not compared": [(keys, "is_bound_alike", _yes), (placing, "is_bound_alike", _yes)],
-    "everybody gets a secret": [(keys, "has_granted", _yes), (lifecycle, "has_granted", _yes)],
+    "everybody gets a secret": [(keys, "_is_to_answer", _no), (lifecycle, "has_granted", _yes)],
     "a granter's Denies do not bind": [("pdp.compile", "build_chain", _without_denies_of_granters)],
     "a key widens itself": [(keys, "check_narrower", lambda *_: None)],
     "keys above are changed": [(access, "actor_of", _below_nothing)],

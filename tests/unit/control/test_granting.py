@@ -129,6 +129,42 @@ async def test_who_gives_no_more_rights_leaves_the_grant_where_it_is(
     assert after["granted_by"] == wide.key_id
 
 
+@pytest.mark.parametrize(
+    ("first", "patch", "is_taken"),
+    [
+        ({"permissions": {"models": ["gpt-4o"]}}, {"permissions": {"models": ["o3"]}}, True),
+        ({}, {"permissions": {"models": ["o3"]}}, True),
+        ({}, {"policy": policy(statement(resource="model:o3"))}, True),
+        ({"permissions": {"models": ["gpt-4o"]}}, {"permissions": {"models": None}}, False),
+        ({"permissions": {"models": ["gpt-4o"]}}, {"permissions": {"models": ["gpt-*"]}}, False),
+        ({"permissions": {"models": ["o3"]}}, {"permissions": {"actions": ["chat:*"]}}, False),
+        ({}, {"name": "x", "budget_limits": {"daily": 1}}, False),
+    ],
+)
+async def test_an_administrator_above_gives_what_the_granter_below_has_not(
+    desk: Desk, first: dict[str, Any], patch: dict[str, Any], is_taken: bool
+) -> None:
+    below = await manager(desk, key_type="team", team_id="t", permissions={"models": ["gpt-4o"]})
+    root = await desk.keys.rotate(desk.actor, desk.root.key_id, {}, desk.now)
+    for above in (desk.actor, await actor_of(desk, root)):
+        made = await made_by(desk, below, **first)
+        after = await desk.keys.update(above, made["id"], patch, desk.now)
+        assert after["granted_by"] == (desk.root.key_id if is_taken else below.key_id)
+        assert (await decided(desk, made["api_key"], "o3") == "ok") is is_taken
+        assert after["parent_key_id"] == below.key_id, "its limits and Denies go on binding"
+
+
+async def test_who_lacks_it_himself_takes_no_grant_over(desk: Desk) -> None:
+    above = await manager(desk, permissions={"models": ["gpt-4o", "o4"]})
+    made = await made_by(desk, above, key_type="organization", permissions={**RIGHTS})
+    below = await actor_of(desk, made)
+    named = await made_by(desk, below)
+    patch = {"permissions": {"models": ["o3"]}}
+    after = await desk.keys.update(above, named["id"], patch, desk.now)
+    assert after["granted_by"] == below.key_id
+    assert "model `o3`" in after["warnings"][0]
+
+
 async def test_a_grant_may_be_taken_over_on_purpose_and_then_rotated(desk: Desk) -> None:
     wide, narrow = await peers(desk)
     made = await made_by(desk, wide, permissions={"models": ["o3", "gpt-4o"]})
