@@ -48,7 +48,12 @@ class Rest(Generator[Any, Any, T]):
     def throw(self, *error: Any) -> Any:
         """Raise an exception where the coroutine waits: it waits for that no longer."""
         self._first = _TAKEN
-        return self._flow.throw(*error)
+        try:
+            return self._flow.throw(*error)
+        finally:
+            # Its traceback has this frame: in a circle they, and the request that they hold,
+            # would wait for the collector.
+            del error
 
     def close(self) -> None:
         """End the coroutine where it waits."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import weakref
 from collections.abc import Awaitable
 from typing import Any
 
@@ -147,3 +148,26 @@ async def test_a_rest_is_awaited_once() -> None:
     assert await rest == "done"
     with pytest.raises(RuntimeError):
         await rest
+
+
+class Held:
+    """Something that a flow has in hand."""
+
+
+async def test_nothing_of_a_rest_that_was_cancelled_waits_for_the_collector() -> None:
+    async def flow(held: Held) -> None:
+        await asyncio.Future()
+
+    held = Held()
+    gone, rest = weakref.ref(held), run_now(flow(held))
+    assert isinstance(rest, Rest)
+    task = asyncio.ensure_future(rest)
+    await asyncio.sleep(0)
+    gc.disable()
+    try:
+        task.cancel()
+        await asyncio.wait([task])
+        del held, rest, task
+        assert gone() is None
+    finally:
+        gc.enable()
