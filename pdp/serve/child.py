@@ -62,8 +62,8 @@ async def _run(plane: str, settings: Settings, ready_fd: int, seat: Seat) -> Non
 def calm_collector() -> None:
     """Let the garbage collector look seldom: it looks at every key in the cache, too.
 
-    Nearly everything is freed by its reference count; the young that make cycles (tasks,
-    tracebacks) are few.
+    So whatever is large must be freed by its reference count; the young that make cycles
+    (tasks, tracebacks) are few.
     """
     gc.set_threshold(_YOUNG, 20, 100)
 

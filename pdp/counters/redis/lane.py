@@ -128,7 +128,12 @@ class Lane:
         if len(self._running) < _MOST_CALLS:
             task = asyncio.create_task(self._run())
             self._running.add(task)
-        return await slot
+        try:
+            return await slot
+        finally:
+            # An error that it holds has this frame: in a circle they, and the request that is
+            # further up, would wait for the collector.
+            del slot
 
     async def call(self, ops: list[bytes], now: int, *, is_patient: bool = False) -> Answered:
         """Do some ops in one call of their own. Raises `Away`."""
@@ -176,30 +181,33 @@ class Lane:
             answers = list(zip(batch, answered.answers, strict=True))
         except Away as error:
             # Nor does anybody wait any longer who has waited for it: a deadline is one.
-            self._fail([*batch, *self._take_all()], error, len(batch))
-            return
+            failed, why = [*batch, *self._take_all()], str(error)
+            maybe_done = 0 if error.is_busy or error.is_refused else len(batch)
         except Exception as error:
             # A defect, and the loop's to tell: who waits needs an answer, and the next are sent.
-            self._fail(batch, Away(_UNREAD), len(batch))
+            failed, why, maybe_done = batch, _UNREAD, len(batch)
             told = {"message": "a call of Redis broke", "exception": error}
             asyncio.get_running_loop().call_exception_handler(told)
-            return
         except BaseException:
             self._cancel(batch)
             raise
-        with self._turn:
-            for (_, _, slot), answer in answers:
-                if not slot.done():
-                    slot.set_result((answer, answered))
-                    slot.awaken()
+        else:
+            with self._turn:
+                for (_, _, slot), answer in answers:
+                    if not slot.done():
+                        slot.set_result((answer, answered))
+                        slot.awaken()
+            return
+        # Here, for what is raised while another error is handled holds that one, whose
+        # traceback has the batch: in a circle all would wait for the collector.
+        self._fail(failed, why, maybe_done)
 
-    def _fail(self, waiting: Sequence[Waiting], error: Away, sent: int) -> None:
-        """Let all know that a call failed; the first `sent` of them were part of it."""
+    def _fail(self, waiting: Sequence[Waiting], why: str, maybe_done: int) -> None:
+        """Let all know that a call failed; the first `maybe_done` of them may have been done."""
         with self._turn:
             for place, (_, _, slot) in enumerate(waiting):
                 if not slot.done():
-                    maybe_done = place < sent and not (error.is_busy or error.is_refused)
-                    slot.set_exception(Away(str(error), maybe_done=maybe_done))
+                    slot.set_exception(Away(why, maybe_done=place < maybe_done))
                     slot.awaken()
 
     def _cancel(self, waiting: Sequence[Waiting]) -> None:

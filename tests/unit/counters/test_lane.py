@@ -1,7 +1,9 @@
 """Whoever asks a lane has an answer, also when calls end together or break."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import gc
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from pdp.counters.redis import asks
 from pdp.counters.redis.away import Away
 from pdp.counters.redis.lane import MOST_OPS, Lane
+from pdp.serve.driven import Driven
 from tests.counting import Fleet, Plane
 from tests.redis import RedisServer
 from tests.stack import eventually_async
@@ -78,3 +81,41 @@ async def test_a_call_that_breaks_is_told_to_all_who_wait(
     assert {str(each) for each in found} == {"what Redis has answered cannot be read: try again"}
     assert all(isinstance(each, Away) and each.maybe_done for each in found)
     assert len(told) == 3, "one for each call"
+
+
+class Held:
+    """Something that a caller has in hand."""
+
+
+def _away(_found: Any) -> Any:
+    raise Away("Redis does not answer")
+
+
+async def test_nothing_of_who_is_told_of_trouble_waits_for_the_collector(plane: Plane) -> None:
+    lane = plane.roots.lane("root")
+    between(lane, _away).set()
+    failed: list[bool] = []
+
+    async def ask(_: Held) -> None:
+        try:
+            await lane.ask(LOOK, 0)
+        except Away as error:
+            failed.append(error.maybe_done)
+
+    def flows() -> Iterator[weakref.ref[Held]]:
+        for _ in range(3 * MOST_OPS):
+            held = Held()
+            Driven(ask(held), lambda _: None).start()
+            yield weakref.ref(held)
+
+    async def all_are_told() -> bool:
+        return len(failed) == 3 * MOST_OPS
+
+    gc.disable()
+    try:
+        held = list(flows())
+        await eventually_async(all_are_told, "all are told")
+        await asyncio.sleep(0)  # The one who has told them ends.
+        assert [each() for each in held] == [None] * len(held)
+    finally:
+        gc.enable()
