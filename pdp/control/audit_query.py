@@ -1,7 +1,5 @@
 """What the audit log is asked, as it comes from outside: checked, and said back where wrong."""
 
-import base64
-import binascii
 from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -10,6 +8,7 @@ import msgspec
 
 from pdp.actions import ACTIONS, BY_AUDIT_NAME
 from pdp.control.admin_log import ADMIN_ACTIONS
+from pdp.control.bookmark import Number, Text, bookmark, place_of
 from pdp.errors import InvalidDocument, Problem
 from pdp.policy.moment import parse_instant
 from pdp.problems import Problems
@@ -22,7 +21,6 @@ MOST_ENTRIES: Final = 1000
 """Entries in a page."""
 
 _MOST_NS: Final = 2**63 - 1
-_NOT_OURS: Final = Problem("cursor", "not one of ours: use next_cursor as it was given")
 _TEXTS: Final = ("key_id", "model", "provider", "request_id")
 
 
@@ -72,19 +70,10 @@ def checked(wanted: AuditFilter) -> AuditFilter:
 
 def cursor_of(position: Position) -> str:
     """Return a position for outside."""
-    text = f"{position[0]}:{position[1]}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return bookmark("audit", *position)
 
 
 def position_of(cursor: str) -> Position:
     """Return the position of a cursor. Raises `InvalidDocument` for one that is not ours."""
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        at, _, decision_id = text.partition(":")
-        number = int(at)
-        number.to_bytes(8, signed=True)  # The database has no room for more.
-    except (ValueError, OverflowError, binascii.Error) as error:
-        raise InvalidDocument([_NOT_OURS]) from error
-    if not is_storable(decision_id):
-        raise InvalidDocument([_NOT_OURS])
-    return number, decision_id
+    at, decision_id = place_of(cursor, "audit", Number, Text)
+    return at, decision_id

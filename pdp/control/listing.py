@@ -1,13 +1,12 @@
 """Pages of keys: filters as they come in, and cursors that inserts do not move."""
 
-import base64
-import binascii
 import re
 from collections.abc import Sequence
 from typing import Any, Final
 
 from msgspec import Struct
 
+from pdp.control.bookmark import Number, Text, bookmark, place_of
 from pdp.control.key_document import KEY_TYPES
 from pdp.control.resource import resource_of
 from pdp.problems import Problems
@@ -56,8 +55,8 @@ def wanted_of(asked: KeyFilter, cursor: str | None, now: int) -> Wanted:
             problems.add(name, "not printable text: there is no such id")
     if asked.older_than is not None and not 0 <= asked.older_than <= _OLDEST:
         problems.add("older_than", f"not a whole number of seconds from 0 to {_OLDEST:,}")
-    after = _position(cursor, problems) if cursor else None
     problems.raise_if_any()
+    after = place_of(cursor, "keys", Number, Text) if cursor else None
     before = None if asked.older_than is None else now - asked.older_than * _SECOND
     return Wanted(
         now=now,
@@ -77,24 +76,5 @@ def page_of(rows: Sequence[KeyRow], wanted: Wanted, now: int) -> dict[str, Any]:
     more = len(rows) > len(page)
     return {
         "keys": [resource_of(row, now) for row in page],
-        "next_cursor": _cursor(page[-1]) if more else None,
+        "next_cursor": bookmark("keys", page[-1].created_at, page[-1].id) if more else None,
     }
-
-
-def _cursor(row: KeyRow) -> str:
-    text = f"{row.created_at}:{row.id}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _position(cursor: str, problems: Problems) -> tuple[int, str] | None:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        at, _, key_id = text.partition(":")
-        number = int(at)
-        number.to_bytes(8, signed=True)  # The database has no room for more.
-    except (ValueError, OverflowError, binascii.Error):
-        key_id = ""
-    if not key_id or not key_id.isprintable():
-        problems.add("cursor", "not one of ours: use next_cursor as it was given")
-        return None
-    return number, key_id

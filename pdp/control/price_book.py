@@ -5,8 +5,6 @@ provider charges, whoever asks. What was checked keeps its price: entries that h
 never change but for their end.
 """
 
-import base64
-import binascii
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -14,6 +12,7 @@ import msgspec
 
 from pdp.control.access import Actor
 from pdp.control.admin_log import log_price
+from pdp.control.bookmark import Number, Text, bookmark, place_of
 from pdp.control.change import Change, changing
 from pdp.control.idempotency import Once, begun, done
 from pdp.control.price_entry import (
@@ -58,14 +57,20 @@ class PriceBook:
         """Return {"prices": [...], "next_cursor"}, oldest first. Raises `InvalidDocument`."""
         _check(actor)
         more = msgspec.structs.replace(
-            wanted, limit=wanted.limit + 1, after=_position(cursor) if cursor else None
+            wanted,
+            limit=wanted.limit + 1,
+            after=place_of(cursor, "prices", Number, Text) if cursor else None,
         )
         async with self._database.reading() as connection:
             rows = await store.list_prices(connection, more)
         page = rows[: wanted.limit]
         return {
             "prices": [resource_of(row, wanted.now) for row in page],
-            "next_cursor": _cursor(page[-1]) if len(rows) > len(page) else None,
+            "next_cursor": (
+                bookmark("prices", page[-1].created_at, page[-1].id)
+                if len(rows) > len(page)
+                else None
+            ),
         }
 
     async def get(self, actor: Actor, price_id: str, now: int) -> Resource:
@@ -221,22 +226,3 @@ async def _log(change: Change, action: str, before: PriceRow | None, after: Pric
         resource_of(after, now),
         now,
     )
-
-
-def _cursor(row: PriceRow) -> str:
-    text = f"{row.created_at}:{row.id}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _position(cursor: str) -> tuple[int, str]:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        at, _, price_id = text.partition(":")
-        number = int(at)
-        number.to_bytes(8, signed=True)  # The database has no room for more.
-    except (ValueError, OverflowError, binascii.Error):
-        price_id = ""
-    if not price_id or not price_id.isprintable():
-        message = "not one of ours: use next_cursor as it was given"
-        raise InvalidDocument([Problem("cursor", message)])
-    return number, price_id

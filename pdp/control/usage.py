@@ -1,15 +1,14 @@
 """What was spent and what is held, per key or by other groups, from the ledger's own sums."""
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pdp.control.bookmark import Number, Text, bookmark, place_of
 from pdp.control.sight import check_asked, check_known
 from pdp.errors import InvalidDocument, Problem
 from pdp.problems import Problems
@@ -29,10 +28,6 @@ _NOON: Final = timedelta(hours=12)
 """After the start of a day. Its date is that of its middle: days that began before the
 organization's timezone changed keep their start (docs/adr/0005)."""
 
-# What every database takes.
-_Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
-
 
 async def usage_by_key(
     database: Database,
@@ -48,7 +43,7 @@ async def usage_by_key(
     `InvalidDocument`, and `Forbidden` or `NotFound` for a key that is not in sight.
     """
     _check_limit(limit)
-    after = _position_of(cursor, tuple[_Number, _Text]) if cursor else None
+    after = place_of(cursor, "usage", Number, Text) if cursor else None
     sight = await _narrowed(database, sight, key_id)
     async with database.reading() as connection:
         organization = await _organization(connection, sight)
@@ -59,7 +54,7 @@ async def usage_by_key(
     last = rows[limit - 1] if more else None
     return {
         "usage": [_spent(row) for row in rows[:limit]],
-        "next_cursor": last and _cursor_of((last["created_at"], last["id"])),
+        "next_cursor": last and bookmark("usage", last["created_at"], last["id"]),
     }
 
 
@@ -105,7 +100,8 @@ async def usage_by_group(
         raise InvalidDocument([problem])
     _check_limit(limit)
     first, last = _dates(start, end)
-    after = _position_of(cursor, _Number if group == "day" else _Text) if cursor else None
+    kind = Number if group == "day" else Text
+    after = place_of(cursor, f"usage by {group}", kind)[0] if cursor else None
     sight = await _narrowed(database, sight, key_id)
     async with database.reading() as connection:
         zone = ZoneInfo((await _organization(connection, sight)).timezone)
@@ -119,7 +115,9 @@ async def usage_by_group(
     whole = _by_date(found) if group == "day" else found
     return {
         "usage": [{**row, "cost_usd": number_of_usd(row["cost_usd"])} for row in whole],
-        "next_cursor": _cursor_of(page[-1]["group"]) if len(rows) > limit else None,
+        "next_cursor": (
+            bookmark(f"usage by {group}", page[-1]["group"]) if len(rows) > limit else None
+        ),
     }
 
 
@@ -202,16 +200,3 @@ def _from(day: date | None, zone: ZoneInfo) -> int | None:
     noon = (datetime(day.year, day.month, day.day, tzinfo=zone) + _NOON).timestamp()
     midnight = Calendar(zone.key).day(int(noon) * 1_000_000_000)[0]
     return midnight - int(_NOON.total_seconds())
-
-
-def _cursor_of(position: object) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
-
-
-def _position_of(cursor: str, kind: Any) -> Any:
-    try:
-        data = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        return msgspec.json.decode(data, type=kind)
-    except (ValueError, binascii.Error, msgspec.DecodeError) as error:
-        problem = Problem("cursor", "not one of ours: use next_cursor as it was given")
-        raise InvalidDocument([problem]) from error

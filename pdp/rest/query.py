@@ -171,4 +171,6 @@ def span(name: str, description: str) -> Parameter:
     return Parameter(name, description, schema, parse, "90d")
 
 
-CURSOR: Final = text("cursor", "`next_cursor` of the page before.", "MTc5NTQ6a2V5XzE")
+CURSOR: Final = text(
+    "cursor", "`next_cursor` of the page before.", "WyJrZXlzIiwxNzk1NCwia2V5XzEiXQ"
+)

@@ -224,7 +224,7 @@ FILTERS = (
     "status=active&status=revoked",
     "key_type=%00",
     "cursor=' OR 1=1",
-    "cursor=MTc5NTQ5MTMxMjU1MTM5MDM1MzoA",
+    "cursor=WyJrZXlzIiwxNzk1NDkxMzEyNTUxMzkwMzUzLCJcdTAwMDAiXQ",
     "cursor=" + "A" * 5000,
     "limit=-1",
     "limit=1e3",
@@ -243,7 +243,7 @@ READING = (
     "audit-logs?action=' OR 1=1",
     "audit-logs?start=yesterday",
     "audit-logs?end=9999-12-31T23:59:59Z",
-    "audit-logs?cursor=MTc5NTQ5MTMxMjU1MTM5MDM1MzoA",
+    "audit-logs?cursor=WyJhdWRpdCIsMTc5NTQ5MTMxMjU1MTM5MDM1MywiXHUwMDAwIl0",
     "audit-logs?cursor=x",
     "audit-logs?format=xlsx",
     "audit-logs?format=csv&limit=0",
@@ -254,8 +254,8 @@ READING = (
     "usage?group_by=organization",
     "usage?group_by=day&start=2026-02-30",
     "usage?start=2026-01-01",
-    "usage?group_by=day&cursor=IkEi",
-    "usage?cursor=bnVsbA",
+    "usage?group_by=day&cursor=WyJ1c2FnZSBieSBkYXkiLCJBIl0",
+    "usage?cursor=WyJ1c2FnZSIsbnVsbF0",
     "usage?api_key_id=key'",
 )
 

@@ -237,7 +237,10 @@ def coded(text: str) -> str:
 
 @pytest.mark.parametrize(
     "cursor",
-    ["x", "%%%", "ü", coded("no number:d1"), coded(f"{10**30}:d1"), coded("1:d\0"), "gICA"],
+    [
+        *("x", "%%%", "ü", "gICA", coded("[]"), coded('["audit"]'), coded("1")),
+        *(coded(f'["audit",{place}]') for place in ('"1","d1"', f'{10**30},"d1"', '1,"d\\u0000"')),
+    ],
 )
 async def test_a_cursor_of_somebody_else_is_refused(desk: Desk, cursor: str) -> None:
     with pytest.raises(InvalidDocument, match="cursor: not one of ours"):
