@@ -6,7 +6,7 @@ state are the same (tests/property/counters). Times in ns, money in nano-USD.
 """
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -58,8 +58,17 @@ class _State(Struct, array_like=True):
     boots: dict[str, tuple[int, int]]
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_State)
+def _values_of(bucket: Any) -> tuple[int, ...]:
+    assert isinstance(bucket, Bucket), bucket
+    return bucket.values()
+
+
+def _bucket_of(kind: type[Bucket], values: Any) -> Bucket:
+    return kind(*msgspec.convert(values, tuple[int, ...]))
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_values_of)
+_decoder = msgspec.msgpack.Decoder(_State, dec_hook=_bucket_of)
 
 
 class MemoryCounters:
@@ -217,18 +226,21 @@ class MemoryCounters:
         return True
 
     def _release(self, hold: Hold, cost: int, tokens: int) -> None:
+        held, tokens_held = hold.cost or 0, hold.tokens
         for account in self._accounts_of(hold.windows):
             for bucket in (account.day, account.month, account.total):
-                bucket.held -= hold.cost or 0
-                bucket.spent = min(bucket.spent + cost, MOST_SUM)
-                bucket.tokens_held -= hold.tokens
+                spent = bucket.spent + cost
+                bucket.spent = spent if spent < MOST_SUM else MOST_SUM
+                bucket.held -= held
                 bucket.tokens_spent += tokens
+                bucket.tokens_held -= tokens_held
 
     def _charge(self, windows: Sequence[Window], cost: int, tokens: int) -> None:
         """Charge a usage that was never held, and its request."""
         for account in self._accounts_of(windows):
             for bucket in (account.day, account.month, account.total):
-                bucket.spent = min(bucket.spent + cost, MOST_SUM)
+                spent = bucket.spent + cost
+                bucket.spent = spent if spent < MOST_SUM else MOST_SUM
                 bucket.tokens_spent += tokens
             account.total.requests += 1
 

@@ -1,5 +1,8 @@
 """What only the memory backend does: bounds on what it keeps, and odd records."""
 
+from typing import Any
+
+import msgspec
 import pytest
 
 from pdp.counters.memory import EXPIRED_KEPT, MemoryCounters
@@ -47,6 +50,23 @@ async def test_of_too_many_expired_holds_the_oldest_are_duplicates(w: World) -> 
         True,
         True,
     ]
+
+
+def checkpoint(day: list[Any]) -> bytes:
+    """Return the state of one account as it is on disk."""
+    total, past = [0, 9, 1, 40, 2, 6], {0: [0, 4, 0, 20, 0]}
+    account = ["k", day, [0, 9, 1, 40, 2], total, {7: 8}, past, None]
+    return msgspec.msgpack.encode([[account], [], [], [], {}])
+
+
+def test_a_checkpoint_is_what_it_was_when_accounts_were_kept_otherwise() -> None:
+    counters, kept = MemoryCounters(), checkpoint([86400, 5, 1, 20, 2])
+    counters.restore(kept)
+    assert totals(counters) == {"k": (9, 1, 6)}
+    assert counters.snapshot() == kept
+    for damaged in (["0"], [0, None], [0] * 7):
+        with pytest.raises(msgspec.DecodeError):
+            MemoryCounters().restore(checkpoint(damaged))
 
 
 async def test_settled_traffic_leaves_nothing_behind(w: World) -> None:
