@@ -17,6 +17,7 @@ from pdp.errors import SpoolFailed, StartRefused, Unavailable
 _DAY: Final = 86_400_000_000_000
 _DAYS_KEPT: Final = 3
 """Whole days after the one in which a request was seen: 72 hours at least."""
+_NOTHING: Final = ("", "", b"")
 
 
 class Seen(Protocol):
@@ -78,6 +79,8 @@ class MemorySeen:
 class SqliteSeen:
     """Recent requests in a dict, the others in a file with one table a day.
 
+    What was looked up last and is not there is known to be missing until it is added: a
+    usage is looked up when it is located and when it is settled, and added then.
     `add` and `has` belong to one thread, `flush` and `prune` may run in another
     at the same time. A table a day makes forgetting a DROP instead of a scan.
     """
@@ -86,12 +89,13 @@ class SqliteSeen:
         """Open or make the file. Raises `StartRefused`."""
         self._recent: dict[bytes, int] = {}
         self._flushing: dict[bytes, int] = {}
+        self._missed = _NOTHING
         self._lock = Lock()
         self._swap = Lock()
         try:
             self._writer = _connect(path)
             self._reader = _connect(path)
-            self._days = self._read_days()
+            self._remember(self._read_days())
         except sqlite3.Error as error:
             raise StartRefused(
                 f"cannot open {path}: {error}; if it is damaged, move it away: only reports "
@@ -104,26 +108,34 @@ class SqliteSeen:
 
     def add(self, key_id: str, request_id: str, at: int) -> None:
         """Note a request; no I/O."""
-        digest = digest_of(key_id, request_id)
+        digest = self._missing(key_id, request_id) or digest_of(key_id, request_id)
+        self._missed = _NOTHING
         with self._swap:
             self._recent[digest] = at
 
     def has(self, key_id: str, request_id: str) -> bool:
-        """Tell whether a request is noted; a look-up in the file takes about 10 us a day kept."""
+        """Tell whether a request is noted; to look into the file takes 5 us and 1.5 us a day."""
+        if self._missing(key_id, request_id):
+            return False
         digest = digest_of(key_id, request_id)
         # In this order: a flush moves entries from the first to the last.
-        if digest in self._recent or digest in self._flushing:
+        if digest in self._recent or digest in self._flushing or self._is_on_disk(digest):
             return True
+        self._missed = (key_id, request_id, digest)
+        return False
+
+    def _is_on_disk(self, digest: bytes) -> bool:
+        if not self._query:
+            return False
         try:
-            return any(
-                self._reader.execute(
-                    f"SELECT 1 FROM seen_{day:d} WHERE digest = ?",  # noqa: S608  # an integer
-                    (digest,),
-                ).fetchone()
-                for day in self._days
-            )
+            return self._reader.execute(self._query, (digest,)).fetchone() is not None
         except sqlite3.Error as error:
             raise Unavailable(f"cannot look up settled requests: {error}") from error
+
+    def _missing(self, key_id: str, request_id: str) -> bytes:
+        """Return the digest of what was looked up last and is not there, else nothing."""
+        missed_key, missed_request, digest = self._missed
+        return digest if missed_request == request_id and missed_key == key_id else b""
 
     def flush(self) -> None:
         """Move what is in memory to the file. Raises `SpoolFailed` and keeps it in memory."""
@@ -135,7 +147,7 @@ class SqliteSeen:
                 with self._transaction():
                     for day in sorted({at // _DAY for at in batch.values()}):
                         self._insert(day, sorted(k for k, at in batch.items() if at // _DAY == day))
-                self._days = self._read_days()
+                self._remember(self._read_days())
             except SpoolFailed:
                 with self._swap:
                     self._recent = {**batch, **self._recent}
@@ -147,7 +159,7 @@ class SqliteSeen:
         """Drop the tables of old days."""
         with self._lock:
             old = [day for day in self._days if day < now // _DAY - _DAYS_KEPT]
-            self._days = tuple(day for day in self._days if day not in old)
+            self._remember(tuple(day for day in self._days if day not in old))
             with self._transaction():
                 for day in old:
                     self._writer.execute(f"DROP TABLE IF EXISTS seen_{day:d}")
@@ -157,6 +169,14 @@ class SqliteSeen:
         with self._lock:
             self._writer.close()
             self._reader.close()
+
+    def _remember(self, days: tuple[int, ...]) -> None:
+        """Ask these days from now on, all at once: a question costs more than what it asks."""
+        self._days = days
+        self._query = " UNION ALL ".join(
+            f"SELECT 1 FROM seen_{day:d} WHERE digest = ?1"  # noqa: S608  # an integer
+            for day in days
+        )
 
     def _insert(self, day: int, digests: list[bytes]) -> None:
         self._writer.execute(

@@ -37,6 +37,23 @@ def test_what_was_added_is_there_before_and_after_a_flush(seen: Seen) -> None:
         seen.flush()
 
 
+def test_what_was_looked_up_in_vain_is_found_once_it_is_added(seen: Seen) -> None:
+    for request in ("r", "", "s"):
+        assert not seen.has("k", request)
+        assert not seen.has("k", request)
+        seen.add("k", request, NOW)
+        assert seen.has("k", request)
+        seen.flush()
+        assert seen.has("k", request)
+
+
+def test_each_day_is_asked(seen: Seen) -> None:
+    for day in range(4):
+        seen.add("k", f"r{day}", NOW + day * 24 * HOUR)
+        seen.flush()
+    assert [seen.has("k", f"r{day}") for day in range(5)] == [True] * 4 + [False]
+
+
 def test_48_hours_are_remembered_and_five_days_are_not(seen: Seen) -> None:
     seen.add("k", "r", NOW)
     seen.flush()
