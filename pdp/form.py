@@ -60,11 +60,10 @@ def usage_fault(usage: Usage) -> str:
         return f"action: {shown(usage.action)} is not one of {', '.join(ACTIONS)}"
     if usage.metadata and _metadata_size(usage.metadata) > MAX_METADATA:
         return f"metadata: longer than {MAX_METADATA:,} characters: shorten it"
-    for name in ("model", "provider"):
-        text = getattr(usage, name)
+    for name, text in (("model", usage.model), ("provider", usage.provider)):
         if text and not is_model_name(text):
             return f"{name}: not printable ASCII without spaces, up to 256 characters"
-    if max(map(len, (usage.request_id, usage.reservation_id, usage.key_id))) > 256:
+    if len(usage.request_id) > 256 or len(usage.reservation_id) > 256 or len(usage.key_id) > 256:
         return "an id is longer than 256 characters: shorten it"
     return ""
 
@@ -75,10 +74,15 @@ def is_model_name(name: str) -> bool:
 
 
 def _amount_fault(usage: Usage) -> str:
-    for name in _AMOUNTS:
-        amount = getattr(usage, name)
-        if not 0 <= amount <= MAX_TOKENS:
-            return f"{name}: `{amount}` is not between 0 and {MAX_TOKENS:,}"
+    # Most often all are, and that is seen at a look.
+    if not (
+        0 <= usage.prompt_tokens <= MAX_TOKENS
+        and 0 <= usage.completion_tokens <= MAX_TOKENS
+        and 0 <= usage.cached_tokens <= MAX_TOKENS
+        and 0 <= usage.latency_ms <= MAX_TOKENS
+        and 0 <= usage.http_status <= MAX_TOKENS
+    ):
+        return _out_of_range(usage)
     if usage.cached_tokens > usage.prompt_tokens:
         return "cached_tokens: more than prompt_tokens, of which they are a part"
     if usage.details is not None and (message := _details_fault(usage, usage.details)):
@@ -88,6 +92,14 @@ def _amount_fault(usage: Usage) -> str:
     if usage.started_at is not None and not 0 <= usage.started_at < 2**63:
         return "started_at: out of range: send a time after 1970"
     return ""
+
+
+def _out_of_range(usage: Usage) -> str:
+    for name in _AMOUNTS:
+        amount = getattr(usage, name)
+        if not 0 <= amount <= MAX_TOKENS:
+            return f"{name}: `{amount}` is not between 0 and {MAX_TOKENS:,}"
+    raise AssertionError("one of them is")
 
 
 def _details_fault(usage: Usage, details: TokenDetails) -> str:

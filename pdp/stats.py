@@ -24,8 +24,13 @@ class Stats:
 
     def used(self, provider: str, prompt: int, completion: int, cached: int, cost: int) -> None:
         """Count what a settled usage consumed; `cost` in nano-USD."""
-        for kind, amount in (("prompt", prompt), ("completion", completion), ("cached", cached)):
+        tokens = self.tokens
+        for labels, amount in (
+            ((provider, "prompt"), prompt),
+            ((provider, "completion"), completion),
+            ((provider, "cached"), cached),
+        ):
             if amount:
-                self.tokens[provider, kind] = self.tokens.get((provider, kind), 0) + amount
+                tokens[labels] = tokens.get(labels, 0) + amount
         if cost:
             self.cost[provider] = self.cost.get(provider, 0) + cost

@@ -1,7 +1,7 @@
 """What comes in a row, done side by side where each has to wait."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -13,7 +13,18 @@ MOST: Final = 64
 MOST_OF_ALL: Final = 256
 """At a time, for all senders: Checks wait behind them, and Redis is asked only so much."""
 
-Flow = Callable[[], Coroutine[Any, Any, None]]
+Flow = Callable[[], Coroutine[Any, Any, None] | None]
+"""Does what need not wait, and returns what has to; None: nothing has."""
+
+
+class _Nothing:
+    """What is waited for where nothing is to be waited for."""
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        yield from ()
+
+
+_NOTHING: Final = _Nothing()
 
 
 class Room:
@@ -43,14 +54,26 @@ class Abreast:
         self._names: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def begin(self, flow: Flow, *names: str) -> None:
-        """Run a flow, beside what comes next if it has to wait; empty names are nobody's."""
+    def begin(self, flow: Flow, *names: str) -> Awaitable[None]:
+        """Run a flow, beside what comes next if it has to wait; empty names are nobody's.
+
+        Where none waits it is run here; what is returned is to be awaited in any case.
+        """
         if self._tasks:
-            if not self._names.isdisjoint(names):
-                await self.done()
-            while len(self._tasks) >= (1 if self._room.is_full else self._most):
-                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        rest = run_now(flow())
+            return self._begin_later(flow, names)
+        self._begin(flow, names)
+        return _NOTHING
+
+    async def _begin_later(self, flow: Flow, names: Sequence[str]) -> None:
+        if not self._names.isdisjoint(names):
+            await self.done()
+        while len(self._tasks) >= (1 if self._room.is_full else self._most):
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        self._begin(flow, names)
+
+    def _begin(self, flow: Flow, names: Sequence[str]) -> None:
+        waits = flow()
+        rest = None if waits is None else run_now(waits)
         if isinstance(rest, Rest):
             named = set(filter(None, names))
             self._names |= named

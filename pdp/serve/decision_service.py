@@ -1,7 +1,7 @@
 """PolicyDecisionService: protobuf in, `pdp.model` through, protobuf out."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
@@ -120,8 +120,18 @@ class DecisionService:
             )
         reported = [_BROKE] * len(request.usages)
 
-        async def one(place: int, usage: pb.Usage) -> None:
-            reported[place] = await self._report(usage)
+        async def later(place: int, answer: Awaitable[Reported]) -> None:
+            try:
+                reported[place] = await answer
+            except Exception as error:
+                reported[place] = self._broken(error)
+
+        def one(place: int, usage: pb.Usage) -> Coroutine[Any, Any, None] | None:
+            answer = self._report(usage)
+            if not isinstance(answer, Reported):
+                return later(place, answer)
+            reported[place] = answer
+            return None
 
         abreast = Abreast(self._room)
         for place, usage in enumerate(request.usages):
@@ -131,19 +141,21 @@ class DecisionService:
         await abreast.done()
         return _summed(request.usages, reported)
 
-    async def _report(self, usage: pb.Usage) -> Reported:
+    def _report(self, usage: pb.Usage) -> Reported | Awaitable[Reported]:
         try:
             parsed = usage_from_proto(usage)
         except ValueError as error:
             self._stats.reported("error")
             return Reported("error", "invalid_argument", str(error))
         try:
-            answer = self._engine.report(parsed)
-            return answer if isinstance(answer, Reported) else await answer
+            return self._engine.report(parsed)
         except Exception as error:
-            log_defect(_log, "report failed", error)
-            self._stats.reported("error")
-            return _BROKE
+            return self._broken(error)
+
+    def _broken(self, error: Exception) -> Reported:
+        log_defect(_log, "report failed", error)
+        self._stats.reported("error")
+        return _BROKE
 
 
 def _summed(usages: Sequence[pb.Usage], reported: Sequence[Reported]) -> pb.ReportResponse:
@@ -173,36 +185,36 @@ def usage_from_proto(usage: pb.Usage) -> Usage:
 
     Whether its amounts make sense, the engine sees.
     """
-    if usage.status not in _STATUSES:
-        raise ValueError(f"status: `{usage.status[:40]}` is not one of {', '.join(_STATUSES)}")
-    if usage.usage_source not in _SOURCES:
-        raise ValueError(
-            f"usage_source: `{usage.usage_source[:40]}` is not one of {', '.join(_SOURCES[1:])}"
-        )
+    status, source = usage.status, usage.usage_source
+    if status not in _STATUSES:
+        raise ValueError(f"status: `{status[:40]}` is not one of {', '.join(_STATUSES)}")
+    if source not in _SOURCES:
+        raise ValueError(f"usage_source: `{source[:40]}` is not one of {', '.join(_SOURCES[1:])}")
     started_at = None
     if usage.HasField("started_at"):
         started_at = usage.started_at.seconds * _SECOND + usage.started_at.nanos
+    # Positional: by name it would cost half a microsecond more.
     return Usage(
-        request_id=usage.request_id,
-        reservation_id=usage.reservation_id,
-        key_id=usage.key_id,
-        action=usage.action,
-        model=usage.model,
-        provider=usage.provider,
-        status=usage.status,  # type: ignore[arg-type]
-        http_status=usage.http_status,
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        cached_tokens=usage.cached_tokens,
-        cost=_cost_of(usage.cost_usd),
-        latency_ms=usage.latency_ms,
-        started_at=started_at,
-        client_ip=usage.client_ip,
-        user_agent=usage.user_agent,
-        metadata=dict(usage.metadata) if usage.metadata else None,
-        usage_source=usage.usage_source,  # type: ignore[arg-type]
-        details=_details_of(usage.details) if usage.HasField("details") else None,
-        units=_units_of(usage.units) if usage.HasField("units") else None,
+        usage.request_id,
+        usage.reservation_id,
+        usage.key_id,
+        usage.action,
+        usage.model,
+        usage.provider,
+        status,  # type: ignore[arg-type]
+        usage.http_status,
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.cached_tokens,
+        _cost_of(usage.cost_usd),
+        usage.latency_ms,
+        started_at,
+        usage.client_ip,
+        usage.user_agent,
+        dict(usage.metadata) if usage.metadata else None,
+        source,  # type: ignore[arg-type]
+        _details_of(usage.details) if usage.HasField("details") else None,
+        _units_of(usage.units) if usage.HasField("units") else None,
     )
 
 

@@ -44,11 +44,23 @@ async def test_what_need_not_wait_is_done_at_once(desk: Desk) -> None:
     await abreast.done()
 
 
+async def test_what_says_that_it_is_done_is_no_flow(desk: Desk) -> None:
+    abreast = Abreast(Room(), 1)
+    await abreast.begin(lambda: desk.ended.append("a"), "same")
+    await abreast.begin(partial(desk.flow, "b"), "same")
+    after = asyncio.ensure_future(abreast.begin(lambda: desk.ended.append("c"), "same"))
+    await turns()
+    assert desk.ended == ["a"], "the third has the second's name"
+    desk.end("b")
+    await after
+    assert desk.ended == ["a", "b", "c"]
+
+
 async def test_what_waits_goes_side_by_side_as_far_as_there_is_room(desk: Desk) -> None:
     abreast = Abreast(Room(), 2)
     await abreast.begin(lambda: desk.flow("a"), "", "a")
     await abreast.begin(lambda: desk.flow("b"), "", "b")
-    third = asyncio.create_task(abreast.begin(lambda: desk.flow("c"), "", "c"))
+    third = asyncio.ensure_future(abreast.begin(lambda: desk.flow("c"), "", "c"))
     await turns()
     assert desk.begun == ["a", "b"]
     desk.end("b")
@@ -66,7 +78,7 @@ async def test_what_waits_goes_side_by_side_as_far_as_there_is_room(desk: Desk) 
 async def test_those_of_one_name_are_done_one_after_another(desk: Desk) -> None:
     abreast = Abreast(Room())
     await abreast.begin(lambda: desk.flow("a"), "res", "req")
-    second = asyncio.create_task(abreast.begin(lambda: desk.flow("b"), "", "req"))
+    second = asyncio.ensure_future(abreast.begin(lambda: desk.flow("b"), "", "req"))
     await turns()
     assert desk.begun == ["a"]
     desk.end("a")
@@ -81,7 +93,7 @@ async def test_those_of_one_name_are_done_one_after_another(desk: Desk) -> None:
 async def test_whoever_gives_up_leaves_what_has_begun_to_its_end(desk: Desk) -> None:
     abreast = Abreast(Room(), 1)
     await abreast.begin(lambda: desk.flow("a"))
-    waiting = asyncio.create_task(abreast.begin(lambda: desk.flow("b")))
+    waiting = asyncio.ensure_future(abreast.begin(lambda: desk.flow("b")))
     await turns()
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
@@ -95,7 +107,7 @@ async def test_in_a_full_room_each_has_one_at_a_time(desk: Desk) -> None:
     one, other = Abreast(room), Abreast(room)
     await one.begin(lambda: desk.flow("a"))
     await one.begin(lambda: desk.flow("b"))
-    third = asyncio.create_task(one.begin(lambda: desk.flow("c")))
+    third = asyncio.ensure_future(one.begin(lambda: desk.flow("c")))
     await other.begin(lambda: desk.flow("d"))
     await turns()
     assert desk.begun == ["a", "b", "d"]
