@@ -1,7 +1,7 @@
 """Envoy's two services on the PDP's port: ext_authz and the access log."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from functools import partial
 from typing import Any, Protocol
 
@@ -12,10 +12,10 @@ from adapters.envoy.allowed import REFERENCE, allowed
 from adapters.envoy.translate import PARTIAL_BODY, Entry, usage_of
 from adapters.envoy.v1 import wire_pb2 as pb
 from adapters.http.ask import Ask, HttpOptions, HttpRequest, Refusal, ask_of
-from adapters.http.counts import COUNTS, Shape, believed, shape_of
+from adapters.http.counts import Shape, believed, shape_of
 from adapters.http.denial import denial_of
 from adapters.http.engine import Decider
-from adapters.http.reference import parse_reference, reference_of
+from adapters.http.reference import Reference, parse_reference, reference_of
 from pdp.model import Decision, Reported, Usage
 from pdp.serve.abreast import Abreast, Room
 from pdp.serve.load import OVERLOADED, Load
@@ -160,40 +160,28 @@ class AccessLog:
                 if index % _BREATH == _BREATH - 1:
                     await asyncio.sleep(0)
                 try:
-                    await self._take(entry, abreast)
+                    waiting = self._take(entry, abreast)
+                    if waiting is not None:
+                        await waiting
                 except Exception as error:
                     log_defect(_log, "access log entry failed", error)
         await abreast.done()
         return pb.StreamAccessLogsResponse()
 
-    async def _take(self, entry: pb.HTTPAccessLogEntry, abreast: Abreast) -> None:
+    def _take(self, entry: pb.HTTPAccessLogEntry, abreast: Abreast) -> Awaitable[None] | None:
+        """Begin to report an entry; returns what to wait for, None: it is not one of ours."""
         common = entry.common_properties
         found = common.metadata.filter_metadata
         if _EXT_AUTHZ not in found:
-            return
+            return None
         reference = parse_reference(found[_EXT_AUTHZ].fields[REFERENCE].string_value)
         if reference is None:
-            return
+            return None
         if common.intermediate_log_entry:
             extending = partial(self._extend, reference.reservation_id)
-            await abreast.begin(extending, reference.reservation_id)
-            return
-        flags = common.response_flags
-        usage = usage_of(
-            Entry(
-                reference,
-                entry.response.response_code.value,
-                entry.response.response_code_details,
-                _shape(entry.response),
-                _told(found[_USAGE]) if _USAGE in found else {},
-                cut=flags.downstream_connection_termination or flags.downstream_remote_reset,
-                failed=_upstream_failed(flags),
-                slow=flags.upstream_request_timeout or flags.stream_idle_timeout,
-                duration=common.duration.seconds * 1000 + common.duration.nanos // 1_000_000,
-                started_at=common.start_time.seconds * 1_000_000_000 + common.start_time.nanos,
-            )
-        )
-        await abreast.begin(partial(self._report, usage), usage.reservation_id, usage.request_id)
+            return abreast.begin(extending, reference.reservation_id)
+        usage = usage_of(_entry_of(entry.response, common, reference))
+        return abreast.begin(partial(self._report, usage), usage.reservation_id, usage.request_id)
 
     async def _extend(self, reservation_id: str) -> None:
         try:
@@ -209,15 +197,24 @@ class AccessLog:
                 reservation=reservation_id,
             )
 
-    async def _report(self, usage: Usage) -> None:
+    def _report(self, usage: Usage) -> Coroutine[Any, Any, None] | None:
+        """Report a usage; returns what has to wait, None where nothing has."""
+        answer = self._engine.report(usage)
+        if not isinstance(answer, Reported):
+            return self._report_later(answer)
+        _note(answer)
+        return None
+
+    async def _report_later(self, answer: Awaitable[Reported]) -> None:
         try:
-            answer = self._engine.report(usage)
-            reported = answer if isinstance(answer, Reported) else await answer
+            _note(await answer)
         except Exception as error:
             log_defect(_log, "access log entry failed", error)
-            return
-        if reported.result == "error":
-            _log.error("usage not taken", code=reported.code, reason=reported.message)
+
+
+def _note(reported: Reported) -> None:
+    if reported.result == "error":
+        _log.error("usage not taken", code=reported.code, reason=reported.message)
 
 
 def _http_of(message: pb.CheckRequest) -> HttpRequest:
@@ -257,10 +254,29 @@ def _add(options: Any, name: str, value: str) -> None:
     option.header.value = value
 
 
+def _entry_of(
+    response: pb.HTTPResponseProperties, common: pb.AccessLogCommon, reference: Reference
+) -> Entry:
+    found, flags = common.metadata.filter_metadata, common.response_flags
+    duration, start = common.duration, common.start_time
+    return Entry(
+        reference,
+        response.response_code.value,
+        response.response_code_details,
+        _shape(response),
+        _told(found[_USAGE]) if _USAGE in found else {},
+        cut=flags.downstream_connection_termination or flags.downstream_remote_reset,
+        failed=_upstream_failed(flags),
+        slow=flags.upstream_request_timeout or flags.stream_idle_timeout,
+        duration=duration.seconds * 1000 + duration.nanos // 1_000_000,
+        started_at=start.seconds * 1_000_000_000 + start.nanos,
+    )
+
+
 def _told(usage: Any) -> dict[str, int]:
     """Return the counts that Envoy read out of the response."""
     fields = usage.fields
-    return believed({name: fields[name].number_value for name in COUNTS if name in fields})
+    return believed({name: fields[name].number_value for name in fields})
 
 
 def _shape(response: pb.HTTPResponseProperties) -> Shape:
