@@ -1,7 +1,7 @@
 """Data planes' counters in Redis, without the rest of a data plane."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from pdp.counters.redis.address import parse_address
@@ -23,6 +23,9 @@ from tests.redis import RedisServer
 
 PATIENT = 30.0
 """Seconds: a busy machine is no outage."""
+
+IMPATIENT = 0.3
+"""Seconds that a call waits for a Redis that is known to stand still."""
 
 
 class Books:
@@ -63,7 +66,6 @@ class Plane:
         books: Books | None = None,
         *,
         now: Callable[[], int] | None = None,
-        deadline: float = PATIENT,
         patience: float = PATIENT,
         is_lenient: bool = False,
         holds: Sequence[Hold] = (),
@@ -75,7 +77,7 @@ class Plane:
         self.stats = LineStats()
         self.ticks = 0
         self.line = Line(
-            parse_address(url), deadline=deadline, most_connections=16, stats=self.stats
+            parse_address(url), deadline=PATIENT, most_connections=16, stats=self.stats
         )
 
         async def read(first: int, most: int) -> list[tuple[int, bytes]]:
@@ -102,6 +104,25 @@ class Plane:
             Alone(is_lenient=is_lenient),
             own_clock=now is not None,
         )
+
+    @contextmanager
+    def hurried(self, seconds: float = IMPATIENT) -> Iterator[None]:
+        """Be impatient for once: before and after, a busy machine has its time."""
+        self.line._deadline = seconds
+        try:
+            yield
+        finally:
+            self.line._deadline = PATIENT
+
+    @contextmanager
+    def frozen(self, server: RedisServer) -> Iterator[None]:
+        """Let Redis stand still, and be impatient meanwhile."""
+        server.freeze()
+        try:
+            with self.hurried():
+                yield
+        finally:
+            server.thaw()
 
     async def close(self) -> None:
         """Let go of Redis."""

@@ -160,11 +160,10 @@ async def test_a_root_that_cannot_be_opened_does_not_hold_up_the_others(fleet: F
 
 
 async def test_one_pause_of_redis_is_one_failure_however_many_wait(fleet: Fleet) -> None:
-    plane = fleet.plane(deadline=1.0)
+    plane = fleet.plane()
     w = fleet.world(plane, leaf={"budget_limits": {"daily": 5.0}})
     await w.check(0)
-    fleet.server.freeze()
-    try:
+    with plane.frozen(fleet.server):
         waiting = []
         for _ in range(2):  # In two calls.
             waiting.append(asyncio.ensure_future(w.check(USD)))
@@ -176,8 +175,6 @@ async def test_one_pause_of_redis_is_one_failure_however_many_wait(fleet: Fleet)
         with pytest.raises(Unavailable):
             await w.check(USD)
         assert plane.roots.breaker.is_open
-    finally:
-        fleet.server.thaw()
 
 
 async def test_who_waits_too_long_for_a_root_gives_up_and_it_is_joined_all_the_same(
@@ -219,12 +216,12 @@ async def test_what_still_runs_ends_with_the_counters(fleet: Fleet) -> None:
 
 
 async def test_a_call_that_finds_no_connection_free_says_nothing_of_redis(fleet: Fleet) -> None:
-    plane = fleet.plane(deadline=1.0)
+    plane = fleet.plane()
     w = fleet.world(plane, leaf={"budget_limits": {"daily": 5.0}})
     await w.check(0)
     plane.line._free = asyncio.Semaphore(0)
     for _ in range(3):
-        with pytest.raises(Unavailable, match="PDP_REDIS_CONNECTIONS"):
+        with plane.hurried(), pytest.raises(Unavailable, match="PDP_REDIS_CONNECTIONS"):
             await w.check(USD)
     assert not plane.roots.breaker.is_open
     assert not plane.roots.taken_back, "it was never sent"
@@ -283,15 +280,12 @@ async def test_to_catch_up_goes_on_from_where_a_call_failed(
 
 
 async def test_who_waits_behind_the_calls_that_fail_is_sent_away_with_them(fleet: Fleet) -> None:
-    plane = fleet.plane(deadline=1.0)
+    plane = fleet.plane()
     w = fleet.world(plane, leaf={"budget_limits": {"daily": 5.0}})
     await w.check(0)
     calls = sum(plane.stats.calls.values())
-    fleet.server.freeze()
-    try:
+    with plane.frozen(fleet.server):
         verdicts = await asyncio.gather(*(w.check(1) for _ in range(300)), return_exceptions=True)
-    finally:
-        fleet.server.thaw()
     assert all(isinstance(each, Unavailable) for each in verdicts)
     assert sum(plane.stats.calls.values()) == calls + 2, "300 would have taken ten"
 

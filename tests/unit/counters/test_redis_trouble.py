@@ -90,14 +90,13 @@ async def test_a_hold_whose_caller_is_gone_is_taken_back(fleet: Fleet) -> None:
 
 
 async def test_a_redis_that_hangs_costs_a_deadline_and_then_nothing(fleet: Fleet) -> None:
-    plane = fleet.plane(deadline=1.0)
+    plane = fleet.plane()
     w = fleet.world(plane, leaf={"budget_limits": {"daily": 5.0}})
     free = fleet.world(plane)
     hold = w.hold(USD)
     assert isinstance(await w.reserve(hold), Admitted)
     spooled(plane, hold)
-    fleet.server.freeze()
-    try:
+    with plane.frozen(fleet.server):
         for _ in range(2):
             with pytest.raises(Unavailable, match=r"budget_limits.daily.*Leaf"):
                 await w.check(USD)
@@ -113,8 +112,6 @@ async def test_a_redis_that_hangs_costs_a_deadline_and_then_nothing(fleet: Fleet
         spooled(plane, hold, USD // 2)
         with pytest.raises(Away):
             await answer(w.counters.locate("res_other.root", "", "", NOON))
-    finally:
-        fleet.server.thaw()
     plane.ticks += SECOND
     await fleet.tender(plane).tend()
     assert not is_away(plane)
@@ -123,27 +120,24 @@ async def test_a_redis_that_hangs_costs_a_deadline_and_then_nothing(fleet: Fleet
 
 
 async def test_what_is_allowed_by_choice_meanwhile_is_counted_afterwards(fleet: Fleet) -> None:
-    plane = fleet.plane(deadline=1.0)
+    plane = fleet.plane()
     choice = {"budget_limits": {"daily": 5.0, "on_backend_error": "allow"}}
     w = fleet.world(plane, leaf=choice)
     await w.check(0)
-    fleet.server.freeze()
-    try:
+    with plane.frozen(fleet.server):
         with pytest.raises(Unavailable):
             await fleet.world(plane, leaf={"max_requests": 9}).check(0)
         hold = w.hold(USD, request_id="r")
         assert await w.reserve(hold) == Admitted(hold)
         spooled(plane, hold)
         assert await w.find_open("leaf", "r") == hold, "a retry is answered by it"
-    finally:
-        fleet.server.thaw()
     plane.ticks += SECOND
     await fleet.tender(plane).tend()
     assert await w.fill("budget_limits.daily") == (0, USD)
 
 
 async def test_a_rate_is_shared_out_while_nobody_can_ask(fleet: Fleet) -> None:
-    plane = fleet.plane(deadline=1.0)
+    plane = fleet.plane()
     w = fleet.world(plane, leaf={"rate_limits": {"per_minute": 60, "burst": 8}})
     plane.counters.planes = 4
     plane.roots.breaker.trip(0)
@@ -161,7 +155,7 @@ async def test_a_rate_is_shared_out_while_nobody_can_ask(fleet: Fleet) -> None:
 
 
 async def test_a_part_of_a_rate_goes_on_from_where_the_whole_stood(fleet: Fleet) -> None:
-    plane = fleet.plane(deadline=1.0)
+    plane = fleet.plane()
     w = fleet.world(plane, leaf={"rate_limits": {"per_minute": 60, "burst": 8}})
     for _ in range(7):
         assert isinstance(await w.check(), Admitted)
@@ -245,7 +239,7 @@ async def test_all_data_planes_that_come_back_at_once_fill_it_once(fleet: Fleet)
 
 
 async def test_restarted_with_its_data_it_goes_on(fleet: Fleet) -> None:
-    plane = fleet.plane(deadline=1.0)
+    plane = fleet.plane()
     w = fleet.world(plane, root={"budget_limits": {"total": 9.0}})
     hold = w.hold(USD)
     await w.reserve(hold)
@@ -289,7 +283,7 @@ async def test_what_a_lagging_replica_never_heard_of_is_counted_again(fleet: Fle
 async def test_without_redis_only_a_data_plane_that_has_worked_starts(
     fleet: Fleet, has_worked: bool
 ) -> None:
-    plane = Plane("redis://127.0.0.1:1", deadline=0.3)
+    plane = Plane("redis://127.0.0.1:1")
     fleet.planes.append(plane)
     reached: list[str] = []
     tender = fleet.tender(plane, lambda: reached.append("it is"))
