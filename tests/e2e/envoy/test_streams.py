@@ -1,6 +1,9 @@
 """Streams through a real Envoy: held while they run, released at once when they end."""
 
 import asyncio
+import contextlib
+import http.client
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,10 +18,9 @@ ASK: dict[str, Any] = {
     "messages": [{"role": "user", "content": "hello"}],
     "max_tokens": 1000,
 }
-AT_ONCE = 2.0
-"""Seconds: Envoy keeps entries for 0.2 s; the rest is for a busy machine."""
+_TERM = 3
+"""Seconds until a hold runs out of which nobody hears, on a busy machine."""
 
-_TERM = 2
 _SLOW = {"x-test-slow": "1"}
 _LAST_ROUTE = '              - name: llm\n                match: {prefix: "/"}\n'
 _SLOW_ROUTE = """\
@@ -29,9 +31,9 @@ _SLOW_ROUTE = """\
 
 
 def hurried(config: str) -> str:
-    """Return the configuration with heartbeats every half second, and a route with a timeout."""
+    """Return the configuration with a heartbeat each quarter second, and a route with a timeout."""
     for old, new in (
-        ("access_log_flush_interval: 60s", "access_log_flush_interval: 0.5s"),
+        ("access_log_flush_interval: 60s", "access_log_flush_interval: 0.25s"),
         (_LAST_ROUTE, _SLOW_ROUTE + _LAST_ROUTE),
     ):
         assert config.count(old) == 1, old
@@ -43,7 +45,7 @@ def hurried(config: str) -> str:
 def gateway(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
-    """A gateway whose holds run out after two seconds without a heartbeat."""
+    """A gateway whose holds run out after three seconds without a heartbeat."""
     folder = tmp_path_factory.mktemp("gateway")
     made = Gateway(folder, request.param, hurried, PDP_HOLD_TTL=str(_TERM))
     made.start()
@@ -79,8 +81,8 @@ def opened(gateway: Gateway, key: dict[str, Any], **extra: Any) -> tuple[str, An
 
 
 def released(gateway: Gateway, key: dict[str, Any]) -> None:
-    """Wait until nothing is held; that may not take longer than it must."""
-    eventually(lambda: held(gateway, key) == 0, "the hold is released", AT_ONCE)
+    """Wait until nothing is held. That it has not run out is what its entry says."""
+    eventually(lambda: held(gateway, key) == 0, "the hold is released")
 
 
 def test_a_stream_stays_held_beyond_its_term_and_is_released_when_the_client_leaves(
@@ -89,7 +91,7 @@ def test_a_stream_stays_held_beyond_its_term_and_is_released_when_the_client_lea
     request_id, stream = opened(gateway, key)
     before = held(gateway, key)
     assert before >= 1000 * 10_000
-    for _ in range(100 * _TERM * 2):  # The provider sends 100 a second at most.
+    for _ in range(100 * (_TERM + 1)):  # The provider sends 100 a second at most.
         next(stream)
     assert held(gateway, key) == before
     stream.close()
@@ -101,7 +103,6 @@ def test_a_stream_that_the_route_cuts_off_is_released_at_once(
     gateway: Gateway, key: dict[str, Any]
 ) -> None:
     request_id, stream = opened(gateway, key, extra_headers=_SLOW)
-    assert held(gateway, key) > 0
     with pytest.raises((openai.APIError, OSError)):  # The connection breaks off.
         for _ in stream:
             pass
@@ -126,10 +127,15 @@ def test_a_request_that_is_not_answered_in_time_is_released_at_once(
 def test_a_client_that_leaves_before_the_answer_is_released_at_once(
     gateway: Gateway, key: dict[str, Any]
 ) -> None:
-    with pytest.raises(openai.APITimeoutError):
-        gateway.client(key["api_key"]).with_options(timeout=0.5).chat.completions.create(
-            **ASK, user="hang"
-        )
+    arrived = len(gateway.provider.seen)
+    line = http.client.HTTPConnection("127.0.0.1", gateway.envoy.ports.envoy, timeout=60)
+    with contextlib.closing(line):
+        headers = {
+            "authorization": f"Bearer {key['api_key']}",
+            "content-type": "application/json",
+        }
+        line.request("POST", "/v1/chat/completions", json.dumps({**ASK, "user": "hang"}), headers)
+        eventually(lambda: len(gateway.provider.seen) > arrived, "the provider has it")
     released(gateway, key)
     entry = eventually(lambda: settled_of(gateway, key), "the entry is settled")
     assert (entry["status"], entry["usage_source"]) == ("cancelled", "none")
