@@ -65,7 +65,7 @@ class Plant:
     ) -> Any:
         """Ask the admin API of a control plane about keys, or about `what`."""
         url = f"http://127.0.0.1:{self.controls[control].http_port}/v1/{what}{path}"
-        answer = requests.request(method, url, headers=self._headers, timeout=20, **options)
+        answer = requests.request(method, url, headers=self._headers, timeout=60, **options)
         assert answer.ok, answer.text
         return answer.json()
 
@@ -79,8 +79,8 @@ class Plant:
         assert stack.process.poll() is None, stack.log()
         try:
             url = f"http://127.0.0.1:{stack.http_port}/v1/organization"
-            return requests.get(url, headers=self._headers, timeout=5).ok
-        except requests.ConnectionError:
+            return requests.get(url, headers=self._headers, timeout=30).ok
+        except requests.RequestException:
             return False
 
 

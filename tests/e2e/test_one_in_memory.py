@@ -66,7 +66,8 @@ async def test_a_second_one_is_refused_until_the_first_is_gone(
 def test_one_in_memory_and_one_in_redis_are_refused_whoever_comes_first(
     redis: RedisServer, tmp_path: Path
 ) -> None:
-    shared = {"PDP_KEY_PEPPER": PEPPER}
+    redis.flush()
+    shared = {"PDP_KEY_PEPPER": PEPPER, "PDP_REDIS_DEADLINE": "0.5"}
     first = Stack(tmp_path, **shared)
     first.init()
     other = plane_beside(first, tmp_path / "other", **shared, PDP_REDIS_URL=redis.url)

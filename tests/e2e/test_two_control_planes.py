@@ -22,6 +22,7 @@ from tests.stack import eventually_async
 def plant(
     postgres: Postgres, redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Plant]:
+    redis.flush()  # What other tests hold there would run out here, and be shipped.
     asyncio.run(postgres.make("two-control-planes"))
     made = Plant(tmp_path_factory.mktemp("two"), postgres.url("two-control-planes"), redis.url)
     try:

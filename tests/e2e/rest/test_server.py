@@ -5,7 +5,6 @@ import http.client
 import json
 import socket
 import sqlite3
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Admin]:
 
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=10)
+        super().__init__("localhost", timeout=60)
         self._path = path
 
     def connect(self) -> None:
@@ -54,9 +53,11 @@ def test_the_end_does_not_wait_for_who_sends_slowly(stack: Stack) -> None:
     with socket.create_connection(("127.0.0.1", stack.http_port)) as line:
         head = f"POST /v1/api-keys HTTP/1.1\r\nhost: x\r\nx-api-key: {stack.root['api_key']}\r\n"
         line.sendall(f"{head}content-type: application/json\r\ncontent-length: 9\r\n\r\n".encode())
-        began = time.monotonic()
         assert stack.stop() == 0
-    assert time.monotonic() - began < 8
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            answer = line.recv(65536)
+    assert b"did not come" not in answer, "it was not waited for"
     assert "killing" not in stack.log()
 
 
@@ -196,6 +197,8 @@ def test_pages_are_stable_while_keys_are_made(proxied: Admin) -> None:
 
 
 def test_the_log_as_a_stream(proxied: Admin) -> None:
+    for number in range(6):
+        proxied.make(name=f"listed-{number}")
     for form, media in (("ndjson", "application/x-ndjson"), ("csv", "text/csv; charset=utf-8")):
         answer = proxied.ask("GET", f"/v1/audit-logs?format={form}&action=keys.create")
         assert answer.headers["content-type"] == media
