@@ -57,7 +57,7 @@ class Backdrop(ABC):
         self._loop.close()
 
     def client(self, api_key: str) -> openai.OpenAI:
-        made = openai.OpenAI(base_url=f"{self.url}/v1", api_key=api_key, max_retries=0, timeout=20)
+        made = openai.OpenAI(base_url=f"{self.url}/v1", api_key=api_key, max_retries=0, timeout=60)
         self._clients.append(made)
         return made
 

@@ -16,7 +16,7 @@ def over_rest(stack: Stack, body: dict[str, Any]) -> dict[str, Any]:
         json.dumps(body).encode(),
         {"authorization": f"Bearer {stack.root['api_key']}", "content-type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         found: dict[str, Any] = json.load(answer)
         return found
 

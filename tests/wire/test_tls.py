@@ -54,7 +54,7 @@ async def ask(
     async with open_channel(address, shows, server_name=server_name, options=FRESH) as channel:
         try:
             stub = pb_grpc.PolicyDecisionServiceStub(channel)
-            answer = await stub.Check(request, timeout=10, metadata=told)
+            answer = await stub.Check(request, timeout=60, metadata=told)
         except grpc.aio.AioRpcError as error:
             return f"{error.code().name} {error.details()}"
         return str(answer.reason)
@@ -100,7 +100,7 @@ async def test_without_a_client_ca_the_token_is_needed(
         assert (await ask(address, pems(authority.ca))).startswith("UNAUTHENTICATED")
         async with open_channel(address, pems(authority.ca)) as channel:
             health = health_pb2_grpc.HealthStub(channel)
-            answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=10)
+            answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=60)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
@@ -188,7 +188,7 @@ async def test_the_lines_of_the_page_connect(
 ) -> None:
     (lines,) = re.findall(r"^```python\n(credentials = .*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     caller = authority.issue("caller")
-    ready = "grpc.channel_ready_future(channel).result(10)"
+    ready = "grpc.channel_ready_future(channel).result(60)"
     async with secured(
         transport, authority.issue("server", "localhost"), authority.ca, None
     ) as address:

@@ -35,7 +35,7 @@ class NginxGateway(Backdrop):
         self.mailbox = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.mailbox.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
         self.mailbox.bind(("127.0.0.1", 0))
-        self.mailbox.settimeout(10)
+        self.mailbox.settimeout(60)
         usage_port = self.stack.usage_port if reports else self.mailbox.getsockname()[1]
         self.nginx = Nginx(
             folder, self.stack, self.provider.port, edit, config=config, usage_port=usage_port
@@ -59,7 +59,7 @@ class NginxGateway(Backdrop):
         self.stop_rest()
 
     def anthropic_client(self, api_key: str) -> anthropic.Anthropic:
-        made = anthropic.Anthropic(base_url=self.url, api_key=api_key, max_retries=0, timeout=20)
+        made = anthropic.Anthropic(base_url=self.url, api_key=api_key, max_retries=0, timeout=60)
         self._anthropic.append(made)
         return made
 
@@ -69,7 +69,7 @@ class NginxGateway(Backdrop):
         with contextlib.suppress(BlockingIOError):
             while self.mailbox.recv(65536):
                 pass
-        self.mailbox.settimeout(10)
+        self.mailbox.settimeout(60)
 
     def lines(self) -> dict[str, dict[str, Any]]:
         """Return the usage lines of the file, by request id."""

@@ -17,7 +17,7 @@ from pdp.store.changes import Changes
 from pdp.store.database import Database
 from tests.unit.control.desk import NOON, PEPPER, Desk, held, settled
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 async def current(desk: Desk) -> int:

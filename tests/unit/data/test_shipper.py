@@ -76,7 +76,7 @@ async def test_records_that_came_since_do_not_make_an_old_copy_newer() -> None:
 async def test_reading_the_spool_does_not_hold_up_the_loop() -> None:
     class SlowSpool(Spool):
         def read(self, from_sequence: int, max_records: int) -> Sequence[tuple[int, bytes]]:
-            assert went_on.wait(5), "the loop waits for the disk"
+            assert went_on.wait(60), "the loop waits for the disk"
             return super().read(from_sequence, max_records)
 
     went_on = threading.Event()

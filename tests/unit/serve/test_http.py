@@ -46,7 +46,7 @@ async def test_idle_connections_are_bounded_and_take_nobody_his_place() -> None:
         async def most_are_gone() -> bool:
             return sum(reader.at_eof() for reader, _ in idle) >= 45
 
-        await eventually_async(most_are_gone, "those that waited longest are gone", 10)
+        await eventually_async(most_are_gone, "those that waited longest are gone")
         assert (await livez(port)).endswith(b"ok\n")
         for _, writer in idle:
             writer.close()
@@ -55,6 +55,6 @@ async def test_idle_connections_are_bounded_and_take_nobody_his_place() -> None:
 async def test_a_connection_that_says_nothing_is_closed() -> None:
     async with serving(most=5, head_deadline=0.05) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await reader.read() == b""
         writer.close()
