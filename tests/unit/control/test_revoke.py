@@ -1,8 +1,10 @@
 """Revoking keys, and what becomes of those below."""
 
+from typing import Any
+
 import msgspec
 import sqlalchemy as sa
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from pdp.control.keys import Resource
 from pdp.store import keys as store
@@ -114,13 +116,16 @@ async def test_every_key_that_cascade_revokes_is_an_entry_of_the_audit_log(desk:
 
 
 async def test_cascade_has_no_bound_on_the_keys_below(desk: Desk) -> None:
+    numbers = sa.select(sa.literal(1).label("number")).cte("numbers", recursive=True)
+    following = sa.select(numbers.c.number + 1).where(numbers.c.number < 33_000)
+    numbers = numbers.union_all(following)
+    copied: dict[str, sa.ColumnElement[Any]] = {column.name: column for column in api_keys.c}
+    copied["id"] = sa.literal("key_") + sa.cast(numbers.c.number, sa.Text)
+    copied["parent_key_id"] = api_keys.c.id
+    each = api_keys.join(numbers, sa.true())
+    many = sa.select(*copied.values()).select_from(each).where(api_keys.c.id == desk.root.key_id)
     async with desk.database.writing() as connection:
-        root = await store.get_key(connection, desk.root.key_id)
-        assert root is not None
-        values = {**asdict(root), "document": "{}", "temporary": 0, "parent_key_id": root.id}
-        del values["prefix"], values["last_four"]
-        many = [{**values, "id": f"key_{number:05}"} for number in range(33_000)]
-        await connection.execute(sa.insert(api_keys), many)
+        await connection.execute(sa.insert(api_keys).from_select([*copied], many))
     revoked = await desk.keys.revoke(desk.actor, desk.root.key_id, desk.now, cascade=True)
     assert revoked["live_children"] == 0
     async with desk.database.reading() as connection:
