@@ -25,8 +25,15 @@ MAX_MESSAGE = 16 * 1024 * 1024
 MAX_STREAMS = 1024
 """Calls in flight on a connection: who does not read his answers has no more of them kept."""
 
+MAX_UNTAKEN = 16 * MAX_STREAMS
+"""Calls of all connections that the event loop has not taken yet. Beyond that grpcio ends some
+at random, those of others, too, without our answer: by itself from 1,000 on, which one pause
+of a busy machine brings about. An Envoy has 10,000 calls at most."""
+
 _OPTIONS = (
     ("grpc.max_concurrent_streams", MAX_STREAMS),
+    ("grpc.server.max_pending_requests", MAX_UNTAKEN),
+    ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_UNTAKEN),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", int(SHORTEST * 1000)),
 )
