@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.load import frame, listens
-from tests.stack import eventually, free_port
+from tests.ports import free_port
+from tests.stack import eventually
 
 BINARY = Path(__file__).parent / ".cerbos" / "package" / "cerbos-linux-x64"
 CHECK_RESOURCES = "/cerbos.svc.v1.CerbosService/CheckResources"

@@ -29,7 +29,8 @@ from bench.openloop import open_loop
 from bench.stand import Stand, echo, stand
 from pdp.demo.envoy import command, configure, example_config, find_envoy
 from pdp.demo.ports import Ports
-from tests.stack import eventually, free_port
+from tests.ports import free_port
+from tests.stack import eventually
 
 _RATE = 1000
 _PERCENTS = (50, 99, 99.9)

@@ -18,7 +18,8 @@ from bench.figures import Figures, options
 from bench.gateway import ANSWER, Leg, show, take
 from bench.stand import stand
 from tests.nginx import Nginx
-from tests.stack import Stack, free_port
+from tests.ports import free_port
+from tests.stack import Stack
 
 _METERS = "js_body_filter pdp.usage buffer_type=buffer;"
 

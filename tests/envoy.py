@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pdp.demo.envoy import command, configure, example_config, find_envoy
 from pdp.demo.ports import Ports
-from tests.stack import eventually, free_port
+from tests.ports import free_port
+from tests.stack import eventually
 
 
 class Envoy:

@@ -11,7 +11,8 @@ from typing import Final
 
 import pytest
 
-from tests.stack import Stack, eventually, free_port
+from tests.ports import free_port
+from tests.stack import Stack, eventually
 
 EXAMPLE: Final = Path(__file__).parents[1] / "examples" / "nginx"
 MISSING: Final = "NGINX with njs is missing: sudo apt-get install nginx libnginx-mod-http-js"

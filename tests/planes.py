@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.pki import Authority, Shown
-from tests.stack import Stack, eventually, free_port
+from tests.ports import free_port
+from tests.stack import Stack, eventually
 
 PEPPER = "the pepper of planes that live apart"
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.stack import eventually, free_port
+from tests.ports import free_port
+from tests.stack import eventually
 
 _USER = "postgres"
 _QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")

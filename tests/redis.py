@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import redis
 
-from tests.stack import eventually, free_port
+from tests.ports import free_port
+from tests.stack import eventually
 
 _QUICK = ("--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction")
 

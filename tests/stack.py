@@ -23,25 +23,13 @@ import grpc
 from pdp.v1 import policy_decision_pb2 as pb
 from pdp.v1 import policy_decision_pb2_grpc as pb_grpc
 from tests import commands
+from tests.ports import free_port
 
 DEADLINE = 60.0
 """Seconds: a busy machine is slow, not broken."""
 
 _NOT_PASSED_ON = ("PDP_", "COVERAGE_")
 """Settings, and what would measure the lines of a process: that nearly doubles its start."""
-
-_given: set[int] = set()
-
-
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """Return a port that was free a moment ago, and that nobody here has been given before."""
-    while True:
-        with socket.socket(type=kind) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port not in _given:
-            _given.add(port)
-            return port
 
 
 def eventually(condition: Any, what: str, deadline: float = DEADLINE) -> Any:

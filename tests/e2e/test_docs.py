@@ -10,8 +10,9 @@ import pytest
 from pdp.demo.envoy import configure, example_config
 from pdp.demo.ports import Ports
 from tests.nginx import find_nginx
+from tests.ports import free_port
 from tests.redis import RedisServer
-from tests.stack import Stack, free_port
+from tests.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)

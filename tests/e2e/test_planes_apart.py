@@ -17,12 +17,12 @@ from pdp.settings import Settings
 from pdp.tls import open_channel
 from tests.pki import Authority, Shown
 from tests.planes import PEPPER, Planes, data_plane_of, planes_apart, shows
+from tests.ports import free_port
 from tests.stack import (
     Stack,
     check,
     eventually,
     eventually_async,
-    free_port,
     report,
     stops_within_a_second,
 )

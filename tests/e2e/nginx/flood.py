@@ -17,8 +17,9 @@ from typing import Any, Final
 from msgspec import Struct
 
 from tests.e2e.nginx.settling import Channel, Settling
+from tests.ports import free_port
 from tests.provider import USAGE
-from tests.stack import eventually, free_port
+from tests.stack import eventually
 
 _WORKERS: Final = 32
 _COST: Final = 7 * 2500 + 4 * 1250 + 7 * 10_000

@@ -12,7 +12,8 @@ from msgspec import Struct
 from tests.e2e.nginx.conftest import NginxGateway
 from tests.nginx import Nginx
 from tests.pki import Authority
-from tests.stack import Stack, free_port
+from tests.ports import free_port
+from tests.stack import Stack
 
 ASK = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]})
 CLOSED = re.compile(r"^location @pdp_down \{.*?^\}\n", re.MULTILINE | re.DOTALL)

@@ -12,8 +12,9 @@ from pdp.quota.hold import Admitted
 from tests.contract.world import NOON, SECOND, USD
 from tests.counting import Fleet, Plane
 from tests.pki import Authority
+from tests.ports import free_port
 from tests.redis import RedisServer, running_redis, running_sentinel
-from tests.stack import eventually_async, free_port
+from tests.stack import eventually_async
 
 LIMITS = {"root": {"budget_limits": {"total": 3.0}}}
 RIGHTS = "~pdp:* +@read +@write +@scripting +@connection +info +cluster"

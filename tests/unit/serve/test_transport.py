@@ -10,7 +10,7 @@ from pdp.serve.http import listen
 from pdp.serve.transport import Transport, bind, is_local, make_server, reachable
 from pdp.settings import Settings
 from tests.pki import Authority
-from tests.stack import free_port
+from tests.ports import free_port
 
 
 @pytest.mark.parametrize(

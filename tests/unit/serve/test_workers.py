@@ -16,7 +16,7 @@ from pdp.seat import Seat, further_spools, spool_dirs
 from pdp.serve.http import listen
 from pdp.serve.supervisor import Child
 from pdp.settings import Settings
-from tests.stack import free_port
+from tests.ports import free_port
 
 
 def settings_of(tmp_path: Path, **others: object) -> Settings:
