@@ -121,7 +121,8 @@ class Edge:
         given = request.headers.get("x-request-id", "")
         if not given or len(given) > _LONGEST_ID or "vsk_" in given:
             return self._new_id()
-        return given if _ID.fullmatch(given) else quote(given, safe="")
+        # As the bytes that came: the header was read as Latin-1, whatever it is.
+        return given if _ID.fullmatch(given) else quote(given.encode("latin-1"), safe="")
 
 
 _BUSY: Final = "too many requests at once: try again"

@@ -222,7 +222,8 @@ def presents(metadata: Any, token: bytes) -> bool:
     for key, value in metadata or ():
         if key == "authorization":
             text = value.encode() if isinstance(value, str) else value
-            return hmac.compare_digest(text, b"Bearer " + token)
+            scheme, _, given = text.partition(b" ")
+            return scheme.lower() == b"bearer" and hmac.compare_digest(given, token)
     return False
 
 

@@ -173,7 +173,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
     [
         ("mine", "mine"),
         ("a b", "a%20b"),
-        ("é", "%C3%83%C2%A9"),
+        ("é", "%C3%A9"),
         ("x" * 129, "req-1"),
         ("", "req-1"),
         ("vsk_prod_x", "req-1"),
