@@ -42,6 +42,11 @@ def is_well_formed(raw: str) -> bool:
     return raw[-_CHECKSUM_LENGTH:] == _checksum(raw[:-_CHECKSUM_LENGTH])
 
 
+def holds_key(text: str) -> bool:
+    """Tell whether there is something in a text that may be a raw key."""
+    return _SHAPE.search(text) is not None
+
+
 def hash_secret(raw: str, pepper: bytes) -> bytes:
     """Return what is stored of a key: BLAKE2b-256, keyed with the server's pepper (64 bytes)."""
     return hashlib.blake2b(raw.encode(), key=pepper, digest_size=32).digest()

@@ -9,6 +9,7 @@ from pdp.control.reach import has_granted, managed
 from pdp.control.resource import resource_of, status_of
 from pdp.errors import Conflict, Forbidden
 from pdp.problems import Problems
+from pdp.secret import holds_key
 from pdp.store import keys as store
 from pdp.wording import named, printable
 
@@ -35,6 +36,8 @@ async def _with_status(
     if row.status != status:
         after = msgspec.structs.replace(row, status=status)
         row = await change.update(action, row, after, reason=reason)
+    elif reason:  # Whoever resumes it is to find what is said of it.
+        await change.tell(action, [row], [row], reason=reason)
     return resource_of(row, change.now)
 
 
@@ -68,6 +71,8 @@ def reason_of(body: object) -> str:
     reason = fields.get("reason", "")
     if not isinstance(reason, str) or len(reason) > _LONGEST_REASON or not reason.isprintable():
         problems.add("reason", f"not printable text of {_LONGEST_REASON} characters or fewer")
+    elif holds_key(reason):
+        problems.add("reason", "has an API key in it, and is written down: leave that out")
     problems.raise_if_any()
     return str(reason)
 

@@ -81,6 +81,26 @@ async def test_a_report_suspends_and_keeps_the_reason(desk: Desk) -> None:
     assert "on a public page" in entry["metadata"]
 
 
+async def test_a_report_of_a_suspended_key_is_kept_for_whoever_resumes_it(desk: Desk) -> None:
+    made = await desk.create()
+    await desk.keys.suspend(desk.actor, made["id"], desk.now)
+    before = await desk.keys.get(desk.actor, made["id"], desk.now)
+    told = [{"reason": "on a public page"}, {"reason": "vsk_prod_0aB1, in a log"}, {}]
+    for body in told:
+        await desk.keys.report_compromised(desk.actor, made["id"], body, desk.now)
+    found = [str(row["metadata"]) for row in (await rows(desk.database)).values()]
+    assert [sum(body["reason"] in each for each in found) for body in told[:2]] == [1, 1]
+    assert sum("suspended" in each for each in found) == 3
+    assert await desk.keys.get(desk.actor, made["id"], desk.now) == before
+
+
+async def test_a_report_with_the_key_in_it_is_not_written_down(desk: Desk) -> None:
+    made = await desk.create()
+    body = {"reason": f"seen: {made['api_key']}."}
+    with pytest.raises(InvalidDocument, match="reason: has an API key in it"):
+        await desk.keys.report_compromised(desk.actor, made["id"], body, desk.now)
+
+
 @pytest.mark.parametrize(
     ("body", "location"),
     [
