@@ -3,12 +3,14 @@
 import secrets
 import time
 from functools import partial
+from pathlib import Path
 
 from msgspec import Struct
 
 from pdp.app.counters import Counting, counters_of
 from pdp.app.tls import control_target
 from pdp.certificates import Renewed
+from pdp.counters.memory import MemoryCounters
 from pdp.counters.redis.address import parse_address
 from pdp.data.control import ControlClient
 from pdp.data.keycache import KeyCache
@@ -56,13 +58,7 @@ def core_of(settings: Settings, line: Renewed | None, seat: Seat) -> Core:
     """Recover the spool of a seat, and join what rests on it. Raises `StartRefused`."""
     control, keys = _line_of(settings, line)
     spool_dir = seat.spool_dir(settings)
-    recovered, journal = recover(
-        spool_dir,
-        new_spool_id=secrets.token_hex(8),
-        now=time.time_ns(),
-        wait=_PREDECESSOR_DIES,
-        max_bytes=settings.spool_max_bytes,
-    )
+    recovered, journal = _recovered(spool_dir, settings)
     sink, stats = JournalSink(journal), Stats()
     turn = Turn(sink.begin, sink.end)
     counters, counting, keeper = counters_of(
@@ -93,6 +89,16 @@ def core_of(settings: Settings, line: Renewed | None, seat: Seat) -> Core:
         stats=stats,
         engine=engine,
         load=Load(),
+    )
+
+
+def _recovered(spool_dir: Path, settings: Settings) -> tuple[MemoryCounters, Journal]:
+    return recover(
+        spool_dir,
+        new_spool_id=secrets.token_hex(8),
+        now=time.time_ns(),
+        wait=_PREDECESSOR_DIES,
+        max_bytes=settings.spool_max_bytes,
     )
 
 

@@ -62,25 +62,12 @@ async def log_change(
     by = await get_key(connection, actor.key_id)
     assert by is not None, "who changes a key is a key"
     old = {row.id: row for row in before or ()}
-    rows = [
-        Row(
-            decision_id="adm_" + random.token_hex(12),
-            at=now,
-            key_id=by.id,
-            key_name=by.name,
-            **_origin(actor),
-            organization_id=target.organization_id,
-            team_id=target.team_id,
-            user_id=target.user_id,
-            action=action,
-            status="success",
-            http_status=200,
-            metadata=_metadata(
-                target, reason, settings or _difference(action, old.get(target.id), target, now)
-            ),
-        )
-        for target in targets
-    ]
+    rows = []
+    for target in targets:
+        changed = settings or _difference(action, old.get(target.id), target, now)
+        entry = _entry(actor, by, action, now, _metadata(target, reason, changed))
+        entry |= {"team_id": target.team_id, "user_id": target.user_id}
+        rows.append(Row(organization_id=target.organization_id, **entry))
     await ledger.save(connection, rows)
 
 
@@ -106,21 +93,24 @@ async def log_price(
         "before": {} if before is None else {name: was[name] for name in changed},
         "after": {name: after[name] for name in changed},
     }
-    entry = Row(
-        decision_id="adm_" + random.token_hex(12),
-        at=now,
-        key_id=row.id,
-        key_name=row.name,
+    entry = _entry(actor, row, action, now, msgspec.json.encode(facts).decode())
+    entry |= {"model": after["model"], "provider": after["provider"]}
+    await ledger.save(connection, [Row(organization_id=row.organization_id, **entry)])
+
+
+def _entry(actor: Actor, by: KeyRow, action: str, now: int, metadata: str) -> dict[str, Any]:
+    """Return what every entry says: who has done what, and when."""
+    return {
+        "decision_id": "adm_" + random.token_hex(12),
+        "at": now,
+        "key_id": by.id,
+        "key_name": by.name,
         **_origin(actor),
-        organization_id=row.organization_id,
-        action=action,
-        model=after["model"],
-        provider=after["provider"],
-        status="success",
-        http_status=200,
-        metadata=msgspec.json.encode(facts).decode(),
-    )
-    await ledger.save(connection, [entry])
+        "action": action,
+        "status": "success",
+        "http_status": 200,
+        "metadata": metadata,
+    }
 
 
 def _origin(actor: Actor) -> dict[str, Any]:

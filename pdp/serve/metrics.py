@@ -196,6 +196,11 @@ def _decisions(sources: Sources) -> Iterator[Metric]:
     merged = merge([*called, *sources.http_checks])
     duration.add_metric((), list(merged.buckets()), merged.sum_ns / 1e9)
     yield duration
+    yield from _reports(sources)
+
+
+def _reports(sources: Sources) -> Iterator[Metric]:
+    stats = sources.stats
     reports = CounterMetricFamily("pdp_reports", "Usages reported.", labels=("result",))
     for result, count in stats.reports.items():
         reports.add_metric((result,), count)

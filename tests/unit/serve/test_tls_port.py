@@ -1,129 +1,34 @@
-"""A port with TLS in front of a server on a unix socket: real sockets, the product's loop."""
+"""What is said over TLS, and how it ends: real sockets, the product's loop."""
 
 import asyncio
-import functools
 import gc
 import os
 import socket
-import ssl
-import threading
 import weakref
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
-import uvloop
-from structlog.testing import capture_logs
 
-from pdp.certificates import Renewed, TlsFiles, port_files, wall_clock
 from pdp.serve.secure import line as line_module
 from pdp.serve.secure import port as port_module
-from pdp.serve.secure.contexts import Contexts
 from pdp.serve.secure.line import MOST_UNREAD, Line
-from pdp.serve.secure.port import TlsPort
-from pdp.serve.secure.session import Session
-from pdp.settings import Settings
 from tests.pki import Authority
 from tests.stack import eventually_async
-
-Behavior = Callable[[StreamReader, StreamWriter], Awaitable[None]]
-
-FAR = 30
-"""Seconds for what takes milliseconds."""
-
-
-def on_uvloop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test on the event loop of the product; tests/wire has them on asyncio's own."""
-
-    @functools.wraps(test)
-    def run(*arguments: Any, **named: Any) -> None:
-        uvloop.run(test(*arguments, **named))
-
-    return run
+from tests.unit.serve.tls_at import (
+    FAR,
+    echo,
+    on_uvloop,
+    opened,
+    say_something,
+)
 
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
-
-
-class At:
-    """A port that is open."""
-
-    def __init__(self, folder: Path, authority: Authority, behavior: Behavior) -> None:
-        self._authority = authority
-        self._behavior = behavior
-        self._behaving: set[asyncio.Task[Any]] = set()
-        self._clients: list[StreamWriter] = []
-        self._path = folder / "inside.sock"
-        self._claimed = socket.create_server(("127.0.0.1", 0))
-        self.number = self._claimed.getsockname()[1]
-        self.port = TlsPort(self._claimed, self._path, Contexts(Renewed(self._files(), wall_clock)))
-
-    def _files(self) -> TlsFiles:
-        shown = self._authority.issue("server", "127.0.0.1")
-        files = port_files(Settings(tls_cert=shown.cert, tls_key=shown.key))
-        assert files is not None
-        return files
-
-    async def _behave(self, reader: StreamReader, writer: StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._behaving.add(task)
-        task.add_done_callback(self._behaving.discard)
-        await self._behavior(reader, writer)
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-
-    async def start(self) -> None:
-        self.inside = await asyncio.start_unix_server(self._behave, self._path)
-        self.port.start()
-
-    async def connect(self, alpn: str = "h2") -> tuple[StreamReader, StreamWriter]:
-        context = ssl.create_default_context(cafile=str(self._authority.ca))
-        context.set_alpn_protocols([alpn])
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.number, ssl=context)
-        self._clients.append(writer)
-        return reader, writer
-
-    async def stop(self) -> None:
-        """Leave nothing behind."""
-        self.inside.close()
-        await self.port.refuse()
-        for client in self._clients:
-            client.transport.abort()
-        await self.port.finish()
-        if self._behaving:
-            await asyncio.wait(self._behaving, timeout=FAR)
-
-
-@asynccontextmanager
-async def opened(folder: Path, authority: Authority, behavior: Behavior) -> AsyncIterator[At]:
-    at = At(folder, authority, behavior)
-    await at.start()
-    try:
-        yield at
-    finally:
-        await at.stop()
-
-
-async def echo(reader: StreamReader, writer: StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
-
-
-async def say_something(at: At) -> None:
-    """See that whoever comes next is served."""
-    reader, writer = await at.connect()
-    writer.write(b"hello")
-    assert await asyncio.wait_for(reader.readexactly(5), FAR) == b"hello"
-    writer.close()
 
 
 @on_uvloop
@@ -272,76 +177,6 @@ async def test_nothing_of_a_connection_waits_for_the_collector(
             gc.enable()
 
 
-async def refused(at: At, *said: bytes) -> None:
-    """Connect in the clear, say something, and be hung up on."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", at.number)
-    for each in said:
-        writer.write(each)
-    with suppress(ConnectionError):
-        await asyncio.wait_for(reader.read(), FAR)
-    writer.close()
-
-
-@on_uvloop
-async def test_why_a_handshake_failed_is_told_once(tmp_path: Path, authority: Authority) -> None:
-    async with opened(tmp_path, authority, echo) as at:
-        with capture_logs() as log:
-            for _ in range(3):
-                await refused(at, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-            reader, writer = await at.connect("http/1.1")
-            assert await asyncio.wait_for(reader.read(), FAR) == b""
-            writer.close()
-            _, gone = await asyncio.open_connection("127.0.0.1", at.number)
-            gone.close()  # As a look whether anybody listens.
-            await say_something(at)
-    assert [each["event"] for each in log] == ["TLS handshake failed"] * 2
-    assert log[0]["reason"] in ("http request", "wrong version number")
-    assert "ALPN" in log[1]["reason"]
-    assert log[0]["peer"].startswith("ipv4:127.0.0.1:")
-
-
-@on_uvloop
-async def test_who_does_not_come_through_in_time_is_let_go(
-    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(port_module, "HANDSHAKE_DEADLINE", 0.05)
-    async with opened(tmp_path, authority, echo) as at:
-        with capture_logs() as log:
-            await refused(at)
-    assert [each["reason"] for each in log] == ["it took too long"]
-
-
-@on_uvloop
-async def test_a_session_is_left_to_the_thread_that_is_at_it(
-    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shake, unsent, go_on = Session.shake, Session.unsent, threading.Event()
-    at_it: set[Session] = set()
-    taken: list[bool] = []
-
-    def slowly(session: Session, data: bytes) -> bool:
-        at_it.add(session)
-        go_on.wait(FAR)
-        found = shake(session, data)
-        at_it.discard(session)
-        return found
-
-    def looked(session: Session) -> bytes:
-        taken.append(session in at_it)
-        return unsent(session)
-
-    monkeypatch.setattr(Session, "shake", slowly)
-    monkeypatch.setattr(Session, "unsent", looked)
-    monkeypatch.setattr(port_module, "HANDSHAKE_DEADLINE", 0.05)
-    async with opened(tmp_path, authority, echo) as at:
-        with suppress(ConnectionError):
-            await asyncio.wait_for(at.connect(), FAR)
-        go_on.set()
-        monkeypatch.setattr(port_module, "HANDSHAKE_DEADLINE", FAR)
-        await say_something(at)
-    assert not any(taken)
-
-
 @on_uvloop
 async def test_who_says_no_more_and_does_not_read_is_let_go(
     tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
@@ -364,18 +199,6 @@ async def test_who_says_no_more_and_does_not_read_is_let_go(
         with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as client:
             client.shutdown(socket.SHUT_WR)  # Its end of TCP; TLS is told nothing.
         await asyncio.wait_for(gone.wait(), FAR)
-
-
-@on_uvloop
-async def test_without_a_server_inside_the_client_is_hung_up_on(
-    tmp_path: Path, authority: Authority
-) -> None:
-    async with opened(tmp_path, authority, echo) as at:
-        at.inside.close()
-        reader, writer = await at.connect()
-        with suppress(ConnectionError):
-            assert await asyncio.wait_for(reader.read(), FAR) == b""
-        writer.close()
 
 
 @on_uvloop
