@@ -93,7 +93,11 @@ class Lane:
         """How often it was left: who joins it meanwhile has to look again."""
         self.counted = 0
         """Number of the record up to which Redis has been told that all are counted."""
-        self._marks: deque[int] = deque()
+        self._marks: deque[tuple[int, int]] = deque()
+        self._sent = 0
+        """How many ops have gone out, or have been given up before."""
+        self._flying: set[int] = set()
+        """Of the calls that are not answered, how many ops had gone out before each."""
         self._prefix = prefix_of(root)
         self._owner = owner
         self._script = script
@@ -113,11 +117,18 @@ class Lane:
     def mark(self, number: int) -> int | None:
         """Note the end of the spool, once a second; return up to where all is surely counted.
 
-        What is spooled is asked at once, and answered within a second or the root is left:
-        so all is counted that was there three marks ago.
+        What is spooled is asked at once: so all is counted that was there three marks ago, once
+        what was asked by then is answered. A call may take longer than that.
         """
-        self._marks.append(number)
-        return self._marks.popleft() if len(self._marks) > _MARKS else None
+        self._marks.append((number, self._sent + len(self._waiting)))
+        if len(self._marks) <= _MARKS:
+            return None
+        first, asked = self._marks[0]
+        if min(self._flying, default=self._sent) < asked:
+            self._marks.pop()
+            return None
+        self._marks.popleft()
+        return first
 
     async def ask(self, op: bytes, now: int) -> tuple[Any, Answered]:
         """Return the answer to an op, and the call that brought it. Raises `Away`."""
@@ -173,9 +184,17 @@ class Lane:
             self._running.discard(asyncio.current_task())
 
     async def _send(self) -> None:
+        before = self._sent
         batch = self._next_batch()
         if not batch:
             return
+        self._flying.add(before)
+        try:
+            await self._carry(batch)
+        finally:
+            self._flying.discard(before)
+
+    async def _carry(self, batch: list[Waiting]) -> None:
         try:
             answered = await self.call([op for op, _, _ in batch], batch[0][1])
             answers = list(zip(batch, answered.answers, strict=True))
@@ -218,6 +237,7 @@ class Lane:
 
     def _take_all(self) -> list[Waiting]:
         taken = list(self._waiting)
+        self._sent += len(taken)
         self._waiting.clear()
         return taken
 
@@ -226,6 +246,7 @@ class Lane:
         batch: list[Waiting] = []
         while self._waiting and len(batch) < MOST_OPS:
             each = self._waiting.popleft()
+            self._sent += 1
             if not each[2].done():
                 batch.append(each)
         return batch
