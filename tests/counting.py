@@ -150,7 +150,7 @@ class Fleet:
         """Return a world that asks a data plane."""
         return World(plane.counters, self.ids, suffix=".root", **limits)
 
-    def tender(self, plane: Plane, reached: Callable[[], None] = lambda: None) -> Tender:
+    def tender(self, plane: Plane, reached: Callable[[int], None] = lambda _: None) -> Tender:
         """Return who keeps house for a data plane."""
         return Tender(
             plane.counters,

@@ -24,8 +24,8 @@ class Counting(Struct, frozen=True):
     tender: Tended
     stats: LineStats
     latency: Histogram
-    was_reached: bool = False
-    """Whether Redis was, by this data plane or one beside it, before."""
+    planes: int = 0
+    """How many data planes had reached Redis before, as far as those of this data dir know."""
 
 
 def counters_of(

@@ -91,7 +91,7 @@ def join_data_plane(settings: Settings, seat: Seat = ALONE) -> data_plane.Parts:
         shipper=core.shipper,
         keeper=core.keeper,
         tender=None if core.counting is None else core.counting.tender,
-        has_worked=_has_worked(core),
+        planes_before=_planes_before(core, seat),
         load=core.load,
         inflows=inflows,
         leftovers=leftovers_of(settings, seat, core.control),
@@ -99,10 +99,11 @@ def join_data_plane(settings: Settings, seat: Seat = ALONE) -> data_plane.Parts:
     )
 
 
-def _has_worked(core: Core) -> bool:
-    """Tell whether the counters are known to be right: where they are away, they come back."""
-    was_reached = core.counting is not None and core.counting.was_reached
-    return was_reached or core.journal.next_sequence > 0
+def _planes_before(core: Core, seat: Seat) -> int:
+    """Return how many data planes have counted before where this one does; 0: none."""
+    planes = 0 if core.counting is None else core.counting.planes
+    has_worked = planes > 0 or core.journal.next_sequence > 0
+    return max(planes, seat.of) if has_worked else 0
 
 
 def _sources_of(

@@ -2,7 +2,8 @@
 
 An address that nobody has reached yet is taken for a wrong one, and the start is refused. One
 that was reached before is right: then Redis is away, and no data plane stays down for that,
-whether or not its own spool has records.
+whether or not its own spool has records. Nor does it take a rate for its own alone that it
+shared then.
 """
 
 from contextlib import suppress
@@ -19,16 +20,17 @@ class Reached:
         self._path = data_dir / _NAME
         self._place = place
 
-    def before(self) -> bool:
-        """Tell whether it has been reached."""
+    def by(self) -> int:
+        """Return how many data planes counted there when it was last heard; 0: none ever did."""
         try:
-            return self._path.read_text("utf-8", "replace").strip() == self._place
+            place, _, planes = self._path.read_text("utf-8", "replace").strip().rpartition(" ")
         except OSError:
-            return False
+            return 0
+        return int(planes) if place == self._place and planes.isdecimal() else 0
 
-    def note(self) -> None:
-        """Note that it is."""
-        if not self.before():
+    def note(self, planes: int) -> None:
+        """Note that it is reached, by so many data planes."""
+        if self.by() != planes:
             # Without it a start needs records in its spool, or Redis.
             with suppress(OSError):
-                self._path.write_text(self._place + "\n", "utf-8")
+                self._path.write_text(f"{self._place} {planes}\n", "utf-8")

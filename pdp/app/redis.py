@@ -54,7 +54,7 @@ def count_in_redis(
     tender = Tender(
         counters, roots, history.spool_id, time.time_ns, time.monotonic_ns, reached.note
     )
-    return Counting(counters, tender, stats, latency, was_reached=reached.before())
+    return Counting(counters, tender, stats, latency, planes=reached.by())
 
 
 def reached_of(settings: Settings) -> Reached:

@@ -48,10 +48,10 @@ DECISION_SERVICE = "pdp.v1.PolicyDecisionService"
 class Tended(Protocol):
     """House-keeping of counters that are elsewhere."""
 
-    async def start(self, patience: float, *, has_worked: bool) -> None:
+    async def start(self, patience: float, planes: int) -> None:
         """See within `patience` seconds that they are there; raises `StartRefused`.
 
-        Not where it `has_worked`: they come back.
+        Not where some `planes` have counted there before: they come back.
         """
         ...
 
@@ -125,8 +125,8 @@ class Parts(Struct, frozen=True):
     inflows: Sequence[Inflow] = ()
     tender: Tended | None = None
     """Of counters that are elsewhere."""
-    has_worked: bool = False
-    """Whether it has counted before where it counts now, or one beside it has."""
+    planes_before: int = 0
+    """How many data planes have counted before where this one does, it or one beside it."""
     leftovers: Sequence[Callable[[], Awaitable[None]]] = ()
     """What is to be done once, for others that are no more."""
     open_port: Callable[[], str] | None = None
@@ -152,7 +152,7 @@ async def run(parts: Parts, stop: asyncio.Event, ready: Callable[[], None]) -> N
     parts.ops.start()
     try:
         if parts.tender is not None:
-            await parts.tender.start(_DATASTORE_PATIENCE, has_worked=parts.has_worked)
+            await parts.tender.start(_DATASTORE_PATIENCE, parts.planes_before)
         await run_until(
             stop,
             _serve(parts),

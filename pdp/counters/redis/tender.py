@@ -44,7 +44,7 @@ _ALL: Final = ""
 class Tender:
     """Probes a Redis that is away, joins roots, says how far the spool is counted.
 
-    `reached` is called once it was there, and fit to count in.
+    `reached` is told of how many data planes Redis hears, each time that this changes.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Tender:
         name: str,
         clock: Clock,
         monotonic: Clock,
-        reached: Callable[[], None] = lambda: None,
+        reached: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._counters = counters
         self._roots = roots
@@ -63,6 +63,7 @@ class Tender:
         self._monotonic = monotonic
         self._reached = reached
         self._skew = Skew()
+        self._told = 0
         self._seconds = 0
         self._next = 0
         self._has_looked = False
@@ -71,17 +72,18 @@ class Tender:
         self._in_trouble: set[str] = set()
         self._unfit = ""
 
-    async def start(self, patience: float, *, has_worked: bool) -> None:
+    async def start(self, patience: float, planes: int) -> None:
         """See that Redis is there and can be counted on; raises `StartRefused`.
 
-        Where it `has_worked` before, the start goes on without it: an outage must not keep a
-        data plane down. `patience` in seconds.
+        Where so many data planes have counted in it before, the start goes on without it: an
+        outage must not keep a data plane down, and rates are still shared. 0: nobody has.
+        `patience` in seconds.
         """
         try:
             await self._check_within(patience)
-            self._reached()
         except Away as error:
-            if not has_worked:
+            self._counters.planes = max(planes, 1)
+            if not planes:
                 raise StartRefused(f"PDP_REDIS_URL: {error}") from error
             self._roots.breaker.trip(self._monotonic())
             self._roots.away()
@@ -135,7 +137,6 @@ class Tender:
             self._roots.breaker.failed(now)
             return
         self._unfit = ""
-        self._reached()
         self._roots.back()
 
     def _is_unfit(self, error: StartRefused) -> None:
@@ -177,9 +178,11 @@ class Tender:
             self._roots.stats.drift = told_in(await self._roots.line.drift())
         self._seconds += 1
         second = self._clock() // _SECOND
-        self._counters.planes = await self._roots.line.count_planes(
-            self._name, second, _PLANE_PATIENCE
-        )
+        planes = await self._roots.line.count_planes(self._name, second, _PLANE_PATIENCE)
+        self._counters.planes = planes
+        if planes != self._told:
+            self._reached(planes)
+            self._told = planes
         await self._roots.each(self._beat)
         self._compare_clocks()
         await self._forget_settled()

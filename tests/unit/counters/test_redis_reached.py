@@ -57,7 +57,7 @@ async def test_it_counts_over_tls_as_a_user_with_the_rights_that_the_docs_name(
 ) -> None:
     _, port, ca = tls
     plane = plane_at(fleet, f"rediss://pdp:right@localhost:{port}?ssl_ca_certs={ca}")
-    await fleet.tender(plane).start(0, has_worked=False)
+    await fleet.tender(plane).start(0, 0)
     w = fleet.world(plane, **LIMITS)
     hold = w.hold(2 * USD)
     assert isinstance(await w.reserve(hold), Admitted)
@@ -84,7 +84,7 @@ async def test_what_keeps_it_out_is_said(
     plane = plane_at(fleet, f"rediss://{who}localhost:{port}{query}")
     address = parse_address(f"rediss://{who}localhost:{port}{query}")
     with pytest.raises(StartRefused, match=f"^PDP_REDIS_URL: `rediss://localhost:{port}` {why}"):
-        await fleet.tender(plane).start(0, has_worked=False)
+        await fleet.tender(plane).start(0, 0)
     with pytest.raises(Unavailable):
         await fleet.world(plane, **LIMITS).check(USD)
     assert "right" not in repr(address)
@@ -99,7 +99,7 @@ async def test_a_replica_that_sentinel_has_chosen_goes_on() -> None:
         fleet = Fleet(second)
         plane = plane_at(fleet, f"redis+sentinel://127.0.0.1:{port}/mymaster")
         tender = fleet.tender(plane)
-        await tender.start(0, has_worked=False)
+        await tender.start(0, 0)
         w = fleet.world(plane, **LIMITS)
         assert isinstance(await w.check(2 * USD), Admitted)
         with first.client() as client:

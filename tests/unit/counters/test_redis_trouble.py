@@ -1,22 +1,17 @@
 """Counters in a Redis that is slow, dead, flushed, restarted, or lagging."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
-from pdp.app.redis import reached_of
 from pdp.counters.redis.away import Away
 from pdp.counters.redis.layout import PLANES
 from pdp.errors import StartRefused, Unavailable
-from pdp.hidden import Hidden
 from pdp.quota.hold import Admitted, Hold, Refused
 from pdp.reconcile.drift import Drift
 from pdp.reconcile.told import Told, packed, told_of
 from pdp.records import Held, Settled
 from pdp.serve.metrics import drift_metrics
-from pdp.settings import Settings
 from pdp.spend import SpendRow
 from tests.contract.world import HOUR, NOON, SECOND, USD, answer
 from tests.counting import Fleet, Plane
@@ -50,11 +45,6 @@ def told_by(plane: Plane) -> Told | None:
 def is_away(plane: Plane) -> bool:
     """Tell whether Redis is known to be away."""
     return plane.stats.is_partitioned
-
-
-def texts_of(folder: Path) -> list[str]:
-    """Return what is in its files."""
-    return [path.read_text("utf-8") for path in folder.iterdir()]
 
 
 @pytest.fixture
@@ -279,47 +269,16 @@ async def test_what_a_lagging_replica_never_heard_of_is_counted_again(fleet: Fle
 # -- At the start
 
 
-@pytest.mark.parametrize("has_worked", [False, True])
-async def test_without_redis_only_a_data_plane_that_has_worked_starts(
-    fleet: Fleet, has_worked: bool
-) -> None:
-    plane = Plane("redis://127.0.0.1:1")
-    fleet.planes.append(plane)
-    reached: list[str] = []
-    tender = fleet.tender(plane, lambda: reached.append("it is"))
-    if has_worked:
-        await tender.start(0, has_worked=True)
-        assert plane.stats.is_partitioned
-    else:
-        with pytest.raises(StartRefused, match=r"^PDP_REDIS_URL: .*redis://127.0.0.1:1"):
-            await tender.start(0, has_worked=False)
-    assert not reached
-
-
-async def test_a_redis_that_was_reached_once_is_known_to_all_workers_of_a_data_dir(
-    fleet: Fleet, tmp_path: Path
-) -> None:
-    settings = Settings(data_dir=tmp_path, redis_url=Hidden(f"{fleet.server.url}/3"))
-    assert not reached_of(settings).before()
-    await fleet.tender(fleet.plane(), reached_of(settings).note).start(0, has_worked=False)
-    assert reached_of(settings).before()
-    secret = fleet.server.url.replace("redis://", "redis://user:secret@")
-    assert reached_of(replace(settings, redis_url=Hidden(f"{secret}/3"))).before(), "the same"
-    other = replace(settings, redis_url=Hidden(f"{fleet.server.url}/4"))
-    assert not reached_of(other).before(), "another place may be a wrong one"
-    assert all("secret" not in text for text in texts_of(tmp_path))
-
-
 async def test_a_redis_that_forgets_under_pressure_is_refused(fleet: Fleet) -> None:
     plane = fleet.plane()
     with fleet.server.client() as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
         try:
             with pytest.raises(StartRefused, match=r"PDP_REDIS_URL.*allkeys-lru.*noeviction"):
-                await fleet.tender(plane).start(0, has_worked=True)
+                await fleet.tender(plane).start(0, 1)
         finally:
             client.config_set("maxmemory-policy", "noeviction")
-    await fleet.tender(plane).start(0, has_worked=True)
+    await fleet.tender(plane).start(0, 1)
 
 
 async def test_one_that_is_told_to_forget_meanwhile_is_counted_on_no_longer(fleet: Fleet) -> None:
