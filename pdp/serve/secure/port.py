@@ -22,6 +22,9 @@ _log = structlog.get_logger(__name__)
 HANDSHAKE_DEADLINE: Final = 10.0
 """Seconds from the connection to the end of the handshake."""
 
+MOST: Final = 8192
+"""Connections: each takes some 35 kB, also of who has no token."""
+
 _BACKLOG: Final = 4096
 _FLIGHT: Final = 1 << 14
 _PAUSE: Final = 0.1
@@ -37,7 +40,8 @@ _PATIENCE: Final = struct.pack("ll", 5, 0)
 class TlsPort:
     """Takes connections of a bound socket. Handshakes are calculated in a thread of their own.
 
-    Of those that never end there are as many as connect in `HANDSHAKE_DEADLINE`.
+    Of those that never end there are as many as connect in `HANDSHAKE_DEADLINE`, and of all
+    connections `MOST`.
     """
 
     def __init__(self, listener: socket.socket, inside: Path, contexts: Contexts) -> None:
@@ -95,9 +99,12 @@ class TlsPort:
             try:
                 client, peer = await loop.sock_accept(self._listener)
             except OSError as error:
-                if self._kinds.over("accept") is not None:
-                    _log.warning("a connection was not taken", reason=str(error))
+                self._tell_not_taken(str(error))
                 await asyncio.sleep(_PAUSE)
+                continue
+            if len(self._greeting) + len(self._lines) >= MOST:
+                self._tell_not_taken(f"there are {MOST} of this port")
+                client.close()
                 continue
             task = asyncio.ensure_future(self._take(client, _shown(client, peer)))
             self._greeting.add(task)
@@ -162,6 +169,11 @@ class TlsPort:
 
     async def _run(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    def _tell_not_taken(self, reason: str) -> None:
+        passed_over = self._kinds.over(reason)
+        if passed_over is not None:
+            _log.warning("a connection was not taken", reason=reason, passed_over=passed_over)
 
     def _tell(self, error: BaseException, caller: str) -> None:
         """Log why a handshake failed; who only hangs up, or looks whether we listen, is let go."""

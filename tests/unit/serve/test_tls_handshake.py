@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from structlog.testing import capture_logs
 from pdp.serve.secure import port as port_module
 from pdp.serve.secure.session import Session
 from tests.pki import Authority
+from tests.stack import eventually_async
 from tests.unit.serve.tls_at import (
     FAR,
+    At,
     echo,
     on_uvloop,
     opened,
@@ -96,3 +99,28 @@ async def test_without_a_server_inside_the_client_is_hung_up_on(
         with suppress(ConnectionError):
             assert await asyncio.wait_for(reader.read(), FAR) == b""
         writer.close()
+
+
+@on_uvloop
+async def test_one_connection_too_many_is_not_taken(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(port_module, "MOST", 2)
+    async with opened(tmp_path, authority, echo) as at:
+        (_, first), (reader, second) = await at.connect(), await at.connect()
+        with capture_logs() as log:
+            for _ in range(3):
+                with pytest.raises(ConnectionError):
+                    await asyncio.wait_for(at.connect(), FAR)
+        second.write(b"hello")
+        assert await asyncio.wait_for(reader.readexactly(5), FAR) == b"hello"
+        first.close()
+        await eventually_async(partial(_is_served, at), "there is room again", FAR)
+    assert [each["event"] for each in log] == ["a connection was not taken"]
+
+
+async def _is_served(at: At) -> bool:
+    with suppress(ConnectionError, asyncio.IncompleteReadError):
+        await say_something(at)
+        return True
+    return False
