@@ -2,8 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import structlog
@@ -15,6 +17,7 @@ from pdp.pepper import has_own_pepper
 from pdp.serve.logs import configure_logging
 from pdp.serve.supervisor import Plane, Supervisor
 from pdp.settings import Settings, load_settings, unknown_settings
+from pdp.temporary import short_folder
 
 _log = structlog.get_logger(__name__)
 
@@ -26,6 +29,9 @@ class Planes(StrEnum):
     DATA = "data"
     CONTROL = "control"
 
+
+_LONGEST = 107
+"""Bytes that the path of a unix socket may have."""
 
 _PLANE: dict[Planes, Plane] = {Planes.DATA: "data", Planes.CONTROL: "control"}
 
@@ -73,7 +79,23 @@ def run_planes(plane: Planes, options: Mapping[str, object]) -> None:
     for name, value in options.items():
         if value is not None:
             os.environ[f"PDP_{name.upper()}"] = str(value)
-    settings = load_settings()
+    with _meeting_place(load_settings(), plane):
+        _run(load_settings(), plane)
+
+
+@contextmanager
+def _meeting_place(settings: Settings, plane: Planes) -> Iterator[None]:
+    """Have the planes meet elsewhere while they run if the data dir's name is too long for it."""
+    path = os.fsencode(settings.control_address.removeprefix("unix:"))
+    if plane is not Planes.ALL or settings.control_listen is not None or len(path) <= _LONGEST:
+        yield
+        return
+    with TemporaryDirectory(prefix="pdp-", dir=short_folder()) as folder:
+        os.environ["PDP_CONTROL_LISTEN"] = f"unix:{folder}/control.sock"
+        yield
+
+
+def _run(settings: Settings, plane: Planes) -> None:
     check_settings(settings, plane)
     configure_logging(settings.log_level, "supervisor")
     for name in unknown_settings():
