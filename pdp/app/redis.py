@@ -137,4 +137,6 @@ def history_of(journal: Journal, append: Callable[[Overruled], None]) -> History
     async def read(first: int, most: int) -> Sequence[tuple[int, bytes]]:
         return await asyncio.to_thread(read_now, first, most)
 
-    return History(journal.spool_id, read, lambda: journal.next_sequence, append)
+    return History(
+        journal.spool_id, read, lambda: journal.next_sequence, journal.shipped_until, append
+    )

@@ -229,6 +229,10 @@ class Journal:
         """Note that every record below is in the ledger."""
         self._shipped = next_sequence
 
+    def shipped_until(self) -> int:
+        """Return the sequence number below which every record is in the ledger, as last heard."""
+        return self._shipped
+
     def closed_until(self) -> int:
         """Return the sequence number below which segments are complete."""
         return self._first

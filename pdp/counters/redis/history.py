@@ -32,7 +32,7 @@ Op = tuple[bytes, Settled | None]
 class History:
     """A spool as ops. `end` tells the number of the record that comes next.
 
-    `append` adds one. It may raise `SpoolFailed`.
+    `shipped` tells up to which the ledger has them. `append` adds one, or raises `SpoolFailed`.
     """
 
     def __init__(
@@ -40,10 +40,12 @@ class History:
         spool_id: str,
         read: ReadSpool,
         end: Callable[[], int],
+        shipped: Callable[[], int],
         append: Callable[[Overruled], None],
     ) -> None:
         self.spool_id = spool_id
         self.end = end
+        self.shipped = shipped
         self._read = read
         self._append = append
 

@@ -313,6 +313,8 @@ class Roots:
             raise Away(f"Redis failed: {failure}")
         if not began.answers[0]:
             return False
+        # Before: others may drop what the ledger gets from now on, unless they hear of the root.
+        await self.line.add_root(lane.root)
         snapshot = await self._ledger.snapshot(lane.root)
         async for lot in snapshot.lots:
             if lot:

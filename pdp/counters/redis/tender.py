@@ -66,7 +66,12 @@ class Tender:
         self._told = 0
         self._seconds = 0
         self._next = 0
-        self._has_looked = False
+        self._unneeded = 0
+        """What the ledger had when all roots were last looked at, and all was well with each.
+
+        Who opens another one fills it with that, too.
+        """
+        self._is_whole = False
         self._said: dict[str, int] = {}
         """When trouble was last logged, by root."""
         self._in_trouble: set[str] = set()
@@ -102,10 +107,8 @@ class Tender:
 
     def needed(self) -> int:
         """Return the first record of the spool that may have to be counted from there."""
-        if not self._has_looked:
-            return 0
-        lanes = self._roots.lanes
-        return min((lane.counted for lane in lanes), default=self._roots.history.end())
+        counted = (lane.counted for lane in self._roots.lanes)
+        return min((self._unneeded, *counted))
 
     async def tend(self) -> None:
         """Do what is due; call it a few times a second."""
@@ -170,11 +173,12 @@ class Tender:
                 self._roots.taken_back.pop(reservation_id, None)
 
     async def _each_second(self) -> None:
-        if self._seconds % _LOOK_FOR_ROOTS == 0:
+        shipped = self._roots.history.shipped()
+        self._is_whole = self._seconds % _LOOK_FOR_ROOTS == 0
+        if self._is_whole:
             await self._check_again(self._monotonic())
             for root in await self._roots.line.roots() | self._roots.own.roots():
                 self._roots.lane(root)
-            self._has_looked = True
             self._roots.stats.drift = told_in(await self._roots.line.drift())
         self._seconds += 1
         second = self._clock() // _SECOND
@@ -185,6 +189,8 @@ class Tender:
             self._told = planes
         await self._roots.each(self._beat)
         self._compare_clocks()
+        if self._is_whole:
+            self._unneeded = shipped
         await self._forget_settled()
 
     def _compare_clocks(self) -> None:
@@ -208,6 +214,7 @@ class Tender:
             await self._say_counted(lane)
             self._is_well(lane.root)
         except Away as error:
+            self._is_whole = False
             self._say_of(lane.root, error, behind=lane.behind)
 
     async def _say_counted(self, lane: Lane) -> None:
