@@ -24,12 +24,17 @@ Start = Annotated[
 End = Annotated[
     str | None, typer.Option(help="Last day (2030-12-31), with --group-by; default: today.")
 ]
+OfKey = Annotated[
+    str | None,
+    typer.Option(help="Only of this key, `key_...`; with --group-by without those below it."),
+]
 
 
 def usage(
     group_by: GroupBy = None,
     start: Start = None,
     end: End = None,
+    key_id: OfKey = None,
     organization_id: Organization = None,
     json: Json = False,
 ) -> None:
@@ -47,8 +52,8 @@ def usage(
             def page(cursor: str | None) -> Awaitable[dict[str, Any]]:
                 database = plane.database
                 if group_by is None:
-                    return usage_by_key(database, sight, now, cursor=cursor)
-                return usage_by_group(database, sight, group_by, start, end, cursor=cursor)
+                    return usage_by_key(database, sight, now, key_id, cursor=cursor)
+                return usage_by_group(database, sight, group_by, start, end, key_id, cursor=cursor)
 
             rows = await _every(page)
         if json:

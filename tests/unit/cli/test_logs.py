@@ -90,6 +90,15 @@ def test_a_group_that_is_none_is_refused(pdp: Pdp, key: dict[str, Any]) -> None:
     assert "group_by: `colour` is not one of day, model, provider, key, team, user" in line
 
 
+def test_usage_of_one_key(pdp: Pdp, root: dict[str, str], key: dict[str, Any]) -> None:
+    (row,) = pdp("usage", "--key-id", key["id"], "--json").json()["usage"]
+    assert row["api_key_id"] == key["id"]
+    assert pdp("usage", "--group-by", "day", "--key-id", root["key_id"], "--json").json() == {
+        "usage": []
+    }
+    assert "there is no key `key_x`" in pdp("usage", "--key-id", "key_x").refusal()
+
+
 def test_usage_by_key_and_by_team_of_nobody(pdp: Pdp, key: dict[str, Any]) -> None:
     (row,) = pdp("usage", "--group-by", "key", "--json").json()["usage"]
     assert (row["key"], row["key_name"]) == (key["id"], "[b]Mobile[/b]")
