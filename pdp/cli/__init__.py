@@ -22,6 +22,10 @@ def main() -> None:
         if str(error):  # A child process may have said it already.
             sys.stderr.write(f"pdp: {error}\n")
         sys.exit(1)
+    except OSError as error:  # Above all stdout: a full disk behind `>`.
+        where = f"`{error.filename}`: " if error.filename else ""
+        sys.stderr.write(f"pdp: {where}{(error.strerror or str(error)).lower()}\n")
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 

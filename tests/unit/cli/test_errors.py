@@ -1,5 +1,6 @@
 """What cannot be done is said on stderr, without a traceback, and the status is not 0."""
 
+import errno
 import os
 import sqlite3
 from contextlib import closing
@@ -118,3 +119,13 @@ def test_help_is_no_error(pdp: Pdp, command: tuple[str, ...]) -> None:
     done = pdp(*command)
     assert (done.status, done.err) == (0, "")
     assert "Usage:" in done.out
+
+
+def test_a_full_disk_behind_the_output_is_a_line(
+    pdp: Pdp, root: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("typer.echo", fail)
+    assert pdp("keys", "list", "--json").refusal() == "pdp: no space left on device"
