@@ -24,8 +24,12 @@ _log = structlog.get_logger(__name__)
 
 _INTERNAL: int = grpc.StatusCode.INTERNAL.value[0]
 
-_Decided = tuple[int, Answer, Shortcut, int]
-"""(call id, its answer, how it is sent, when it began)."""
+_LATE: int = grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
+_SECOND = 1_000_000_000
+_NEVER = 1 << 63
+
+_Decided = tuple[int, Answer, Shortcut, int, int]
+"""(call id, its answer, how it is sent, when it began, when nobody waits any more)."""
 
 
 class FastServer(NativeServer):
@@ -53,25 +57,32 @@ class FastServer(NativeServer):
         await super().start()
         self._by_id = [self._by_path.get(path) for path in self.paths]
 
-    def on_events(self, events: list[Event]) -> None:
+    def on_events(self, events: list[Event], received: int) -> None:
         """Decide what can be decided at once, answer that, and pass the rest on."""
         with self._turn:
-            others = [event for event in events if not self._takes(event)]
+            others = [event for event in events if not self._takes(event, received)]
         if others:
-            super().on_events(others)
+            super().on_events(others, received)
 
     def _answer_decided(self) -> None:
         decided, self._decided = self._decided, []
-        for call_id, answer, shortcut, start in decided:
-            self._respond(call_id, answer, shortcut, start)
+        for each in decided:
+            self._respond(*each)
 
-    def _takes(self, event: Event) -> bool:
+    def _takes(self, event: Event, received: int) -> bool:
         """Decide a call, or begin to; False to leave it to the long way, where errors are told."""
         kind, call_id, method_id, payload, _, details = event
         shortcut = self._by_id[method_id] if kind == CALL else None
         if shortcut is None or self.stopping or not self._is_fit(payload, details[0], shortcut):
             return False
         start = perf_counter_ns()
+        remaining = details[2]
+        end = _NEVER if remaining is None else received + int(remaining * _SECOND)
+        if start > end:  # The loop has stood still, and its cancellation may be on its way.
+            self.front.fail(call_id, _LATE, "it came too late to be decided: try again")
+            shortcut.stats.started += 1
+            shortcut.stats.done("DeadlineExceeded", start)
+            return True
         try:
             request = shortcut.deserialize(payload)
         except Exception:
@@ -86,9 +97,9 @@ class FastServer(NativeServer):
             return False
         shortcut.stats.started += 1
         if isinstance(answer, Answer):
-            self._decided.append((call_id, answer, shortcut, start))
+            self._decided.append((call_id, answer, shortcut, start, end))
         else:
-            work = self._later(call_id, answer, shortcut, start)
+            work = self._later(call_id, answer, shortcut, start, end)
             cancelled = partial(shortcut.stats.done, "Canceled", start)
             self.spawn(call_id, method_id, details, work, cancelled)
         return True
@@ -100,7 +111,7 @@ class FastServer(NativeServer):
         )
 
     async def _later(
-        self, call_id: int, waiting: Awaitable[Answer], shortcut: Shortcut, start: int
+        self, call_id: int, waiting: Awaitable[Answer], shortcut: Shortcut, start: int, end: int
     ) -> None:
         try:
             answer = await waiting
@@ -108,17 +119,19 @@ class FastServer(NativeServer):
             shortcut.stats.done(self._broke(call_id, error), start)
             return
         if self._turn.is_open:
-            self._decided.append((call_id, answer, shortcut, start))
+            self._decided.append((call_id, answer, shortcut, start, end))
         else:
-            self._respond(call_id, answer, shortcut, start)
+            self._respond(call_id, answer, shortcut, start, end)
 
-    def _respond(self, call_id: int, answer: Answer, shortcut: Shortcut, start: int) -> None:
+    def _respond(
+        self, call_id: int, answer: Answer, shortcut: Shortcut, start: int, end: int
+    ) -> None:
         code, arrives = "OK", False
         try:
             arrives = self.front.respond(call_id, shortcut.serialize(answer.message))
         except Exception as error:
             code = self._broke(call_id, error)
-        if answer.undo is not None and (answer.void or not arrives):
+        if answer.undo is not None and (answer.void or not arrives or perf_counter_ns() > end):
             self._undo(answer.undo)
         shortcut.stats.done(code, start)
 

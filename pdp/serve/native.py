@@ -5,6 +5,7 @@ reason: with a new one, compare `aio.Server._on_events` and run tests/wire.
 """
 
 from collections.abc import Callable, Coroutine
+from time import perf_counter_ns
 from typing import Any, Final
 
 from pygrpc_native._native import EVENT_CALL, NativeGrpcFront
@@ -25,12 +26,25 @@ Event = tuple[int, int, int, bytes, object, Details]
 class NativeServer(Server):
     """The library's server, with its inside for who takes events in its place."""
 
-    def on_events(self, events: list[Event]) -> None:
-        """Take calls and cancellations that came in together, each call in a task of its own."""
-        super()._on_events(events)
+    def on_events(self, events: list[Event], received: int) -> None:
+        """Take calls and cancellations that came in together, each call in a task of its own.
 
-    def _on_events(self, events: list[Event]) -> None:
-        self.on_events(events)
+        `received`: when, in ns of `perf_counter_ns`; the loop may have stood still since.
+        """
+        waited = (perf_counter_ns() - received) / 1e9
+        super()._on_events([_aged(event, waited) for event in events])
+
+    def _dispatch(self) -> None:
+        """Pass events to the loop, as the library does, and say when they came."""
+        loop, front = self._loop, self.front
+        assert loop is not None, "it is started"
+        take: Callable[..., None] = self.on_events
+        while (events := front.recv_batch_details(64)) is not None:
+            try:
+                loop.call_soon_threadsafe(take, events, perf_counter_ns())
+            except RuntimeError:  # The loop was closed without a stop.
+                front.close()
+                return
 
     @property
     def front(self) -> NativeGrpcFront:
@@ -77,3 +91,11 @@ class NativeServer(Server):
         driven = Driven(work, ended)
         call.task = driven  # type: ignore[assignment]
         driven.start()
+
+
+def _aged(event: Event, waited: float) -> Event:
+    """Return an event with what is left until its deadline after so many seconds."""
+    if event[0] != CALL:
+        return event
+    metadata, peer, remaining = event[5]
+    return (*event[:5], (metadata, peer, None if remaining is None else remaining - waited))

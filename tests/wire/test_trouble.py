@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from threading import Barrier
@@ -53,7 +53,7 @@ class Broken(MemoryCounters):
 async def test_a_caller_that_gave_up_holds_nothing(transport: Transport, tmp_path: Path) -> None:
     counters = Stalling()
     desk = Desk(record("leaf", budget_limits={"total": 1.0}), counters=counters)
-    counters.stall = partial(time.sleep, 0.8)
+    counters.stall = partial(time.sleep, 0.5)
     async with serving(desk, transport, tmp_path) as stub:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.Check(request(), timeout=0.3)
@@ -78,7 +78,7 @@ async def test_a_pause_holds_nothing_for_callers_that_left(
         everybody = Barrier(21)
         with ThreadPoolExecutor(20) as pool:
             leaving = [pool.submit(impatient_call, tmp_path, everybody) for _ in range(20)]
-            counters.stall = partial(wait, leaving, 60)
+            counters.stall = partial(outlast, leaving)
             await asyncio.to_thread(everybody.wait)
             codes = {each.result() for each in leaving}
         assert codes == {grpc.StatusCode.DEADLINE_EXCEEDED}
@@ -89,6 +89,12 @@ async def test_a_pause_holds_nothing_for_callers_that_left(
 
         await eventually_async(is_free, "only what was answered is held")
         assert (await stub.Check(request(dry_run=True))).limits[0].spent == 0
+
+
+def outlast(leaving: list[Future[grpc.StatusCode]]) -> None:
+    """Wait until all have left, and the server, which heard of them later, knows that, too."""
+    wait(leaving, 60)
+    time.sleep(0.3)
 
 
 def impatient_call(folder: Path, everybody: Barrier) -> grpc.StatusCode:

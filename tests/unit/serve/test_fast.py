@@ -14,6 +14,8 @@ from pdp.serve.turn import Turn
 from pdp.slot import Slot
 from tests.stack import eventually_async
 
+SECOND = 1_000_000_000
+
 
 class Front:
     """The HTTP/2 side; the callers in `gone` no longer wait."""
@@ -87,12 +89,12 @@ class Batch:
             raise ValueError(message)
         return message.encode()
 
-    def send(self, *names: str) -> None:
+    def send(self, *names: str, remaining: float | None = None, received: int = 0) -> None:
         events: list[Event] = [
-            (CALL, number, 0, name.encode(), None, ((), "peer", None))
+            (CALL, number, 0, name.encode(), None, ((), "peer", remaining))
             for number, name in enumerate(names)
         ]
-        self.server.on_events(events)
+        self.server.on_events(events, received)
 
 
 @pytest.fixture
@@ -181,9 +183,39 @@ async def test_only_callers_with_the_token_go_the_short_way(batch: Batch) -> Non
     batch.server._by_id = [msgspec.structs.replace(shortcut, token=b"open sesame")]
 
     def goes(*metadata: tuple[str, str]) -> bool:
-        return batch.server._takes((CALL, 0, 0, b"a", None, (metadata, "peer", None)))
+        return batch.server._takes((CALL, 0, 0, b"a", None, (metadata, "peer", None)), 0)
 
     assert goes(("user-agent", "x"), ("authorization", "Bearer open sesame"))
     assert not goes(("authorization", "Bearer open says me"))
     assert not goes(("user-agent", "x"))
     assert not goes()
+
+
+async def test_who_no_longer_waits_when_the_loop_goes_on_gets_no_decision(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pdp.serve.fast.perf_counter_ns", lambda: 10 * SECOND)
+    batch.send("in time", remaining=2.0, received=9 * SECOND)
+    batch.send("", "too late", remaining=2.0, received=7 * SECOND)
+    assert batch.front.answers == {0: b"in time"}
+    assert list(batch.front.failures.values()) == ["it came too late to be decided: try again"] * 2
+    assert batch.stats.handled == {"OK": 1, "DeadlineExceeded": 2}
+    assert batch.undo.done == []
+
+
+async def test_what_is_decided_too_late_is_undone_though_nobody_has_said_that_he_left(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 8 * SECOND
+    monkeypatch.setattr("pdp.serve.fast.perf_counter_ns", lambda: now)
+    batch.send("later slot", "later too", remaining=2.0, received=7 * SECOND)
+    await asyncio.sleep(0)
+    now = 10 * SECOND
+    batch.slots["later slot"].set_result("")
+    batch.slots["later slot"].awaken()
+
+    async def ended() -> bool:
+        return batch.stats.handled == {"OK": 2}
+
+    await eventually_async(ended, "both have ended")
+    assert "later slot" in batch.undo.done

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from time import perf_counter_ns
 from typing import Any
 
 import grpc
@@ -118,7 +119,7 @@ async def test_of_calls_that_end_anyhow_those_count_that_were_answered(plane: Pl
         events: list[Event] = [(CALL, each, 0, asked, None, ((), "peer", None)) for each in ids]
         gone = [each for each in (*server._calls, *ids) if chance.random() < 0.3]
         events += [(EVENT_CANCEL, each, 0, b"", None, ((), "", None)) for each in gone]
-        server.on_events(events)
+        server.on_events(events, perf_counter_ns())
         for _ in range(chance.randrange(5)):
             await asyncio.sleep(0)
 
