@@ -23,6 +23,8 @@ _ADDRESS: Final = "ADDRESS"
 _FILE: Final = "FILE"
 
 Text = str | None
+"""Numbers, too: the settings read them, and say what is wrong with one in a line."""
+
 DataDir = Annotated[Text, _setting("data_dir", "FOLDER", "Database, spool, pepper and sockets.")]
 DatabaseUrl = Annotated[
     Text,
@@ -89,19 +91,19 @@ ControlTlsName = Annotated[
     ),
 ]
 Workers = Annotated[
-    int | None,
+    Text,
     _setting("workers", "1..64", "Processes of the data plane; more than one need Redis."),
 ]
 MaxStaleness = Annotated[
-    int | None,
+    Text,
     _setting("max_staleness", "SECONDS", "How long cached keys go on without the control plane."),
 ]
 BudgetStatus = Annotated[
-    int | None,
+    Text,
     _setting("budget_status", "403|402|429", "The HTTP status of `budget_exceeded`."),
 ]
 TrustedHops = Annotated[
-    int | None,
+    Text,
     _setting(
         "trusted_hops",
         "NUMBER",
@@ -109,7 +111,7 @@ TrustedHops = Annotated[
     ),
 ]
 HttpTrustedHops = Annotated[
-    int | None,
+    Text,
     _setting(
         "http_trusted_hops",
         "NUMBER",
