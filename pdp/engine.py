@@ -104,6 +104,7 @@ class Engine:
                     concluded = self._concluded(case, verdict)
                     return concluded if isinstance(concluded, Decision) else await concluded
         except Unavailable as error:
+            key = None  # What was waited for has the error, and that has this frame.
             return self._unavailable(request, error)
         return self._unavailable(request, Unavailable(_STORM))
 
