@@ -213,7 +213,7 @@ class Engine:
         cost: int | None = 0
         input_cost, price, units = 0, None, request.units
         if ACTIONS[request.action].model_bearing:
-            output = request.most_output(self._options.default_output_tokens)
+            output = self._most_output(request)
             price = self._prices.price(request.model, case.provider)
             if price is not None and not price.by_token and not price.covers(units):
                 price = None
@@ -246,6 +246,10 @@ class Engine:
             price,
             units,
         )
+
+    def _most_output(self, request: Request) -> int:
+        has_output = ACTIONS[request.action].has_output
+        return request.most_output(self._options.default_output_tokens if has_output else 0)
 
     def _unpriced(self, key: CompiledKey, evaluation: Evaluation, hold: Hold) -> Denial | None:
         """Return why a hold without a price is refused, if a budget applies to it."""

@@ -83,6 +83,26 @@ async def test_an_output_without_a_bound_is_as_much_as_is_made(
     assert hold.tokens == tokens
 
 
+@pytest.mark.parametrize(
+    ("action", "bound", "tokens"),
+    [
+        ("chat:completions", None, 4_106),
+        ("images:generate", None, 4_106),
+        ("embeddings:create", None, 10),
+        ("moderations:create", None, 10),
+        ("embeddings:create", 5, 15),
+    ],
+)
+async def test_an_action_without_output_holds_none_unless_it_is_said(
+    action: str, bound: int | None, tokens: int
+) -> None:
+    desk = Desk(record("leaf"))
+    request = Request("r", "leaf", action, "gpt-4o", prompt_tokens=10, max_output_tokens=bound)
+    assert (await check(desk, request)).allowed
+    [hold] = desk.counters._holds.live.values()
+    assert hold.tokens == tokens
+
+
 async def test_what_a_report_may_say_is_bounded() -> None:
     desk = Desk(LEAF)
     for wrong in (
