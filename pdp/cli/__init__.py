@@ -16,11 +16,11 @@ def main() -> None:
 
         app()
     except InvalidDocument as error:
-        sys.stderr.writelines(f"pdp: {problem}\n" for problem in error.problems)
+        sys.stderr.writelines(f"pdp: {_line(problem)}\n" for problem in error.problems)
         sys.exit(1)
     except PdpError as error:
         if str(error):  # A child process may have said it already.
-            sys.stderr.write(f"pdp: {error}\n")
+            sys.stderr.write(f"pdp: {_line(error)}\n")
         sys.exit(1)
     except OSError as error:  # Above all stdout: a full disk behind `>`.
         where = f"`{error.filename}`: " if error.filename else ""
@@ -28,6 +28,13 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _line(what: object) -> str:
+    """Return text as one line, whatever somebody has given that stands in it."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(what)
+    )
 
 
 def _put_settings_in_upper_case() -> None:

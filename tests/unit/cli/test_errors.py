@@ -81,6 +81,12 @@ def test_settings_that_are_no_text_are_refused(pdp: Pdp, name: str) -> None:
     assert pdp("keys", "list").refusal() == f"pdp: {name} is not UTF-8: write it in UTF-8"
 
 
+def test_what_was_given_with_a_line_break_is_shown_in_one_line(pdp: Pdp) -> None:
+    pdp.setting("PDP_DATA_DIR", "/nowhere/é\n\x1b[2J")
+    line = pdp("keys", "list").refusal()
+    assert line == r"pdp: there is no database `/nowhere/é\n\x1b[2J/pdp.db`: run `pdp init` first"
+
+
 def test_names_of_settings_in_lower_case_are_put_in_upper_case(
     pdp: Pdp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
