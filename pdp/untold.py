@@ -2,12 +2,17 @@
 
 from typing import Final
 
-from pdp.model import Units, Usage
+from pdp.model import Units, Usage, UsageStatus
 from pdp.quota.cost import Price
 from pdp.quota.hold import Hold
 
 _UNUSED: Final = ("error", "denied")
 """Statuses of requests that used nothing, unless they say what."""
+
+
+def status_of(http_status: int) -> UsageStatus:
+    """Return the status of a usage that has none, by what the client got; 0: not known."""
+    return "error" if http_status >= 400 else "success"
 
 
 def merged_units(told: Units | None, held: Units | None) -> Units | None:

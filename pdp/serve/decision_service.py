@@ -19,6 +19,7 @@ from pdp.serve.logs import log_defect
 from pdp.serve.permission import permission
 from pdp.serve.rpc import Answer, is_gone, settled
 from pdp.stats import Stats
+from pdp.untold import status_of
 from pdp.v1 import policy_decision_pb2 as pb
 
 _log = structlog.get_logger(__name__)
@@ -180,12 +181,21 @@ async def _refuse_sizes(request: pb.CheckRequest, context: Any) -> NoReturn:
     raise AssertionError("abort raises")
 
 
+def _outcome_of(usage: pb.Usage) -> tuple[str, str]:
+    """Return status and source; without a status silence is not zero."""
+    if usage.status:
+        return usage.status, usage.usage_source
+    tells = usage.prompt_tokens or usage.completion_tokens or usage.cost_usd
+    unsaid = "" if tells or usage.HasField("units") else "none"
+    return status_of(usage.http_status), usage.usage_source or unsaid
+
+
 def usage_from_proto(usage: pb.Usage) -> Usage:
     """Return a usage; raises `ValueError` for what it cannot say, naming the field.
 
     Whether its amounts make sense, the engine sees.
     """
-    status, source = usage.status, usage.usage_source
+    status, source = _outcome_of(usage)
     if status not in _STATUSES:
         raise ValueError(f"status: `{status[:40]}` is not one of {', '.join(_STATUSES)}")
     if source not in _SOURCES:
