@@ -65,7 +65,14 @@ def core_of(settings: Settings, line: Renewed | None, seat: Seat) -> Core:
         settings, control, keys, recovered, journal, sink, turn
     )
     kept = PriceFile(spool_dir / "prices.json")
-    watch = Watch(control, keys, journal.spool_id, clock=time.time_ns, kept=kept)
+    watch = Watch(
+        control,
+        keys,
+        journal.spool_id,
+        clock=time.time_ns,
+        kept=kept,
+        apart=_nobody if counting is None else counting.tender.told_apart,
+    )
     engine = Engine(
         keys=keys,
         counters=counters,
@@ -123,6 +130,10 @@ def _line_of(settings: Settings, tls: Renewed | None) -> tuple[ControlClient, Ke
         max_staleness=int(settings.max_staleness * _SECOND),
     )
     return control, keys
+
+
+def _nobody(_: bool) -> None:
+    """Hear that counters in memory are in no Redis."""
 
 
 def _place_of(settings: Settings) -> str:

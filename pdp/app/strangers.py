@@ -5,7 +5,7 @@ servers: `127.0.0.1` on two machines. But each data plane says every second in i
 it lives.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
@@ -25,7 +25,7 @@ _SILENT: Final = 60
 
 
 class Strangers:
-    """Tells of each once. `clock` in ns."""
+    """Tells of each once, and each of it. `clock` in ns."""
 
     def __init__(
         self, settings: Settings, attendance: Attendance, clock: Callable[[], int]
@@ -35,14 +35,20 @@ class Strangers:
         self._clock = clock
         self._before: frozenset[str] = frozenset()
         self._told: frozenset[str] = frozenset()
+        self._heard: Mapping[str, int] = {}
 
     async def look(self) -> None:
-        """Log who has been here for two looks and is not heard of."""
+        """Log who has been here for two looks and is not heard of, and have them told.
+
+        Where nobody is heard of at all, it may be this Redis that is another one.
+        """
         here = {name for name, counters in self._attendance.here.items() if counters != IN_MEMORY}
         try:
-            silent = frozenset(here and await self._silent(here))
+            heard = await self._planes() if here else {}
         except Unavailable:
             return  # The comparison with the ledger says so.
+        moving = self._moving(heard)
+        silent = frozenset(here - moving)
         for name in sorted((silent & self._before) - self._told):
             _log.error(
                 "redis has not heard of a data plane that is here: either it is cut off from "
@@ -51,10 +57,19 @@ class Strangers:
                 data_plane=name,
             )
         self._told = silent & self._before
+        self._attendance.apart = self._told if moving else frozenset()
         self._before = silent
 
-    async def _silent(self, here: set[str]) -> set[str]:
+    def _moving(self, heard: Mapping[str, int]) -> set[str]:
+        """Return who was heard of lately: by this clock, or since the last look by its own."""
+        now, before = self._clock() // 1_000_000_000, self._heard
+        self._heard = heard
+        return {
+            name
+            for name, second in heard.items()
+            if now - second <= _SILENT or second > before.get(name, second)
+        }
+
+    async def _planes(self) -> Mapping[str, int]:
         async with line_of(self._settings) as line:
-            heard = await line.planes()
-        now = self._clock() // 1_000_000_000
-        return {name for name in here if now - heard.get(name, 0) > _SILENT}
+            return await line.planes()

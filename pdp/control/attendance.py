@@ -81,6 +81,8 @@ class Attendance:
         self._waiting: dict[str, tuple[float, float]] = {}
         """Since when others wait for them to be gone, and when each has last asked."""
         self._left = asyncio.Condition()
+        self.apart: frozenset[str] = frozenset()
+        """Those of which the Redis of the control plane hears nothing, while it hears of others."""
 
     @property
     def here(self) -> Mapping[str, str]:

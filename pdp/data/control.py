@@ -59,6 +59,7 @@ class Change(Struct, frozen=True):
     secret_hashes: tuple[bytes, ...]
     reset: bool
     prices_revision: str
+    counts_apart: bool = False
 
 
 class ControlClient:
@@ -168,6 +169,7 @@ class ControlClient:
                     tuple(message.secret_hashes),
                     message.reset,
                     message.prices_revision,
+                    message.counts_apart,
                 )
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.FAILED_PRECONDITION:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Protocol
 
@@ -90,7 +90,7 @@ class Watch:
     """One task that follows changes for as long as the process lives.
 
     `ready` is set once keys can be looked up and prices are there; those that were `kept`
-    price reports until then.
+    price reports until then. `apart` hears whether the control plane's Redis hears of us.
     """
 
     def __init__(
@@ -101,6 +101,7 @@ class Watch:
         *,
         clock: Clock,
         kept: PriceFile | None = None,
+        apart: Callable[[bool], None] = lambda _: None,
         retry_delay: float = 0.1,
     ) -> None:
         self._control = control
@@ -108,6 +109,7 @@ class Watch:
         self._data_plane_id = data_plane_id
         self._clock = clock
         self._retry_delay = retry_delay
+        self._apart = apart
         self._revision = 0
         self._prices_revision = ""
         self._wanted_prices = ""
@@ -154,6 +156,7 @@ class Watch:
         elif change.key_ids or change.secret_hashes:
             await self._changed(change)
         self._revision = change.revision
+        self._apart(change.counts_apart)
         if not self.connected:
             self.connected = True
             _log.info("control plane connected", revision=change.revision)

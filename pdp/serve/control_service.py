@@ -77,6 +77,7 @@ class ControlService:
                     secret_hashes=found.secret_hashes,
                     reset=not found.complete,
                     prices_revision=self._prices.current.revision,
+                    counts_apart=request.data_plane_id in self._attendance.apart,
                 )
         except Unavailable as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))

@@ -59,6 +59,10 @@ class Tended(Protocol):
         """Do what is due."""
         ...
 
+    def told_apart(self, is_apart: bool) -> None:
+        """Hear whether others have counters elsewhere."""
+        ...
+
     def needed(self) -> int:
         """Return the number of the first record of the spool that they may still need."""
         ...

@@ -248,12 +248,30 @@ async def test_a_data_plane_that_redis_does_not_hear_of_is_told_once(redis: Redi
         for looks in (0, 1, 1):  # It may have come just now.
             await strangers.look()
             assert [each["data_plane"] for each in logs] == ["apart"] * looks
+            assert attendance.apart == frozenset(["apart"] * looks), "it is told, too"
+        client.zadd(PLANES, {"heard": NOON // SECOND - 500})
+        await strangers.look()
+        assert not attendance.apart, "nobody is heard of: it may be this one that is elsewhere"
         await attendance.leave("apart")
         await attendance.enter("later", UNSAID)
         await strangers.look()
         client.zadd(PLANES, {"later": NOON // SECOND})
         await strangers.look()
-    assert len(logs) == 1
+    assert len(logs) == 2, "and of the one that was heard of"
+
+
+async def test_a_data_plane_whose_clock_is_behind_is_no_stranger(redis: RedisServer) -> None:
+    redis.flush()
+    attendance = Attendance()
+    await attendance.enter("behind", "single 127.0.0.1:6379/0")
+    settings = Settings(redis_url=Hidden(redis.local_url))
+    strangers = Strangers(settings, attendance, lambda: NOON)
+    with redis.client() as client, capture_logs() as logs:
+        for second in range(4):
+            client.zadd(PLANES, {"on time": NOON // SECOND, "behind": 30 * second})
+            await strangers.look()
+            assert not attendance.apart
+    assert not logs
 
 
 async def test_it_works_on_a_cluster(sqlite_store: Store, redis_cluster: RedisCluster) -> None:

@@ -68,7 +68,7 @@ class RedisCounters:
 
     def find_open(self, key_id: str, request_id: str) -> Hold | None:
         """Return the live hold of a request while Redis is away; else `reserve` finds it."""
-        if not self._roots.breaker.is_open:
+        if not self._roots.is_cut_off:
             return None
         hold = self._roots.own.find("", key_id, request_id)
         if hold is not None:

@@ -30,6 +30,7 @@ from pdp.spend import Lot, Snapshot, SpendRow
 
 _log = structlog.get_logger(__name__)
 
+_APART: Final = "the same address is another Redis here than for the others: ask the operator"
 _OPENING: Final = "the counters are being opened: try again"
 _LOOKS, _LOOK_INTERVAL = 200, 0.05
 """How often it is looked whether another data plane has opened a root, and s between."""
@@ -99,8 +100,15 @@ class Roots:
         self._time = time
         self._refusals = Refusals(breaker.rest)
         self._turn = nullcontext() if turn is None else turn
+        self.is_apart = False
+        """This Redis is not the one in which the others count: nothing is counted here."""
         self._lanes: dict[str, Lane] = {}
         self._joining: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether nothing can be counted anywhere."""
+        return self.breaker.is_open or self.is_apart
 
     @property
     def lanes(self) -> list[Lane]:
@@ -123,6 +131,8 @@ class Roots:
         for _ in range(2):
             if self.breaker.is_open:
                 raise Away("Redis is away: try again")
+            if self.is_apart:
+                raise Away(_APART)
             if why := self._refusals.of(root, self._monotonic()):
                 raise Away(why)
             if lane.epoch is None:
@@ -142,7 +152,7 @@ class Roots:
 
         If not, what has been spooled by now will be counted when the root is joined.
         """
-        return not self.breaker.is_open and self.lane(root).epoch is not None
+        return not self.is_cut_off and self.lane(root).epoch is not None
 
     def lane(self, root: str) -> Lane:
         """Return the lane of a root."""
@@ -191,6 +201,20 @@ class Roots:
         self.leave_all()
         self.stats.is_away = False
         _log.warning("redis is back: counting what was spooled meanwhile")
+
+    def part(self, *, is_apart: bool) -> None:
+        """Note whether this Redis is another one than that of the others."""
+        if is_apart == self.is_apart:
+            return
+        self.is_apart = self.stats.is_apart = is_apart
+        self.leave_all()
+        if is_apart:
+            _log.error(
+                "this redis is not the one in which the other data planes count: limits that "
+                "need it deny, the others go on: see where PDP_REDIS_URL leads on each machine"
+            )
+        else:
+            _log.warning("all data planes count in one redis again: counting what was spooled")
 
     def leave(self, lane: Lane) -> None:
         """Take part in a root no longer; the next call joins it again."""

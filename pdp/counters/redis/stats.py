@@ -13,6 +13,8 @@ class LineStats:
         """By op, and `ok`, `timeout`, `error` or `refused`."""
         self.is_away = False
         """Redis does not answer."""
+        self.is_apart = False
+        """It is another one than the rest counts in."""
         self.refusing = 0
         """Roots where it answers, and writes nothing."""
         self.skew = 0
@@ -24,7 +26,7 @@ class LineStats:
     @property
     def is_partitioned(self) -> bool:
         """Whether some limits cannot be compared with what was spent."""
-        return self.is_away or self.refusing > 0
+        return self.is_away or self.is_apart or self.refusing > 0
 
     def called(self, op: str, outcome: str, took: int) -> None:
         """Count one call."""

@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 
 from pdp.counters.redis import asks
+from pdp.counters.redis.apart import Apart
 from pdp.counters.redis.away import Away
 from pdp.counters.redis.counters import RedisCounters
 from pdp.counters.redis.lane import Lane
@@ -63,6 +64,7 @@ class Tender:
         self._monotonic = monotonic
         self._reached = reached
         self._skew = Skew()
+        self._apart = Apart()
         self._told = 0
         self._seconds = 0
         self._next = 0
@@ -114,6 +116,7 @@ class Tender:
         """Do what is due; call it a few times a second."""
         now = self._monotonic()
         if self._roots.breaker.is_open:
+            self._apart.lost()
             if self._roots.breaker.wants_probe(now):
                 await self._probe(now)
             return
@@ -126,7 +129,25 @@ class Tender:
                 await self._each_second()
                 self._is_well(_ALL)
         except Away as error:
+            self._apart.lost()
             self._say(_ALL, error)
+
+    def told_apart(self, is_apart: bool) -> None:
+        """Hear whether the control plane's Redis hears of others, and not of this data plane."""
+        self._apart.said = is_apart
+
+    async def _part(self) -> bool:
+        """Count no longer in a Redis that is not the others'; tell whether this one is such.
+
+        Where the address leads elsewhere by now, new connections are to the right one.
+        """
+        now = self._monotonic()
+        self._apart.reached(now)
+        self._roots.part(is_apart=self._apart.is_sure(now))
+        if self._roots.is_apart:
+            self._is_whole = False
+            await self._roots.line.renew()
+        return self._roots.is_apart
 
     async def _probe(self, now: int) -> None:
         try:
@@ -183,6 +204,8 @@ class Tender:
         self._seconds += 1
         second = self._clock() // _SECOND
         planes = await self._roots.line.count_planes(self._name, second, _PLANE_PATIENCE)
+        if await self._part():
+            return
         self._counters.planes = planes
         if planes != self._told:
             self._reached(planes)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpdp/internal/v1/control.proto\x12\x0fpdp.internal.v1\"B\n\x11ResolveKeyRequest\x12\x15\n\x0bsecret_hash\x18\x01 \x01(\x0cH\x00\x12\x10\n\x06key_id\x18\x02 \x01(\tH\x00\x42\x04\n\x02\x62y\"L\n\x12ResolveKeyResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\r\n\x05\x66ound\x18\x02 \x01(\x08\x12\x15\n\rresolved_json\x18\x03 \x01(\x0c\"\x99\x01\n\x13WatchChangesRequest\x12\x16\n\x0e\x61\x66ter_revision\x18\x01 \x01(\x03\x12\x15\n\rdata_plane_id\x18\x02 \x01(\t\x12\x1a\n\x12pepper_fingerprint\x18\x03 \x01(\t\x12\x17\n\x0fshares_counters\x18\x04 \x01(\x08\x12\x10\n\x08\x63ounters\x18\x05 \x01(\t\x12\x0c\n\x04life\x18\x06 \x01(\t\"x\n\x14WatchChangesResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0f\n\x07key_ids\x18\x02 \x03(\t\x12\x15\n\rsecret_hashes\x18\x03 \x03(\x0c\x12\r\n\x05reset\x18\x04 \x01(\x08\x12\x17\n\x0fprices_revision\x18\x05 \x01(\t\"X\n\rIngestRequest\x12\x10\n\x08spool_id\x18\x01 \x01(\t\x12\x16\n\x0e\x66irst_sequence\x18\x02 \x01(\x03\x12\x0f\n\x07records\x18\x03 \x03(\x0c\x12\x0c\n\x04life\x18\x04 \x01(\t\"\'\n\x0eIngestResponse\x12\x15\n\rnext_sequence\x18\x01 \x01(\x03\"\x12\n\x10GetPricesRequest\":\n\x11GetPricesResponse\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x13\n\x0bprices_json\x18\x02 \x01(\x0c\"\'\n\x10ListSpendRequest\x12\x13\n\x0broot_key_id\x18\x01 \x01(\t\"\x9f\x01\n\x11ListSpendResponse\x12>\n\x06spools\x18\x01 \x03(\x0b\x32..pdp.internal.v1.ListSpendResponse.SpoolsEntry\x12\x0c\n\x04rows\x18\x02 \x01(\x0c\x12\r\n\x05holds\x18\x03 \x01(\x0c\x1a-\n\x0bSpoolsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"*\n\x12ListSettledRequest\x12\x14\n\x0c\x64\x65\x63ision_ids\x18\x01 \x03(\t\"+\n\x13ListSettledResponse\x12\x14\n\x0c\x64\x65\x63ision_ids\x18\x01 \x03(\t2\x95\x04\n\x0e\x43ontrolService\x12U\n\nResolveKey\x12\".pdp.internal.v1.ResolveKeyRequest\x1a#.pdp.internal.v1.ResolveKeyResponse\x12]\n\x0cWatchChanges\x12$.pdp.internal.v1.WatchChangesRequest\x1a%.pdp.internal.v1.WatchChangesResponse0\x01\x12I\n\x06Ingest\x12\x1e.pdp.internal.v1.IngestRequest\x1a\x1f.pdp.internal.v1.IngestResponse\x12R\n\tGetPrices\x12!.pdp.internal.v1.GetPricesRequest\x1a\".pdp.internal.v1.GetPricesResponse\x12T\n\tListSpend\x12!.pdp.internal.v1.ListSpendRequest\x1a\".pdp.internal.v1.ListSpendResponse0\x01\x12X\n\x0bListSettled\x12#.pdp.internal.v1.ListSettledRequest\x1a$.pdp.internal.v1.ListSettledResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpdp/internal/v1/control.proto\x12\x0fpdp.internal.v1\"B\n\x11ResolveKeyRequest\x12\x15\n\x0bsecret_hash\x18\x01 \x01(\x0cH\x00\x12\x10\n\x06key_id\x18\x02 \x01(\tH\x00\x42\x04\n\x02\x62y\"L\n\x12ResolveKeyResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\r\n\x05\x66ound\x18\x02 \x01(\x08\x12\x15\n\rresolved_json\x18\x03 \x01(\x0c\"\x99\x01\n\x13WatchChangesRequest\x12\x16\n\x0e\x61\x66ter_revision\x18\x01 \x01(\x03\x12\x15\n\rdata_plane_id\x18\x02 \x01(\t\x12\x1a\n\x12pepper_fingerprint\x18\x03 \x01(\t\x12\x17\n\x0fshares_counters\x18\x04 \x01(\x08\x12\x10\n\x08\x63ounters\x18\x05 \x01(\t\x12\x0c\n\x04life\x18\x06 \x01(\t\"\x8e\x01\n\x14WatchChangesResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0f\n\x07key_ids\x18\x02 \x03(\t\x12\x15\n\rsecret_hashes\x18\x03 \x03(\x0c\x12\r\n\x05reset\x18\x04 \x01(\x08\x12\x17\n\x0fprices_revision\x18\x05 \x01(\t\x12\x14\n\x0c\x63ounts_apart\x18\x06 \x01(\x08\"X\n\rIngestRequest\x12\x10\n\x08spool_id\x18\x01 \x01(\t\x12\x16\n\x0e\x66irst_sequence\x18\x02 \x01(\x03\x12\x0f\n\x07records\x18\x03 \x03(\x0c\x12\x0c\n\x04life\x18\x04 \x01(\t\"\'\n\x0eIngestResponse\x12\x15\n\rnext_sequence\x18\x01 \x01(\x03\"\x12\n\x10GetPricesRequest\":\n\x11GetPricesResponse\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x13\n\x0bprices_json\x18\x02 \x01(\x0c\"\'\n\x10ListSpendRequest\x12\x13\n\x0broot_key_id\x18\x01 \x01(\t\"\x9f\x01\n\x11ListSpendResponse\x12>\n\x06spools\x18\x01 \x03(\x0b\x32..pdp.internal.v1.ListSpendResponse.SpoolsEntry\x12\x0c\n\x04rows\x18\x02 \x01(\x0c\x12\r\n\x05holds\x18\x03 \x01(\x0c\x1a-\n\x0bSpoolsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"*\n\x12ListSettledRequest\x12\x14\n\x0c\x64\x65\x63ision_ids\x18\x01 \x03(\t\"+\n\x13ListSettledResponse\x12\x14\n\x0c\x64\x65\x63ision_ids\x18\x01 \x03(\t2\x95\x04\n\x0e\x43ontrolService\x12U\n\nResolveKey\x12\".pdp.internal.v1.ResolveKeyRequest\x1a#.pdp.internal.v1.ResolveKeyResponse\x12]\n\x0cWatchChanges\x12$.pdp.internal.v1.WatchChangesRequest\x1a%.pdp.internal.v1.WatchChangesResponse0\x01\x12I\n\x06Ingest\x12\x1e.pdp.internal.v1.IngestRequest\x1a\x1f.pdp.internal.v1.IngestResponse\x12R\n\tGetPrices\x12!.pdp.internal.v1.GetPricesRequest\x1a\".pdp.internal.v1.GetPricesResponse\x12T\n\tListSpend\x12!.pdp.internal.v1.ListSpendRequest\x1a\".pdp.internal.v1.ListSpendResponse0\x01\x12X\n\x0bListSettled\x12#.pdp.internal.v1.ListSettledRequest\x1a$.pdp.internal.v1.ListSettledResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,26 +39,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESOLVEKEYRESPONSE']._serialized_end=194
   _globals['_WATCHCHANGESREQUEST']._serialized_start=197
   _globals['_WATCHCHANGESREQUEST']._serialized_end=350
-  _globals['_WATCHCHANGESRESPONSE']._serialized_start=352
-  _globals['_WATCHCHANGESRESPONSE']._serialized_end=472
-  _globals['_INGESTREQUEST']._serialized_start=474
-  _globals['_INGESTREQUEST']._serialized_end=562
-  _globals['_INGESTRESPONSE']._serialized_start=564
-  _globals['_INGESTRESPONSE']._serialized_end=603
-  _globals['_GETPRICESREQUEST']._serialized_start=605
-  _globals['_GETPRICESREQUEST']._serialized_end=623
-  _globals['_GETPRICESRESPONSE']._serialized_start=625
-  _globals['_GETPRICESRESPONSE']._serialized_end=683
-  _globals['_LISTSPENDREQUEST']._serialized_start=685
-  _globals['_LISTSPENDREQUEST']._serialized_end=724
-  _globals['_LISTSPENDRESPONSE']._serialized_start=727
-  _globals['_LISTSPENDRESPONSE']._serialized_end=886
-  _globals['_LISTSPENDRESPONSE_SPOOLSENTRY']._serialized_start=841
-  _globals['_LISTSPENDRESPONSE_SPOOLSENTRY']._serialized_end=886
-  _globals['_LISTSETTLEDREQUEST']._serialized_start=888
-  _globals['_LISTSETTLEDREQUEST']._serialized_end=930
-  _globals['_LISTSETTLEDRESPONSE']._serialized_start=932
-  _globals['_LISTSETTLEDRESPONSE']._serialized_end=975
-  _globals['_CONTROLSERVICE']._serialized_start=978
-  _globals['_CONTROLSERVICE']._serialized_end=1511
+  _globals['_WATCHCHANGESRESPONSE']._serialized_start=353
+  _globals['_WATCHCHANGESRESPONSE']._serialized_end=495
+  _globals['_INGESTREQUEST']._serialized_start=497
+  _globals['_INGESTREQUEST']._serialized_end=585
+  _globals['_INGESTRESPONSE']._serialized_start=587
+  _globals['_INGESTRESPONSE']._serialized_end=626
+  _globals['_GETPRICESREQUEST']._serialized_start=628
+  _globals['_GETPRICESREQUEST']._serialized_end=646
+  _globals['_GETPRICESRESPONSE']._serialized_start=648
+  _globals['_GETPRICESRESPONSE']._serialized_end=706
+  _globals['_LISTSPENDREQUEST']._serialized_start=708
+  _globals['_LISTSPENDREQUEST']._serialized_end=747
+  _globals['_LISTSPENDRESPONSE']._serialized_start=750
+  _globals['_LISTSPENDRESPONSE']._serialized_end=909
+  _globals['_LISTSPENDRESPONSE_SPOOLSENTRY']._serialized_start=864
+  _globals['_LISTSPENDRESPONSE_SPOOLSENTRY']._serialized_end=909
+  _globals['_LISTSETTLEDREQUEST']._serialized_start=911
+  _globals['_LISTSETTLEDREQUEST']._serialized_end=953
+  _globals['_LISTSETTLEDRESPONSE']._serialized_start=955
+  _globals['_LISTSETTLEDRESPONSE']._serialized_end=998
+  _globals['_CONTROLSERVICE']._serialized_start=1001
+  _globals['_CONTROLSERVICE']._serialized_end=1534
 # @@protoc_insertion_point(module_scope)

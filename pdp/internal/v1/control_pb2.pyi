@@ -139,12 +139,17 @@ class WatchChangesResponse(_message.Message):
     SECRET_HASHES_FIELD_NUMBER: _builtins.int
     RESET_FIELD_NUMBER: _builtins.int
     PRICES_REVISION_FIELD_NUMBER: _builtins.int
+    COUNTS_APART_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Everything up to and including this revision has been sent."""
     reset: _builtins.bool
     """The changes after `after_revision` are no longer known; forget everything."""
     prices_revision: _builtins.str
     """Revision of the price table; fetch it again when it differs."""
+    counts_apart: _builtins.bool
+    """The control plane's Redis hears of other data planes and not of this one. If this one reaches
+    a Redis all the same, that is another one under the same address.
+    """
     @_builtins.property
     def key_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of keys that changed or were made; forget them and every key below."""
@@ -161,10 +166,11 @@ class WatchChangesResponse(_message.Message):
         secret_hashes: _abc.Iterable[_builtins.bytes] | None = ...,
         reset: _builtins.bool = ...,
         prices_revision: _builtins.str = ...,
+        counts_apart: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_ids", b"key_ids", "prices_revision", b"prices_revision", "reset", b"reset", "revision", b"revision", "secret_hashes", b"secret_hashes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts_apart", b"counts_apart", "key_ids", b"key_ids", "prices_revision", b"prices_revision", "reset", b"reset", "revision", b"revision", "secret_hashes", b"secret_hashes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

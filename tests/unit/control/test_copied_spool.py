@@ -1,7 +1,7 @@
 """Two data planes with one spool, over the line to the control plane: one is a copy."""
 
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,7 +32,11 @@ class Spool:
         return
 
 
-async def test_a_copy_is_given_no_place_while_the_other_is_here(desk: Desk, tmp_path: Path) -> None:
+@asynccontextmanager
+async def lines(
+    desk: Desk, tmp_path: Path
+) -> AsyncIterator[tuple[Attendance, ControlClient, ControlClient]]:
+    """Give a control plane's attendance, and the lines of two processes to it."""
     prices = PriceFeed((), lambda: datetime(2026, 11, 24, tzinfo=UTC))
     server = make_server("grpcio")
     address = bind(server, f"unix:{tmp_path}/control.sock", "PDP_CONTROL_LISTEN")
@@ -40,9 +44,20 @@ async def test_a_copy_is_given_no_place_while_the_other_is_here(desk: Desk, tmp_
     service = ControlService(desk.database, ChangeFeed(desk.database), prices, "pepper", attendance)
     control_pb2_grpc.add_ControlServiceServicer_to_server(service, server)
     await server.start()
-    first, second = (ControlClient(address, "pepper", life=life) for life in ("one", "two"))
+    first, second = (
+        ControlClient(address, "pepper", counters="redis", life=life) for life in ("one", "two")
+    )
     try:
         await prices.refresh()
+        yield attendance, first, second
+    finally:
+        await first.close()
+        await second.close()
+        await server.stop(None)
+
+
+async def test_a_copy_is_given_no_place_while_the_other_is_here(desk: Desk, tmp_path: Path) -> None:
+    async with lines(desk, tmp_path) as (_, first, second):
         await Shipper(Spool(), first).ship()
         async with aclosing(first.watch(0, "spool1")) as changes:  # type: ignore[type-var]
             await anext(changes)
@@ -53,7 +68,13 @@ async def test_a_copy_is_given_no_place_while_the_other_is_here(desk: Desk, tmp_
             with pytest.raises(StartRefused, match="PDP_DATA_DIR"):
                 await anext(second.watch(0, "spool1"))
         assert not copy.placed.is_set()
-    finally:
-        await first.close()
-        await second.close()
-        await server.stop(None)
+
+
+async def test_who_counts_in_another_redis_is_told_and_nobody_else(
+    desk: Desk, tmp_path: Path
+) -> None:
+    async with lines(desk, tmp_path) as (attendance, first, second):
+        attendance.apart = frozenset({"spool2"})
+        for client, name, is_apart in ((first, "spool1", False), (second, "spool2", True)):
+            async with aclosing(client.watch(0, name)) as changes:  # type: ignore[type-var]
+                assert (await anext(changes)).counts_apart is is_apart
