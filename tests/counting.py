@@ -79,22 +79,11 @@ class Plane:
         self.line = Line(
             parse_address(url), deadline=PATIENT, most_connections=16, stats=self.stats
         )
-
-        async def read(first: int, most: int) -> list[tuple[int, bytes]]:
-            some = self.spool[first : first + most]
-            return [(first + at, encode(record)) for at, record in enumerate(some)]
-
         self.roots = Roots(
             owner=name,
             line=self.line,
             ledger=self.books,
-            history=History(
-                name,
-                read,
-                lambda: len(self.spool),
-                lambda: self.books.taken.get(name, 0),
-                self.spool.append,
-            ),
+            history=self._history(name),
             own=OwnHolds(holds),
             breaker=Breaker(rest),
             stats=self.stats,
@@ -110,6 +99,16 @@ class Plane:
             Alone(is_lenient=is_lenient),
             own_clock=now is not None,
         )
+
+    def _history(self, name: str) -> History:
+        async def read(first: int, most: int) -> list[tuple[int, bytes]]:
+            some = self.spool[first : first + most]
+            return [(first + at, encode(record)) for at, record in enumerate(some)]
+
+        def shipped() -> int:
+            return self.books.taken.get(name, 0)
+
+        return History(name, read, lambda: len(self.spool), shipped, self.spool.append)
 
     @contextmanager
     def hurried(self, seconds: float = IMPATIENT) -> Iterator[None]:

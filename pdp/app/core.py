@@ -65,14 +65,8 @@ def core_of(settings: Settings, line: Renewed | None, seat: Seat) -> Core:
         settings, control, keys, recovered, journal, sink, turn
     )
     kept = PriceFile(spool_dir / "prices.json")
-    watch = Watch(
-        control,
-        keys,
-        journal.spool_id,
-        clock=time.time_ns,
-        kept=kept,
-        apart=_nobody if counting is None else counting.tender.told_apart,
-    )
+    apart = _nobody if counting is None else counting.tender.told_apart
+    watch = Watch(control, keys, journal.spool_id, clock=time.time_ns, kept=kept, apart=apart)
     engine = Engine(
         keys=keys,
         counters=counters,

@@ -326,37 +326,15 @@ class Machine(RuleBasedStateMachine):
 
     def _settle(self, entry: Entry, cost: int, tokens: int, *, expired: bool) -> bool:
         hold = entry.hold
-        answered: bool | Outcome = self.do(
-            self.counters.settle(
-                Settlement(
-                    hold.reservation_id,
-                    hold.key_id,
-                    hold.request_id,
-                    cost,
-                    tokens,
-                    hold.windows,
-                    self.now,
-                    expired,
-                    None if expired else Outcome(cost, tokens),
-                )
-            )
-        )
+        names = hold.reservation_id, hold.key_id, hold.request_id
+        told = None if expired else Outcome(cost, tokens)
+        settlement = Settlement(*names, cost, tokens, hold.windows, self.now, expired, told)
+        answered: bool | Outcome = self.do(self.counters.settle(settlement))
         settled = answered is True
         if isinstance(answered, Outcome):
             assert (answered.cost, answered.tokens) == (entry.cost, entry.tokens)
         if settled and expired:
-            self._write(
-                Expired(
-                    self.now,
-                    hold.decision_id,
-                    hold.reservation_id,
-                    hold.key_id,
-                    hold.request_id,
-                    cost,
-                    tokens,
-                    hold.windows,
-                )
-            )
+            self._write(Expired(self.now, hold.decision_id, *names, cost, tokens, hold.windows))
         elif settled:
             self._write(_settled(self.now, hold, hold.reservation_id, cost, tokens))
         return settled
