@@ -13,11 +13,12 @@ from pdp.counters.redis.layout import ROOTS
 from pdp.data.control import ControlClient
 from pdp.errors import Unavailable
 from pdp.hidden import Hidden
+from pdp.records import Overruled, decode
 from pdp.settings import Settings
 from pdp.spool.journal import Journal
 from tests.counting import Plane
 from tests.redis import RedisServer
-from tests.unit.spool.desk import held
+from tests.unit.spool.desk import held, settled
 
 
 class Ledger:
@@ -26,6 +27,7 @@ class Ledger:
     def __init__(self, following: int) -> None:
         self.following = following
         self.asked = 0
+        self.taken: list[bytes] = []
 
     async def ingest(self, spool_id: str, first_sequence: int, records: Sequence[bytes]) -> int:
         self.asked += 1
@@ -34,6 +36,7 @@ class Ledger:
         assert spool_id == "left"
         assert not records or first_sequence == self.following
         self.following += len(records)
+        self.taken += records
         return self.following
 
 
@@ -94,6 +97,32 @@ async def test_it_is_counted_also_while_redis_is_being_filled_anew(
         await ship_rest(directory, Ledger(following=5), partial(count_rest, settings, control))
     with redis.client() as client:
         assert client.hget("pdp:{root}:t:root", "h") == b"500"
+    await control.close()
+    await plane.close()
+
+
+async def test_the_ledger_hears_that_another_report_was_counted_before_one_that_is_left(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    redis.flush()
+    hold = held(0)
+    plane = Plane(redis.local_url)
+    plane.spool += [hold, settled(hold, cost=70)]
+    await plane.roots.join(plane.roots.lane("root"))
+    directory = spool_of(tmp_path, 1)
+    journal = Journal(directory)
+    journal.open("")
+    journal.append(settled(hold, cost=40))
+    journal.close()
+    settings = Settings(data_dir=tmp_path, redis_url=Hidden(redis.local_url))
+    control, ledger = ControlClient("unix:/nowhere", ""), Ledger(following=0)
+    async with asyncio.timeout(60):
+        await ship_rest(directory, ledger, partial(count_rest, settings, control))
+    assert ledger.following == 3
+    assert isinstance(last := decode(ledger.taken[-1]), Overruled)
+    assert last.outcome.cost == 70
+    with redis.client() as client:
+        assert client.hget("pdp:{root}:t:root", "s") == b"70"
     await control.close()
     await plane.close()
 
