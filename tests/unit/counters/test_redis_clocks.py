@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from pdp.counters.redis.skew import BOUND, Skew
 from pdp.counters.redis.tender import Tender
-from tests.contract.world import HOUR, SECOND, TTL, USD
+from tests.contract.world import HOUR, NOON, SECOND, TTL, USD
 from tests.counting import Fleet
 
 DAYS = 3 * 24 * HOUR
@@ -51,6 +51,20 @@ async def test_no_hold_ends_before_both_clocks_say_so(fleet: Fleet, ahead: int) 
     await w.reserve(hold)
     assert await w.due(w.now) == []
     assert await w.due(w.now + 2 * TTL) == ([hold] if ahead > 0 else [])
+
+
+async def test_a_claim_of_before_redis_clock_was_set_back_keeps_nobody_from_the_hold(
+    fleet: Fleet,
+) -> None:
+    one, other = (fleet.world(fleet.plane(name)) for name in ("spool1", "spool2"))
+    hold = one.hold(USD)
+    await one.reserve(hold)
+    await other.check(0)
+    fleet.now = NOON + DAYS
+    assert hold in await one.due(fleet.now), "it is about to expire it, and dies"
+    fleet.now = NOON + TTL + 6 * SECOND
+    assert hold in await other.due(fleet.now)
+    assert hold not in await one.due(fleet.now), "which is a claim like any other"
 
 
 def test_the_time_that_an_answer_takes_is_no_distance() -> None:

@@ -160,7 +160,9 @@ local function due(op)
   for _, id in ipairs(ids) do
     local name = hold_name(id)
     local found = call('HMGET', name, 'b', 'e', 'o', 'c', 'cu')
-    local free = found[4] == OWNER or not found[4] or tonumber(found[5]) <= SECOND
+    local left = found[4] and tonumber(found[5]) - SECOND or 0
+    -- More than a lease is left of what was claimed before the clock was set back.
+    local free = found[4] == OWNER or left <= 0 or left > op[5]
     local mine = found[3] == OWNER or tonumber(score(found[2])) <= now - op[4]
     if free and mine then
       call('HSET', name, 'c', OWNER, 'cu', text(SECOND + op[5]))
