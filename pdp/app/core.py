@@ -126,7 +126,7 @@ def _line_of(settings: Settings, tls: Renewed | None) -> tuple[ControlClient, Ke
     return control, keys
 
 
-def _nobody(_: bool) -> None:
+def _nobody(_: bool | None) -> None:
     """Hear that counters in memory are in no Redis."""
 
 

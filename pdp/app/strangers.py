@@ -46,7 +46,9 @@ class Strangers:
         try:
             heard = await self._planes() if here else {}
         except Unavailable:
-            return  # The comparison with the ledger says so.
+            # The comparison with the ledger says so. Who is heard of is not known meanwhile.
+            self._attendance.apart = frozenset()
+            return
         moving = self._moving(heard)
         silent = frozenset(here - moving)
         for name in sorted((silent & self._before) - self._told):

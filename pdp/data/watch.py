@@ -90,7 +90,8 @@ class Watch:
     """One task that follows changes for as long as the process lives.
 
     `ready` is set once keys can be looked up and prices are there; those that were `kept`
-    price reports until then. `apart` hears whether the control plane's Redis hears of us.
+    price reports until then. `apart` hears whether the control plane's Redis hears of us;
+    None: nobody says so any more.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Watch:
         *,
         clock: Clock,
         kept: PriceFile | None = None,
-        apart: Callable[[bool], None] = lambda _: None,
+        apart: Callable[[bool | None], None] = lambda _: None,
         retry_delay: float = 0.1,
     ) -> None:
         self._control = control
@@ -132,6 +133,7 @@ class Watch:
                 if self.connected or attempts == _PATIENCE:
                     _log.warning("control plane out of reach", error=str(error))
             self.connected = False
+            self._apart(None)
             self._keys.lost()
             await asyncio.sleep(self._retry_delay)
 

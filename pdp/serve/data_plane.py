@@ -59,8 +59,8 @@ class Tended(Protocol):
         """Do what is due."""
         ...
 
-    def told_apart(self, is_apart: bool) -> None:
-        """Hear whether others have counters elsewhere."""
+    def told_apart(self, is_apart: bool | None) -> None:
+        """Hear whether others have counters elsewhere; None: nobody tells."""
         ...
 
     def needed(self) -> int:

@@ -249,6 +249,13 @@ async def test_a_data_plane_that_redis_does_not_hear_of_is_told_once(redis: Redi
             await strangers.look()
             assert [each["data_plane"] for each in logs] == ["apart"] * looks
             assert attendance.apart == frozenset(["apart"] * looks), "it is told, too"
+        client.rename(PLANES, "kept")
+        client.set(PLANES, "no set")
+        await strangers.look()
+        assert not attendance.apart, "as long as Redis does not tell"
+        client.rename("kept", PLANES)
+        await strangers.look()
+        assert attendance.apart == {"apart"}
         client.zadd(PLANES, {"heard": NOON // SECOND - 500})
         await strangers.look()
         assert not attendance.apart, "nobody is heard of: it may be this one that is elsewhere"

@@ -132,9 +132,12 @@ class Tender:
             self._apart.lost()
             self._say(_ALL, error)
 
-    def told_apart(self, is_apart: bool) -> None:
-        """Hear whether the control plane's Redis hears of others, and not of this data plane."""
-        self._apart.said = is_apart
+    def told_apart(self, is_apart: bool | None) -> None:
+        """Hear whether the control plane's Redis hears of others, and not of this data plane.
+
+        None: the control plane is away. Who counts here goes on, and who does not, does not.
+        """
+        self._apart.said = self._roots.is_apart if is_apart is None else is_apart
 
     async def _part(self) -> bool:
         """Count no longer in a Redis that is not the others'; tell whether this one is such.

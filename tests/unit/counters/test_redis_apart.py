@@ -53,6 +53,9 @@ async def test_its_budgets_deny_and_the_others_go_on_until_it_counts_where_all_d
     assert await w.settle(hold, USD // 4), "a report is taken"
     plane.spool.append(_settled(NOON, hold, hold.reservation_id, USD // 4, 0))
 
+    tender.told_apart(None)
+    assert not await tend(tender, plane, 10)
+    assert is_away(plane), "as long as nobody says better"
     address.unlink()
     address.symlink_to(fleet.server.socket)
     await tend(tender, plane, 10)
@@ -70,6 +73,8 @@ async def test_who_was_cut_off_a_moment_ago_is_not_taken_for_one(fleet: Fleet) -
     tender.told_apart(True)
     assert not await tend(tender, plane, 95)
     plane.ticks += 60 * SECOND  # It stood still.
+    assert not await tend(tender, plane, 95)
+    tender.told_apart(None)
     assert not await tend(tender, plane, 95)
     assert isinstance(await w.check(USD), Admitted)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from pdp.data.control import Change
@@ -40,6 +41,7 @@ class Keys:
     def __init__(self) -> None:
         self.told: list[Any] = []
         self.heard = asyncio.Condition()
+        self.apart: list[bool | None] = []
 
     def _note(self, what: Any) -> None:
         self.told.append(what)
@@ -89,7 +91,14 @@ class Control:
 @pytest.fixture
 async def parts() -> AsyncIterator[tuple[Control, Keys, Watch, "asyncio.Task[None]"]]:
     control, keys = Control(), Keys()
-    watch = Watch(control, keys, "test", clock=lambda: NOW, retry_delay=0)  # type: ignore[arg-type]
+    watch = Watch(
+        control,
+        keys,  # type: ignore[arg-type]
+        "test",
+        clock=lambda: NOW,
+        apart=keys.apart.append,
+        retry_delay=0,
+    )
     task = asyncio.create_task(watch.run())
     yield control, keys, watch, task
     task.cancel()
@@ -116,6 +125,16 @@ async def test_it_is_ready_once_there_are_prices(parts: Parts) -> None:
     control.prices_gate.set()
     await asyncio.wait_for(watch.ready.wait(), 60)
     assert keys.told[-1] == "alive"
+
+
+async def test_each_word_on_where_others_count_is_passed_on_and_its_absence(parts: Parts) -> None:
+    control, keys, _, _ = parts
+    control.changes.put_nowait(change(1))
+    control.changes.put_nowait(replace(change(2), counts_apart=True))
+    control.changes.put_nowait(Unavailable("gone"))
+    control.changes.put_nowait(change(3, "a"))
+    await settle(keys, ("a",))
+    assert keys.apart == [False, True, None, False]
 
 
 async def test_slow_prices_do_not_hold_up_a_revocation(parts: Parts) -> None:
