@@ -50,6 +50,8 @@ class TlsPort:
         self._contexts = contexts
         self._thread = ThreadPoolExecutor(1, "tls-handshake")
         self._greeting: set[asyncio.Task[None]] = set()
+        self._joining: set[asyncio.Task[None] | None] = set()
+        """Those of them that have come through: what they ask may be on its way already."""
         self._lines: dict[int, Line] = {}
         """By the number of the connection to the server inside, from 1."""
         self._connected = 0
@@ -65,10 +67,8 @@ class TlsPort:
 
     async def refuse(self) -> None:
         """Take no more connections, and give up those that have not come through."""
-        ending = (
-            [*self._greeting] if self._accepting is None else [self._accepting, *self._greeting]
-        )
-        for task in ending:
+        ending = self._greeting | ({self._accepting} if self._accepting else set())
+        for task in ending - self._joining:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
         self._listener.close()
@@ -120,6 +120,7 @@ class TlsPort:
             async with asyncio.timeout(HANDSHAKE_DEADLINE):
                 session = await self._shake_hands(client)
                 inside, number = await self._run(self._connect)
+            self._joining.add(asyncio.current_task())
             line = self._lines[number] = Line(session, caller, partial(self._gone, number))
             await _join(client, line, inside)
         except BaseException as error:
@@ -130,6 +131,8 @@ class TlsPort:
             if not isinstance(error, OSError | NoProtocol | TimeoutError):
                 raise
             self._tell(error, caller)
+        finally:
+            self._joining.discard(asyncio.current_task())
 
     async def _shake_hands(self, client: socket.socket) -> Session:
         loop = asyncio.get_running_loop()

@@ -9,6 +9,7 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -199,6 +200,22 @@ async def test_who_says_no_more_and_does_not_read_is_let_go(
         with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as client:
             client.shutdown(socket.SHUT_WR)  # Its end of TCP; TLS is told nothing.
         await asyncio.wait_for(gone.wait(), FAR)
+
+
+@on_uvloop
+async def test_who_has_just_come_through_is_not_given_up_at_the_end(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, endings = Line.connection_made, list[asyncio.Future[None]]()
+    async with opened(tmp_path, authority, echo) as at:
+
+        def made_at_the_end(line: Line, transport: Any) -> None:
+            made(line, transport)
+            endings.append(asyncio.ensure_future(at.port.refuse()))
+
+        monkeypatch.setattr(Line, "connection_made", made_at_the_end)
+        await say_something(at)
+        await asyncio.gather(*endings)
 
 
 @on_uvloop
