@@ -94,12 +94,19 @@ class Fold:
     """Folds records. `rows` starts with the stored rows that the records continue.
 
     `owners` (by key id) are for settlements of which no hold was written down: the disk
-    was full, or the record lost.
+    was full, or the record lost. `beside` are `decisions_beside`, by decision, as far as
+    somebody has them already.
     """
 
-    def __init__(self, rows: dict[str, Row], owners: Mapping[str, Owner]) -> None:
+    def __init__(
+        self,
+        rows: dict[str, Row],
+        owners: Mapping[str, Owner],
+        beside: Mapping[str, tuple[str, ...]] = {},
+    ) -> None:
         self.rows = rows
         self._owners = owners
+        self._beside = beside
         self.changed: dict[str, Row] = {}
         # By chain: most records of a batch are of few, and each counts in nine sums of its own.
         self._moved: dict[tuple[Window, ...], Spend] = {}
@@ -173,8 +180,11 @@ class Fold:
         row = self.rows.get(record.facts.decision_id)
         checked = row is not None
         if row is None:
-            if any(each in self.rows for each in decisions_beside(record)):
-                return
+            decision_id = record.facts.decision_id
+            beside = self._beside.get(decision_id)
+            for each in decisions_beside(record) if beside is None else beside:
+                if each in self.rows:
+                    return
             ancestors = [window.key_id for window in record.windows]
             row = _row(record.facts, record.started_at or record.at, ancestors)
             row.reservation_id = _fit("reservation_id", record.reservation_id)
@@ -183,7 +193,8 @@ class Fold:
         elif row.status not in ("pending", "expired"):
             return
         before = msgspec.structs.replace(row)  # What is counted now; the difference changes.
-        _override(row, record.facts)
+        if checked:
+            _override(row, record.facts)
         row.status = record.status
         row.http_status = record.http_status or row.http_status
         row.latency_ms = record.latency_ms
@@ -323,7 +334,10 @@ def _override(row: Row, facts: Facts) -> None:
 
 def _fit(name: str, text: str) -> str:
     """Return what the column has room for: a caller's words must never stop the ledger."""
-    return fit(text, _LENGTHS[name])
+    length = _LENGTHS[name]
+    if text.isascii() and "\0" not in text and (length is None or len(text) <= length):
+        return text  # As nearly all are.
+    return fit(text, length)
 
 
 def _json(value: Any) -> str:

@@ -1,6 +1,7 @@
 """Take spool records into the ledger: all of a batch in one transaction, each record once."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,6 +20,11 @@ from pdp.records import (
 )
 from pdp.store import key_changes, ledger
 from pdp.store.database import Database
+
+# Made once: a union that is made for each record takes as long as to ask for it.
+_COUNTED: Final = (Settled, Expired, Overruled)
+_WITH_FACTS: Final = (Held, Denied, Settled)
+_WITHOUT_FACTS: Final = (Expired, Overruled)
 
 
 async def ingest(
@@ -40,22 +46,33 @@ async def ingest(
         if not fresh:
             return following
         await ledger.take_turn_of(connection, {_root_of(each) for each in fresh} - {""})
-        names = {name for each in fresh for name in _decisions_of(each)}
-        stored = await ledger.load(connection, sorted(names - {""}))
-        rows = {row.decision_id: row for row in (Row(*values) for values in stored)}
-        fold = Fold(rows, await _owners(connection, fresh, rows))
-        for record in fresh:
-            fold.add(record)
-        try:
-            await ledger.save(connection, list(fold.changed.values()))
-            await ledger.add_spend(connection, fold.spend)
-            await ledger.add_usage(connection, fold.usage)
-            await key_changes.touch_keys(connection, fold.used)
-        except OverflowError as error:
-            raise Conflict("a spool record has a number that the ledger cannot hold") from error
+        await _take(connection, fresh)
         following += len(fresh)
         await ledger.set_next_sequence(connection, spool_id, following)
         return following
+
+
+async def _take(connection: AsyncConnection, fresh: Sequence[Record]) -> None:
+    """Take records that did not come before."""
+    beside = {
+        _decision_of(each): decisions_beside(each)
+        for each in fresh
+        if isinstance(each, Settled | Overruled)
+    }
+    names = {_decision_of(each) for each in fresh}.union(*beside.values())
+    found = await ledger.load(connection, sorted(names - {""}))
+    stored = {values[0]: values for values in found}
+    rows = {decision_id: Row(*values) for decision_id, values in stored.items()}
+    fold = Fold(rows, await _owners(connection, fresh, rows), beside)
+    for record in fresh:
+        fold.add(record)
+    try:
+        await ledger.save(connection, list(fold.changed.values()), stored)
+        await ledger.add_spend(connection, fold.spend)
+        await ledger.add_usage(connection, fold.usage)
+        await key_changes.touch_keys(connection, fold.used)
+    except OverflowError as error:
+        raise Conflict("a spool record has a number that the ledger cannot hold") from error
 
 
 def _decoded(record: bytes) -> Record:
@@ -87,18 +104,12 @@ def _root_of(record: Record) -> str:
     """Return the root key of what a record counts; empty: nobody else writes about it."""
     if isinstance(record, Held):
         return record.hold.windows[-1].key_id
-    if isinstance(record, Settled | Expired | Overruled) and record.windows:
+    if isinstance(record, _COUNTED) and record.windows:
         return record.windows[-1].key_id
     return ""
 
 
-def _decisions_of(record: Record) -> tuple[str, ...]:
-    """Return under which names the ledger may have what a record is about."""
-    beside = decisions_beside(record) if isinstance(record, Settled | Overruled) else ()
-    return (_decision_of(record), *beside)
-
-
 def _decision_of(record: Record) -> str:
-    if isinstance(record, Held | Denied | Settled):
+    if isinstance(record, _WITH_FACTS):
         return record.facts.decision_id
-    return record.decision_id if isinstance(record, Expired | Overruled) else ""
+    return record.decision_id if isinstance(record, _WITHOUT_FACTS) else ""

@@ -39,20 +39,22 @@ async def end_secret(connection: AsyncConnection, secret: SecretRow, at: int) ->
         )
 
 
+_TOUCH = (
+    sa.update(api_keys)
+    .where(
+        api_keys.c.id == sa.bindparam("key_id"),
+        sa.func.coalesce(api_keys.c.last_used_at, 0) < sa.bindparam("at"),
+    )
+    .values(last_used_at=sa.bindparam("at"))
+)
+
+
 async def touch_keys(connection: AsyncConnection, used: dict[str, int]) -> None:
     """Note when keys were used last (ns by key id), where that is news.
 
     That is no change of a key: it gets no new version, and nobody is told.
     """
-    statement = (
-        sa.update(api_keys)
-        .where(
-            api_keys.c.id == sa.bindparam("key_id"),
-            sa.func.coalesce(api_keys.c.last_used_at, 0) < sa.bindparam("at"),
-        )
-        .values(last_used_at=sa.bindparam("at"))
-    )
     if used:
         # In one order everywhere, so that two writers cannot lock each other out.
         rows = [{"key_id": key_id, "at": at} for key_id, at in sorted(used.items())]
-        await connection.execute(statement, rows)
+        await connection.execute(_TOUCH, rows)

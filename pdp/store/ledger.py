@@ -1,7 +1,7 @@
 """The ledger in SQL: rows of the audit log, sums, and how far each spool has come."""
 
 from collections.abc import Collection, Mapping, Sequence
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any, Final
 from zlib import crc32
 
@@ -21,31 +21,43 @@ _CHUNK = 500
 """Values in one IN list: below every database's bound on parameters."""
 
 # What a request is known by from its first record on; the rest is what became of it.
-_AUDIT = Upsert(
-    audit,
-    fixed=(
-        *("at", "key_id", "key_name", "request_id", "organization_id", "team_id", "user_id"),
-        *("reservation_id", "ancestors"),
-    ),
+_FIXED: Final = (
+    *("at", "key_id", "key_name", "request_id", "organization_id", "team_id", "user_id"),
+    *("reservation_id", "ancestors"),
 )
+_SAID: Final = ("action", "model", "provider")
+"""What a report rarely says otherwise; each has an index, which is as dear as all the rest."""
+
+_AUDIT = Upsert(audit, fixed=_FIXED)
+_OUTCOME = Upsert(audit, fixed=(*_FIXED, *_SAID))
+_said = itemgetter(*map(_AUDIT.columns.index, _SAID))
 _SPEND = Upsert(key_spend, sums=True)
 _USAGE = Upsert(usage_daily, sums=True, fixed=("organization_id",))
-_columns_of = attrgetter(*_AUDIT.columns)
+_LOAD: Final = f"SELECT {', '.join(_AUDIT.columns)} FROM audit WHERE decision_id"  # noqa: S608  # columns
+_LOAD_POSTGRESQL: Final = _LOAD + " = ANY($1)"
+_LOAD_SQLITE: Final = _LOAD + " IN (SELECT value FROM json_each(?))"  # noqa: S608
+
+
+# Made once: to make one takes as long as to have it answered.
+_PLACE = sa.select(spools.c.next_sequence).where(spools.c.spool_id == sa.bindparam("spool"))
+_TURN = _PLACE.with_for_update()
+_MOVE = (
+    sa.update(spools)
+    .where(spools.c.spool_id == sa.bindparam("spool"))
+    .values(next_sequence=sa.bindparam("number"))
+)
 
 
 async def next_sequence(connection: AsyncConnection, spool_id: str) -> int:
     """Return the sequence number up to which a spool is in the ledger."""
-    found = await connection.execute(
-        sa.select(spools.c.next_sequence).where(spools.c.spool_id == spool_id)
-    )
+    found = await connection.execute(_PLACE, {"spool": spool_id})
     return found.scalar_one_or_none() or 0
 
 
 async def take_turn(connection: AsyncConnection, spool_id: str) -> int:
     """Return the same, and let nobody else add records of the spool before the commit."""
-    query = sa.select(spools.c.next_sequence).where(spools.c.spool_id == spool_id)
-    query = query.with_for_update()
-    found: int | None = (await connection.execute(query)).scalar_one_or_none()
+    name = {"spool": spool_id}
+    found: int | None = (await connection.execute(_TURN, name)).scalar_one_or_none()
     if found is not None:
         return found
     await connection.execute(
@@ -53,7 +65,7 @@ async def take_turn(connection: AsyncConnection, spool_id: str) -> int:
         .values(spool_id=spool_id, next_sequence=0)
         .on_conflict_do_nothing()
     )
-    return int((await connection.execute(query)).scalar_one())
+    return int((await connection.execute(_TURN, name)).scalar_one())
 
 
 async def take_turn_of(connection: AsyncConnection, roots: Collection[str]) -> None:
@@ -71,23 +83,21 @@ async def take_turn_of(connection: AsyncConnection, roots: Collection[str]) -> N
 
 
 async def set_next_sequence(connection: AsyncConnection, spool_id: str, number: int) -> None:
-    """Note how far a spool has come."""
-    statement = insert_into(connection, spools).values(spool_id=spool_id, next_sequence=number)
-    await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["spool_id"], set_={"next_sequence": statement.excluded.next_sequence}
-        )
-    )
+    """Note how far a spool has come; whoever does has taken his turn."""
+    await connection.execute(_MOVE, {"spool": spool_id, "number": number})
 
 
 async def load(connection: AsyncConnection, decision_ids: Sequence[str]) -> list[tuple[Any, ...]]:
     """Return the stored rows of some decisions, each in the order of the columns."""
-    found: list[tuple[Any, ...]] = []
-    for start in range(0, len(decision_ids), _CHUNK):
-        chunk = decision_ids[start : start + _CHUNK]
-        query = sa.select(audit).where(audit.c.decision_id.in_(chunk))
-        found.extend(map(tuple, await connection.execute(query)))
-    return found
+    if not decision_ids:
+        return []
+    # All names as one value: to make a parameter of each takes longer than to look it up.
+    if connection.dialect.name == "postgresql":
+        found = await connection.exec_driver_sql(_LOAD_POSTGRESQL, (list(decision_ids),))
+    else:
+        names = msgspec.json.encode(decision_ids).decode()
+        found = await connection.exec_driver_sql(_LOAD_SQLITE, (names,))
+    return list(map(tuple, found))
 
 
 async def owners(
@@ -108,9 +118,23 @@ async def owners(
     return found
 
 
-async def save(connection: AsyncConnection, rows: Sequence[Struct]) -> None:
-    """Insert rows, or replace those of the same decision."""
-    await _AUDIT.run(connection, [_columns_of(row) for row in rows])
+async def save(
+    connection: AsyncConnection,
+    rows: Sequence[Struct],
+    stored: Mapping[str, tuple[Any, ...]] = {},
+) -> None:
+    """Insert rows, whose fields are the columns, or replace those of the same decision.
+
+    `stored`: rows that are there, as `load` returned them, by their decision.
+    """
+    new: list[tuple[Any, ...]] = []
+    settled: list[tuple[Any, ...]] = []
+    for row in map(msgspec.structs.astuple, rows):
+        before = stored.get(row[0])
+        told = before is not None and _said(before) == _said(row)
+        (settled if told else new).append(row)
+    await _AUDIT.run(connection, new)
+    await _OUTCOME.run(connection, settled)
 
 
 async def add_spend(
