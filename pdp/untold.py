@@ -9,9 +9,14 @@ from pdp.quota.hold import Hold
 _UNUSED: Final = ("error", "denied")
 """Statuses of requests that used nothing, unless they say what."""
 
+_CLIENT_CLOSED: Final = 499
+"""NGINX's own: the client left, the provider may have been at work."""
+
 
 def status_of(http_status: int) -> UsageStatus:
     """Return the status of a usage that has none, by what the client got; 0: not known."""
+    if http_status == _CLIENT_CLOSED:
+        return "cancelled"
     return "error" if http_status >= 400 else "success"
 
 

@@ -109,7 +109,8 @@ class CheckRequest(_message.Message):
     """Size of the prompt in tokens. Absent: 0. Negative: INVALID_ARGUMENT."""
     max_output_tokens: _builtins.int
     """Upper bound of the output in tokens, over all choices. Absent: the
-    configured default. Negative: INVALID_ARGUMENT.
+    configured default, or 0 for actions without output (`embeddings:create`,
+    `moderations:create`). Negative: INVALID_ARGUMENT.
     """
     dry_run: _builtins.bool
     """Decide and explain, but reserve, count and record nothing."""
@@ -395,7 +396,10 @@ class Usage(_message.Message):
     provider: _builtins.str
     """The provider that answered; empty: as checked."""
     status: _builtins.str
-    """`success`, `error`, `denied` or `cancelled`."""
+    """`success`, `error`, `denied` or `cancelled`. Empty: `cancelled` for
+    http_status 499, `error` for others from 400 on, else `success`; where no tokens
+    or cost are told then, they are not known, not 0.
+    """
     http_status: _builtins.int
     """HTTP status that the client got; 0: unknown."""
     prompt_tokens: _builtins.int

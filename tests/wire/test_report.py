@@ -119,6 +119,7 @@ async def test_a_reported_cost_wins_and_cached_tokens_are_cheaper(
         ({"status": "success"}, 0),
         ({}, 3_000_000),
         ({"http_status": 500}, 0),
+        ({"http_status": 499}, 3_000_000),
         ({"http_status": 200, "prompt_tokens": 10}, 10_000),
         ({"cost_usd": "0.002"}, 2_000_000),
         ({"status": "cancelled", "prompt_tokens": 10, "usage_source": "estimated"}, 10_000),
