@@ -119,8 +119,8 @@ class TlsPort:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             async with asyncio.timeout(HANDSHAKE_DEADLINE):
                 session = await self._shake_hands(client)
-                inside, number = await self._run(self._connect)
-            self._joining.add(asyncio.current_task())
+                self._joining.add(asyncio.current_task())
+                inside, number = await self._connected_inside()
             line = self._lines[number] = Line(session, caller, partial(self._gone, number))
             await _join(client, line, inside)
         except BaseException as error:
@@ -151,6 +151,14 @@ class TlsPort:
             await loop.sock_sendall(client, session.unsent())
         assert session is not None
         return session
+
+    async def _connected_inside(self) -> tuple[socket.socket, int]:
+        connecting = asyncio.ensure_future(self._run(self._connect))
+        try:
+            return await asyncio.shield(connecting)
+        except BaseException:  # Given up; but it comes about in its thread.
+            connecting.add_done_callback(_close_late)
+            raise
 
     def _connect(self) -> tuple[socket.socket, int]:
         """Connect to the server inside, and count; blocks where many do at once."""
@@ -197,6 +205,11 @@ async def _join(client: socket.socket, line: Line, inside: socket.socket) -> Non
     except BaseException:
         line.inside.transport.close()
         raise
+
+
+def _close_late(connecting: asyncio.Future[tuple[socket.socket, int]]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result()[0].close()
 
 
 def _shown(client: socket.socket, peer: Any) -> str:

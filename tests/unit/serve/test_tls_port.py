@@ -4,9 +4,10 @@ import asyncio
 import gc
 import os
 import socket
+import threading
 import weakref
 from asyncio import StreamReader, StreamWriter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from pdp.serve.secure import line as line_module
 from pdp.serve.secure import port as port_module
 from pdp.serve.secure.line import MOST_UNREAD, Line
+from pdp.serve.secure.port import TlsPort
 from tests.pki import Authority
 from tests.stack import eventually_async
 from tests.unit.serve.tls_at import (
@@ -30,6 +32,21 @@ from tests.unit.serve.tls_at import (
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
+
+
+@pytest.fixture
+def slow_connects(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Have connections to the server take until this is set."""
+    connect, done = TlsPort._connect, threading.Event()
+
+    def connect_slowly(port: TlsPort) -> Any:
+        connected = connect(port)
+        done.wait(FAR)
+        return connected
+
+    monkeypatch.setattr(TlsPort, "_connect", connect_slowly)
+    yield done
+    done.set()
 
 
 @on_uvloop
@@ -216,6 +233,50 @@ async def test_who_has_just_come_through_is_not_given_up_at_the_end(
         monkeypatch.setattr(Line, "connection_made", made_at_the_end)
         await say_something(at)
         await asyncio.gather(*endings)
+
+
+@on_uvloop
+async def test_who_is_on_the_way_to_the_server_is_not_given_up_at_the_end(
+    tmp_path: Path, authority: Authority, slow_connects: threading.Event
+) -> None:
+    there = asyncio.Event()
+
+    async def greet(reader: StreamReader, writer: StreamWriter) -> None:
+        there.set()
+        await echo(reader, writer)
+
+    async with opened(tmp_path, authority, greet) as at:
+        saying = asyncio.ensure_future(say_something(at))
+        await asyncio.wait_for(there.wait(), FAR)
+        ending = asyncio.ensure_future(at.port.refuse())
+        await asyncio.sleep(0)
+        slow_connects.set()
+        await saying
+        await ending
+
+
+@on_uvloop
+async def test_what_is_connected_too_late_is_closed(
+    tmp_path: Path, authority: Authority, slow_connects: threading.Event
+) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def hear(reader: StreamReader, writer: StreamWriter) -> None:
+        heard.put_nowait(b"hello")
+        heard.put_nowait(await reader.read())
+        writer.close()
+
+    async with opened(tmp_path, authority, hear) as at:
+        reader, writer = await at.connect()
+        assert await asyncio.wait_for(heard.get(), FAR) == b"hello"
+        for task in at.port._greeting:  # As its deadline does.
+            task.cancel()
+        with suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), FAR) == b""
+        assert heard.empty()
+        slow_connects.set()
+        assert await asyncio.wait_for(heard.get(), FAR) == b""
+        writer.close()
 
 
 @on_uvloop
