@@ -12,6 +12,7 @@ from tests.fuzz.strict_form import Form, strict_form
 from tests.fuzz.world import DEFAULT_OUTPUT, NAMES, World
 
 _SOUND: Final = ("/v1/audio/transcriptions", "/v1/audio/translations")
+_SPEECH: Final = "/v1/audio/speech"
 _PICTURES: Final = ("/v1/images/edits", "/v1/images/variations")
 
 
@@ -82,7 +83,8 @@ def _action(asked: Asked, found: Mapping[str, Any]) -> str:
 def _tokens(asked: Asked, found: Mapping[str, Any]) -> int:
     """Return the tokens that must be held; the figures are those of docs/prices.md."""
     if not asked.is_form:
-        return oracle.least_tokens(asked.route, asked.size, found, DEFAULT_OUTPUT)
+        spoken = oracle.spoken_in(asked.body) if asked.route == _SPEECH else None
+        return oracle.least_tokens(asked.route, asked.size, found, DEFAULT_OUTPUT, spoken)
     form = _form(asked)
     text = ceil(form.text_bytes / 4)
     choices: int = found.get("n", 1)

@@ -35,6 +35,23 @@ class _Pairs(list[tuple[str, Any]]):
 
 def strict_body(data: bytes) -> dict[str, Any]:
     """Return the decisive members as every JSON parser sees them; raises `Unclear`."""
+    found: dict[str, Any] = {}
+    for name, value in _members(data):
+        folded = name.casefold()
+        if folded in DECISIVE:
+            if folded in found or folded != name:
+                raise Unclear(f"`{name}` is written twice, or not exactly")
+            found[name] = value
+    return found
+
+
+def spoken_in(data: bytes) -> int | None:
+    """Return the characters of the text that is to be spoken; None: there is none."""
+    text = dict(_members(data)).get("input")
+    return len(text) if isinstance(text, str) else None
+
+
+def _members(data: bytes) -> _Pairs:
     usual = sys.getrecursionlimit()
     sys.setrecursionlimit(usual + 5000)  # Deeper than the parser under test goes.
     try:
@@ -47,14 +64,7 @@ def strict_body(data: bytes) -> dict[str, Any]:
         sys.setrecursionlimit(usual)
     if not isinstance(pairs, _Pairs):
         raise Unclear("not an object")
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        folded = name.casefold()
-        if folded in DECISIVE:
-            if folded in found or folded != name:
-                raise Unclear(f"`{name}` is written twice, or not exactly")
-            found[name] = value
-    return found
+    return pairs
 
 
 def _refuse(name: str) -> Any:
@@ -107,13 +117,17 @@ def has_tokens(hold: Any) -> bool:
     return hold.units is None or hold.price is None or hold.price.by_token
 
 
-def least_tokens(path: str, size: int, body: Mapping[str, Any], default: int) -> int:
+def least_tokens(
+    path: str, size: int, body: Mapping[str, Any], default: int, spoken: int | None = None
+) -> int:
     """Return the tokens that a request may take, at the least that must be held."""
     if path == "/v1/models" or path in _NO_OUTPUT:
         return ceil(size / 4)
     bounds = [body[name] for name in _BOUNDS.get(path, ()) if body.get(name) is not None]
     if path == "/v1/images/generations":
         default = max(default, IMAGE)
+    if path == "/v1/audio/speech":
+        default = max(default, SPOKEN * (size if spoken is None else spoken))
     return ceil(size / 4) + max(bounds, default=default) * (body.get("n") or 1)
 
 
