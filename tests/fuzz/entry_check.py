@@ -118,7 +118,8 @@ def _tokens(message: pb.CheckRequest, *, bears: bool) -> int:
     output = message.max_output_tokens
     if bears and not message.HasField("max_output_tokens"):
         units = message.units
-        output = max(DEFAULT_OUTPUT, oracle.IMAGE * units.images, oracle.SPOKEN * units.characters)
+        default = 0 if message.action in oracle.NO_OUTPUT else DEFAULT_OUTPUT
+        output = max(default, oracle.IMAGE * units.images, oracle.SPOKEN * units.characters)
     return message.estimated_prompt_tokens + output
 
 

@@ -91,7 +91,8 @@ _BOUNDS = {
     "/v1/messages": ("max_tokens",),
     "/v1/responses": ("max_output_tokens",),
 }
-_NO_OUTPUT = ("/v1/embeddings", "/v1/moderations")
+NO_OUTPUT = ("embeddings:create", "moderations:create")
+"""Actions that answer with nothing that is counted in tokens."""
 
 
 def action_of(method: str, path: str, body: Mapping[str, Any]) -> str:
@@ -121,7 +122,7 @@ def least_tokens(
     path: str, size: int, body: Mapping[str, Any], default: int, spoken: int | None = None
 ) -> int:
     """Return the tokens that a request may take, at the least that must be held."""
-    if path == "/v1/models" or path in _NO_OUTPUT:
+    if path == "/v1/models" or PLAIN.get(path) in NO_OUTPUT:
         return ceil(size / 4)
     bounds = [body[name] for name in _BOUNDS.get(path, ()) if body.get(name) is not None]
     if path == "/v1/images/generations":
