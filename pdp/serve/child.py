@@ -71,8 +71,14 @@ def calm_collector() -> None:
 def take_files(wanted: int) -> None:
     """Raise the soft limit of open files, usually 1024, as far as the hard one allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if resource.RLIM_INFINITY not in (soft, hard):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, wanted)), hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (raised(soft, hard, wanted), hard))
+
+
+def raised(soft: int, hard: int, wanted: int) -> int:
+    """Return the soft limit to set, never a lower one; either may be `RLIM_INFINITY`."""
+    if soft == resource.RLIM_INFINITY:
+        return soft
+    return max(soft, wanted if hard == resource.RLIM_INFINITY else min(hard, wanted))
 
 
 def main(arguments: list[str]) -> int:

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from pdp.errors import StartRefused
-from pdp.serve.child import take_files
+from pdp.serve.child import raised, take_files
 from pdp.serve.supervisor import Child
 
 
@@ -54,3 +54,10 @@ def test_a_plane_may_open_more_files_than_is_usual() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_where_files_have_no_bound_as_many_are_taken_as_are_wanted() -> None:
+    endless = resource.RLIM_INFINITY
+    assert raised(256, endless, 65_536) == 65_536
+    assert raised(100_000, endless, 65_536) == 100_000
+    assert raised(endless, endless, 65_536) == endless
